@@ -1,11 +1,11 @@
 package attribute
 
-// The marks around an encoded string. A 0 byte within it is escaped, so that the end of a shorter
-// string sorts before anything that a longer one goes on with.
+// What follows the escape byte in an encoded string: its end, or that the byte was a 0 of the string
+// itself. The end of a shorter string so sorts before anything that a longer one goes on with.
 const (
 	escape = 0x00
 	ended  = 0x01
-	isZero = 0xFF
+	zero   = 0xFF
 )
 
 // AppendKey appends an encoding of a key attribute (S, N or B) whose byte order is the order of
@@ -35,7 +35,7 @@ func appendEscaped(dst []byte, s string) []byte {
 	for i := range len(s) {
 		dst = append(dst, s[i])
 		if s[i] == escape {
-			dst = append(dst, isZero)
+			dst = append(dst, zero)
 		}
 	}
 	return dst

@@ -1,7 +1,6 @@
 package attribute
 
 import (
-	"errors"
 	"math/big"
 	"strings"
 )
@@ -13,10 +12,10 @@ const (
 	minExponent = -129
 )
 
-var (
-	errTooPrecise = errors.New("Attempting to store more than 38 significant digits in a Number")                              //nolint:staticcheck // AWS's words
-	errOverflow   = errors.New("Number overflow. Attempting to store a number with magnitude larger than supported range")    //nolint:staticcheck // AWS's words
-	errUnderflow  = errors.New("Number underflow. Attempting to store a number with magnitude smaller than supported range") //nolint:staticcheck // AWS's words
+const (
+	errTooPrecise = Invalid("Attempting to store more than 38 significant digits in a Number")
+	errOverflow   = Invalid("Number overflow. Attempting to store a number with magnitude larger than supported range")
+	errUnderflow  = Invalid("Number underflow. Attempting to store a number with magnitude smaller than supported range")
 )
 
 // decimal is 0.digits × 10^exponent. Its digits neither begin nor end with 0; zero has none.
@@ -27,7 +26,7 @@ type decimal struct {
 }
 
 // ParseNumber returns the one canonical spelling of a number: plain digits, no exponent, no zeros
-// that say nothing. Its errors are the messages of AWS's ValidationException.
+// that say nothing. Its errors are of type Invalid.
 func ParseNumber(text string) (string, error) {
 	if isCanonicalInteger(text) {
 		return text, nil
@@ -57,9 +56,9 @@ func isCanonicalInteger(text string) bool {
 }
 
 func parseDecimal(text string) (decimal, error) {
-	malformed := errors.New("The parameter cannot be converted to a numeric value: " + text) //nolint:staticcheck // AWS's words
+	malformed := Invalid("The parameter cannot be converted to a numeric value: " + text)
 	if text == "" {
-		return decimal{}, errors.New("The parameter cannot be converted to a numeric value") //nolint:staticcheck // AWS's words
+		return decimal{}, Invalid("The parameter cannot be converted to a numeric value")
 	}
 	var d decimal
 	mantissa := text
@@ -93,7 +92,7 @@ func parseDecimal(text string) (decimal, error) {
 	return d, d.check()
 }
 
-// parseExponent reads a signed exponent; one beyond all bounds is cut to 100,000, which is beyond
+// parseExponent reads a signed exponent; one beyond all bounds is cut to 1,000,000, which is beyond
 // the range of numbers with any mantissa that fits into an item.
 func parseExponent(text string) (int, bool) {
 	negative := strings.HasPrefix(text, "-")
@@ -223,7 +222,7 @@ func (d decimal) scaled(unit int) *big.Int {
 
 // numberSize is about one byte for two significant digits, and one for exponent and sign.
 func numberSize(text string) int {
-	digits := len(strings.Trim(strings.TrimLeft(text, "-"), "0."))
+	digits := len(strings.Trim(strings.Replace(strings.TrimLeft(text, "-"), ".", "", 1), "0"))
 	n := 1 + (digits+1)/2
 	if strings.HasPrefix(text, "-") {
 		n++

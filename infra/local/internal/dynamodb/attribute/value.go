@@ -10,7 +10,6 @@ package attribute
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,6 +34,11 @@ const (
 
 // maxDepth is how deep AWS lets maps and lists nest.
 const maxDepth = 32
+
+// Invalid is an error that AWS answers as ValidationException with this message.
+type Invalid string
+
+func (e Invalid) Error() string { return string(e) }
 
 // Value is one attribute value; exactly one field is set. It encodes as DynamoDB's JSON does.
 type Value struct {
@@ -101,14 +105,14 @@ func (v *Value) fields() int {
 
 // Normalize checks a value as AWS does and brings numbers and sets into their canonical form. It
 // changes the value in place and so is only for values that nobody else holds yet. Its errors are
-// the messages of AWS's ValidationException.
+// of type Invalid.
 func (v *Value) Normalize() error { return v.normalize(1) }
 
 // Normalize is Value.Normalize for every attribute of an item.
 func (i Item) Normalize() error {
 	for name, v := range i {
 		if name == "" {
-			return errors.New("One or more parameter values were invalid: An AttributeValue may not contain an empty attribute name") //nolint:staticcheck // AWS's words
+			return Invalid("One or more parameter values were invalid: An AttributeValue may not contain an empty attribute name")
 		}
 		if err := v.normalize(1); err != nil {
 			return err
@@ -118,18 +122,18 @@ func (i Item) Normalize() error {
 }
 
 func invalid(format string, args ...any) error {
-	return errors.New("One or more parameter values were invalid: " + fmt.Sprintf(format, args...))
+	return Invalid("One or more parameter values were invalid: " + fmt.Sprintf(format, args...))
 }
 
 func (v *Value) normalize(depth int) error {
 	if v == nil || v.fields() == 0 {
-		return errors.New("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes") //nolint:staticcheck // AWS's words
+		return Invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
 	}
 	if v.fields() > 1 {
-		return errors.New("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes") //nolint:staticcheck // AWS's words
+		return Invalid("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes")
 	}
 	if depth > maxDepth {
-		return errors.New("Nesting Levels have exceeded supported limits: Attributes and nested attributes have exceeded 32 levels") //nolint:staticcheck // AWS's words
+		return Invalid("Nesting Levels have exceeded supported limits: Attributes and nested attributes have exceeded 32 levels")
 	}
 	switch v.Type() {
 	case Number:

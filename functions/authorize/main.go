@@ -1,0 +1,13 @@
+// Command authorize is a Lambda function: it tells API Gateway the organization of an API key.
+package main
+
+import (
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/wiring"
+)
+
+func main() {
+	lambda.Start(api.Authorize{Keys: wiring.New().APIKeys()}.Handle)
+}

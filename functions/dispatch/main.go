@@ -1,0 +1,12 @@
+// Command dispatch is a Lambda function: it turns changes of documents into delivery messages.
+package main
+
+import (
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/docuhook/docuhook/shared/wiring"
+)
+
+func main() {
+	lambda.Start(wiring.New().Dispatcher().Handle)
+}

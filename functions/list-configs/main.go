@@ -1,0 +1,17 @@
+// Command list-configs is a Lambda function: it lists the configs of an organization.
+package main
+
+import (
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/wiring"
+)
+
+func main() {
+	env := wiring.New()
+	env.ServeAPI(map[string]api.Operation{
+		"GET /v1/webhooks/configs": api.ListConfigs{
+			Configs: env.Configs(),
+			Now:     env.Now,
+		},
+	})
+}

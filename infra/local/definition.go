@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
+	"github.com/docuhook/docuhook/infra/local/internal/gateway"
+	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/lambda"
+	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
+)
+
+// This file translates what the template declares into the definitions of the services.
+
+func tableSchema(t template.Table) dynamodb.Schema {
+	key := func(k template.Key) dynamodb.Key {
+		return dynamodb.Key{Name: k.Name, Type: attribute.Type(k.Type)}
+	}
+	schema := dynamodb.Schema{
+		Name:         t.Name,
+		ARN:          template.TableARN(t.Name),
+		HashKey:      key(t.PartitionKey),
+		RangeKey:     key(t.SortKey),
+		StreamView:   t.StreamView,
+		TTLAttribute: t.TTLAttribute,
+	}
+	if t.StreamView != "" {
+		schema.StreamARN = template.StreamARN(t.Name)
+	}
+	for _, index := range t.Global {
+		schema.Indexes = append(schema.Indexes, dynamodb.Index{
+			Name: index.Name, HashKey: key(index.PartitionKey), RangeKey: key(index.SortKey),
+			Projection: index.Projection, NonKeyAttributes: index.NonKeyAttributes,
+		})
+	}
+	return schema
+}
+
+func queueDefinition(q template.Queue) sqs.Definition {
+	seconds := func(d time.Duration) *int {
+		n := int(d / time.Second)
+		return &n
+	}
+	definition := sqs.Definition{
+		Name:                          q.Name,
+		ARN:                           template.QueueARN(q.Name),
+		VisibilityTimeout:             seconds(q.Visibility),
+		MessageRetentionPeriod:        seconds(q.Retention),
+		DelaySeconds:                  seconds(q.Delay),
+		ReceiveMessageWaitTimeSeconds: seconds(q.ReceiveWait),
+		MaximumMessageSize:            &q.MaxMessageBytes,
+	}
+	if q.DeadLetterQueue != "" {
+		definition.Redrive = &sqs.Redrive{DeadLetterTargetARN: template.QueueARN(q.DeadLetterQueue), MaxReceiveCount: q.MaxReceiveCount}
+	}
+	return definition
+}
+
+// lambdaFunction is a function with the environment that Lambda gives it, and nothing of this
+// process's own.
+func lambdaFunction(f template.Function, binaries, endpoint string, sandbox bool) (lambda.Function, error) {
+	environment := map[string]string{
+		"AWS_REGION":                      template.Region,
+		"AWS_DEFAULT_REGION":              template.Region,
+		"AWS_ACCESS_KEY_ID":               identity.AccessKey(f.Name),
+		"AWS_SECRET_ACCESS_KEY":           "local",
+		"AWS_ENDPOINT_URL":                endpoint,
+		"AWS_LAMBDA_FUNCTION_NAME":        f.Name,
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.MemoryMB),
+		"AWS_LAMBDA_FUNCTION_VERSION":     "$LATEST",
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + f.Name,
+		"AWS_LAMBDA_LOG_FORMAT":           f.LogFormat,
+		"_HANDLER":                        "bootstrap",
+		"LAMBDA_TASK_ROOT":                binaries,
+		"LAMBDA_RUNTIME_DIR":              "/var/runtime",
+		"LANG":                            "en_US.UTF-8",
+		"TZ":                              ":UTC",
+		"PATH":                            "/usr/local/bin:/usr/bin:/bin",
+	}
+	if f.LogLevel != "" {
+		environment["AWS_LAMBDA_LOG_LEVEL"] = f.LogLevel
+	}
+	for name, value := range f.Environment {
+		if _, reserved := environment[name]; reserved {
+			return lambda.Function{}, fmt.Errorf("%s: Environment: Lambda reserves the variable %s", f.Name, name)
+		}
+		environment[name] = value
+	}
+	if sandbox {
+		// Endpoints of a developer are on this machine. A deployed function is never told so.
+		environment["ALLOW_PRIVATE_ADDRESSES"] = "true"
+	}
+	result := lambda.Function{
+		Name:     f.Name,
+		ARN:      template.FunctionARN(f.Name),
+		Path:     filepath.Join(binaries, path.Base(f.Folder)),
+		Dir:      binaries,
+		Timeout:  f.Timeout,
+		MemoryMB: f.MemoryMB,
+	}
+	for _, name := range sortedKeys(environment) {
+		result.Env = append(result.Env, name+"="+environment[name])
+	}
+	if f.Reserved != nil {
+		if *f.Reserved == 0 {
+			return lambda.Function{}, fmt.Errorf("%s: ReservedConcurrentExecutions: 0, a function that is switched off, is not supported by the local stack", f.Name)
+		}
+		result.Concurrency = *f.Reserved
+	}
+	return result, nil
+}
+
+func gatewayOptions(t *template.Template) gateway.Options {
+	throttle := func(t *template.Throttle) *gateway.Throttle {
+		if t == nil {
+			return nil
+		}
+		return &gateway.Throttle{RatePerSecond: t.RatePerSecond, Burst: t.Burst}
+	}
+	options := gateway.Options{Account: template.Account}
+	authorizers := map[string]*gateway.Authorizer{}
+	if t.API != nil {
+		options.API = t.API.Name
+		options.Throttle = throttle(t.API.Default)
+		for name, a := range t.API.Authorizers {
+			authorizers[name] = &gateway.Authorizer{Name: name, Function: a.Function, Headers: a.Headers, Cache: a.Cache}
+		}
+	}
+	for _, f := range t.Functions {
+		for _, route := range f.Routes {
+			options.Routes = append(options.Routes, gateway.Route{
+				Method:     route.Method,
+				Path:       route.Path,
+				Function:   f.Name,
+				Authorizer: authorizers[route.Authorizer],
+				Timeout:    route.Timeout,
+				Throttle:   throttle(route.Throttle),
+			})
+		}
+	}
+	return options
+}
+
+func principals(functions []template.Function) []identity.Principal {
+	var result []identity.Principal
+	for _, f := range functions {
+		principal := identity.Principal{Function: f.Name}
+		for _, s := range f.Statements {
+			principal.Statements = append(principal.Statements, identity.Statement(s))
+		}
+		result = append(result, principal)
+	}
+	return result
+}
+
+// checkEventSources asks, as Lambda does when a mapping is made, whether each function may read its
+// event sources and write to their failure destinations.
+func checkEventSources(functions []template.Function, policies *identity.Policies) error {
+	for _, f := range functions {
+		need := func(event, resource string, actions ...string) error {
+			for _, action := range actions {
+				if err := policies.Allow(identity.AccessKey(f.Name), action, resource); err != nil {
+					return fmt.Errorf("%s: Lambda refuses the event source %s: the function's role does not allow %s on %s", f.Name, event, action, resource)
+				}
+			}
+			return nil
+		}
+		for _, source := range f.Streams {
+			if err := need(source.Event, template.StreamARN(source.Table), "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"); err != nil {
+				return err
+			}
+			if err := need(source.Event, "*", "dynamodb:ListStreams"); err != nil {
+				return err
+			}
+			if source.FailureQueue != "" {
+				if err := need(source.Event, template.QueueARN(source.FailureQueue), "sqs:SendMessage"); err != nil {
+					return err
+				}
+			}
+		}
+		for _, source := range f.QueueFeeds {
+			if err := need(source.Event, template.QueueARN(source.Queue), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func secretDefinition(s template.Secret) secretsmanager.Definition {
+	definition := secretsmanager.Definition{Name: s.Name, ARN: template.SecretARN(s.Name), Description: s.Description, SecretString: s.Value}
+	return definition
+}

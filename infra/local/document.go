@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+)
+
+// This file stands for the document system: it writes documents.
+
+// parseDocument reads the JSON of a document. Numbers keep their digits.
+func parseDocument(body []byte) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var document map[string]any
+	if err := decoder.Decode(&document); err != nil {
+		return nil, fmt.Errorf("the body must be a JSON object: %w", err)
+	}
+	if document == nil {
+		return nil, errors.New("the body must be a JSON object, not null")
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the body must be one JSON object and nothing after it")
+	}
+	return document, nil
+}
+
+// putDocument writes a document and returns it as it is stored: with its id, with the first
+// organization where it names none, and with the time of this change.
+func (s *stack) putDocument(ctx context.Context, id string, document map[string]any) (map[string]any, error) {
+	if other, ok := document["id"]; ok && other != id {
+		return nil, fmt.Errorf("the body's id %v is not the path's id %s", other, id)
+	}
+	document["id"] = id
+	if _, ok := document["organization_id"]; !ok {
+		document["organization_id"] = s.settings.organizations[0].id
+	}
+	for _, name := range []string{"organization_id", "status"} {
+		if text, ok := document[name].(string); !ok || text == "" {
+			return nil, fmt.Errorf("%s must be a text", name)
+		}
+	}
+	document["updated_at"] = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	item := map[string]any{}
+	for name, value := range document {
+		item[name] = attributeValue(value)
+	}
+	if err := s.putItem(ctx, documentsTable, item); err != nil {
+		return nil, err
+	}
+	return document, nil
+}
+
+// putItem writes an item, in DynamoDB's JSON, as an administrator.
+func (s *stack) putItem(ctx context.Context, table string, item map[string]any) error {
+	body, err := json.Marshal(map[string]any{"TableName": table, "Item": item})
+	if err != nil {
+		return fmt.Errorf("writing to %s: %w", table, err)
+	}
+	if _, err := s.database.Service().Serve(ctx, "PutItem", body, administrator); err != nil {
+		var refusal *awsjson.Error
+		if errors.As(err, &refusal) && refusal.Code == "ResourceNotFoundException" {
+			return fmt.Errorf("the template has no table %s", table)
+		}
+		return fmt.Errorf("writing to %s: %w", table, err)
+	}
+	return nil
+}
+
+// administrator may do everything.
+func administrator(string, string) error { return nil }
+
+// attributeValue turns a JSON value into DynamoDB's.
+func attributeValue(value any) map[string]any {
+	switch value := value.(type) {
+	case string:
+		return map[string]any{"S": value}
+	case json.Number:
+		return map[string]any{"N": value.String()}
+	case bool:
+		return map[string]any{"BOOL": value}
+	case []any:
+		list := make([]any, 0, len(value))
+		for _, item := range value {
+			list = append(list, attributeValue(item))
+		}
+		return map[string]any{"L": list}
+	case map[string]any:
+		members := map[string]any{}
+		for name, member := range value {
+			members[name] = attributeValue(member)
+		}
+		return map[string]any{"M": members}
+	}
+	return map[string]any{"NULL": true}
+}

@@ -1,0 +1,320 @@
+package expression
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/truora/minidyn/interpreter"
+	"github.com/truora/minidyn/types"
+
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
+)
+
+// item is what the expressions of the tests are about: types of all kinds, and names that are
+// reserved words, functions, keywords or look like placeholders.
+const item = `{
+	"id":{"S":"d1"}, "n":{"N":"5"}, "big":{"N":"9007199254740993"}, "tenth":{"N":"0.1"}, "b":{"B":"AAEC"}, "yes":{"BOOL":true}, "nil":{"NULL":true},
+	"greeting":{"S":"hello world"}, "emptyString":{"S":""}, "emptyBinary":{"B":""},
+	"m":{"M":{"x":{"N":"1"},"size":{"S":"big"},"deep":{"M":{"l":{"L":[{"S":"p"},{"S":"q"}]}}}}},
+	"l":{"L":[{"N":"1"},{"S":"two"},{"M":{"k":{"S":"v"}}}]},
+	"ss":{"SS":["a","b"]}, "ns":{"NS":["1","2"]}, "bs":{"BS":["AA=="]},
+	"status":{"S":"processed"}, "size":{"N":"7"}, "and":{"S":"or"}, ":x":{"S":"colon"}, "#y":{"S":"hash"}, "begins_with":{"S":"fn"}, "dotted.name":{"S":"dot"}
+}`
+
+var names = map[string]string{"#status": "status", "#size": "size", "#and": "and", "#colon": ":x", "#hash": "#y", "#fn": "begins_with", "#dot": "dotted.name", "#absent": "absent"}
+
+const values = `{
+	":one":{"N":"1"}, ":five":{"N":"5"}, ":fiveAgain":{"N":"5.0"}, ":seven":{"N":"7"}, ":ten":{"N":"10"}, ":big":{"N":"9007199254740992"}, ":dec":{"N":"0.2"},
+	":s":{"S":"processed"}, ":hello":{"S":"hello"}, ":a":{"S":"a"}, ":z":{"S":"z"}, ":two":{"S":"two"}, ":empty":{"S":""}, ":colon":{"S":"colon"}, ":dot":{"S":"dot"},
+	":b":{"B":"AAE="}, ":b0":{"B":"AA=="}, ":true":{"BOOL":true}, ":null":{"NULL":true}, ":list":{"L":[{"S":"new"}]}, ":nolist":{"L":[]}, ":map":{"M":{"y":{"N":"2"}}},
+	":ss":{"SS":["b","a"]}, ":ssc":{"SS":["c"]}, ":ssab":{"SS":["a","b"]}, ":ns":{"NS":["2","3"]}, ":bs":{"BS":["AQ=="]}, ":typeS":{"S":"S"}, ":typeNS":{"S":"NS"}, ":typeX":{"S":"X"}
+}`
+
+func parseItem(t testing.TB, text string) attribute.Item {
+	t.Helper()
+	var i attribute.Item
+	if err := json.Unmarshal([]byte(text), &i); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Normalize(); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func placeholders(t testing.TB) *Placeholders {
+	t.Helper()
+	var v map[string]*attribute.Value
+	if err := json.Unmarshal([]byte(values), &v); err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPlaceholders(names, v, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		expression string
+		want       bool
+		unlike     bool // minidyn gets it wrong, or refuses it
+	}{
+		{"n = :five", true, false},
+		{"n = :fiveAgain", true, false},
+		{"n <> :five", false, false},
+		{"n < :ten AND n > :one", true, false},
+		{"n <= :five and n >= :five", true, false},
+		{"big = :big", false, true},
+		{"big > :big", true, true},
+		{":five = n", true, false},
+		{"n = :s", false, true},
+		{"n < :s", false, true},
+		{"absent = :one", false, false},
+		{"absent <> :one", true, false},
+		{"absent < :one", false, false},
+		{"NOT absent < :one", true, false},
+		{"lost = #absent", false, false},
+		{"n BETWEEN :one AND :ten", true, false},
+		{"n BETWEEN :seven AND :ten", false, false},
+		{"greeting BETWEEN :a AND :z", true, false},
+		{"greeting BETWEEN :one AND :ten", false, true},
+		{":five BETWEEN m.x AND #size", true, true},
+		{"id IN (:a, :z)", false, false},
+		{"n IN (:a, :five)", true, false},
+		{"m.x IN (:one)", true, true},
+		{"attribute_exists(n)", true, false},
+		{"attribute_exists(absent)", false, false},
+		{"attribute_exists(m.deep.l[1])", true, false},
+		{"attribute_exists(m.deep.l[2])", false, true},
+		{"attribute_exists(n.x)", false, true},
+		{"attribute_exists(absent.x.y)", false, false},
+		{"attribute_not_exists(absent) OR absent < :one", true, false},
+		{"attribute_not_exists(n) OR n < :ten", true, false},
+		{"attribute_not_exists(n) OR n < :one", false, false},
+		{"attribute_exists(absent) AND size(absent) > :one", false, true},
+		{"attribute_type(n, :typeS)", false, false},
+		{"attribute_type(ns, :typeNS)", true, false},
+		{"attribute_type(absent, :typeNS)", false, false},
+		{"begins_with(greeting, :hello)", true, false},
+		{"begins_with(greeting, :z)", false, false},
+		{"begins_with(b, :b)", true, false},
+		{"begins_with(absent, :hello)", false, true},
+		{"begins_with(n, :hello)", false, true},
+		{"contains(greeting, :hello)", true, false},
+		{"contains(ss, :a)", true, false},
+		{"contains(ss, :z)", false, false},
+		{"contains(ns, :one)", true, false},
+		{"contains(l, :two)", true, false},
+		{"contains(l, :one)", true, false},
+		{"contains(bs, :b0)", true, false},
+		{"contains(b, :b)", true, false},
+		{"contains(absent, :a)", false, true},
+		{"contains(n, :a)", false, true},
+		{"size(greeting) > :ten", true, false},
+		{"size(l) < :five", true, false},
+		{"size(ss) = size(ns)", true, false},
+		{"size(absent) > :one", false, true},
+		{"size(n) > :one", false, true},
+		{"size(emptyString) < :one", true, true}, // minidyn cannot load the item's empty binary value
+		{"ss = :ss", true, false},
+		{"l[1] = :two", true, false},
+		{"l[2].k = :a", false, false},
+		{"l[9] = :two", false, true},
+		{"l[0] = m.x", true, false},
+		{"m.#size = :s", false, false},
+		{"#status = :s", true, false},
+		{"#size = :seven", true, false},
+		{"#and <> :s", true, false},
+		{"#colon = :colon", true, true},
+		{"#fn = :s", false, false},
+		{"#dot = :dot", true, false},
+		{"yes = :true", true, false},
+		{"nil = :null", true, false},
+		{"NOT n = :five", false, false},
+		{"NOT (n = :five AND yes = :true)", false, false},
+		{"n = :one OR n = :five AND yes = :true", true, false},
+		{"(n = :five OR n = :one) AND id = :a", false, false},
+		{"n = :five OR id = :a AND id = :z", true, false},
+		{"NOT n = :one AND n = :five", true, false},
+	} {
+		t.Run(c.expression, func(t *testing.T) {
+			condition, err := ParseCondition(ConditionExpression, c.expression, placeholders(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := condition.Match(parseItem(t, item)); got != c.want {
+				t.Errorf("is %t; want %t", got, c.want)
+			}
+			if !c.unlike {
+				if got := minidyn(t, c.expression); got != c.want {
+					t.Errorf("minidyn says %t", got)
+				}
+			}
+		})
+	}
+}
+
+// minidyn evaluates a condition with minidyn's interpreter, without the attributes that it cannot load.
+func minidyn(t *testing.T, expression string) bool {
+	t.Helper()
+	var i, v map[string]*types.Item
+	if err := json.Unmarshal([]byte(item), &i); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(values), &v); err != nil {
+		t.Fatal(err)
+	}
+	delete(i, "emptyBinary")
+	delete(i, "emptyString")
+	got, err := new(interpreter.Language).Match(interpreter.MatchInput{
+		Expression: expression, ExpressionType: interpreter.ExpressionTypeConditional, Item: i, Attributes: v, Aliases: names,
+	})
+	if err != nil {
+		t.Fatalf("minidyn refuses: %v", err)
+	}
+	return got
+}
+
+func TestNoItemMatchesOnlyItsAbsence(t *testing.T) {
+	for expression, want := range map[string]bool{
+		"attribute_not_exists(id)":                true,
+		"attribute_exists(id)":                    false,
+		"n = :one":                                false,
+		"attribute_not_exists(id) OR n < :ten":    true,
+		"attribute_not_exists(m.x) AND n <> :ten": true,
+	} {
+		condition, err := ParseCondition(ConditionExpression, expression, placeholders(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := condition.Match(nil); got != want {
+			t.Errorf("%s is %t of no item", expression, got)
+		}
+	}
+}
+
+func TestConditionIsRefused(t *testing.T) {
+	const invalid = "Invalid ConditionExpression: "
+	for _, c := range []struct{ name, expression, want string }{
+		{"empty", " ", invalid + "The expression can not be empty;"},
+		{"reserved word", "status = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: status"},
+		{"reserved word in another case", "m.Name = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: Name"},
+		{"ttl is reserved", "attribute_exists(ttl)", invalid + "Attribute name is a reserved keyword; reserved keyword: ttl"},
+		{"undefined name", "#nope = :s", invalid + "An expression attribute name used in the document path is not defined; attribute name: #nope"},
+		{"undefined value", "n = :nope", invalid + "An expression attribute value used in expression is not defined; attribute value: :nope"},
+		{"left over", "n = :one n", invalid + `Syntax error; token: "n", near: ":one n"`},
+		{"second condition without AND", "n = :one id = :a", invalid + `Syntax error; token: "id", near: ":one id ="`},
+		{"unfinished", "n =", invalid + `Syntax error; token: <EOF>, near: "="`},
+		{"open parenthesis", "(n = :one", invalid + `Syntax error; token: <EOF>, near: ":one"`},
+		{"literal number", "n = 5", invalid + `Syntax error; token: "5", near: "= 5"`},
+		{"string literal", "n = 'x'", invalid + `Syntax error; token: "'", near: "= 'x"`},
+		{"only a path", "n", invalid + `Syntax error; token: <EOF>, near: "n"`},
+		{"leading underscore", "_n = :one", invalid + `Syntax error; token: "_", near: "_n"`},
+		{"unknown function", "exists(n)", invalid + "Invalid function name; function: exists"},
+		{"function in another case", "Attribute_Exists(n)", invalid + "Invalid function name; function: Attribute_Exists"},
+		{"update function", "if_not_exists(n, :one)", invalid + "The function is not allowed in a condition expression; function: if_not_exists"},
+		{"one operand too few", "begins_with(greeting)", invalid + "Incorrect number of operands for operator or function; operator or function: begins_with, number of operands: 1"},
+		{"prefix is a number", "begins_with(greeting, :one)", invalid + "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
+		{"value where a path must be", "attribute_exists(:one)", invalid + "Operator or function requires a document path; operator or function: attribute_exists"},
+		{"unknown type", "attribute_type(n, :typeX)", invalid + "Invalid attribute type name found; type: X, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"},
+		{"bounds the wrong way round", "n BETWEEN :ten AND :one", invalid + "The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {N:1}"},
+		{"bounds of two types", "n BETWEEN :ten AND :s", invalid + "The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {S:processed}"},
+		{"list is less than", "l < :list", invalid + "Incorrect operand type for operator or function; operator or function: <, operand type: L"},
+		{"compared with itself", "n = n", invalid + "The first operand must be distinct from the remaining operands for this operator or function; operator: =, first operand: [n]"},
+		{"redundant parentheses", "((n = :one))", invalid + "The expression has redundant parentheses;"},
+		{"size alone", "size(n)", invalid + `Syntax error; token: <EOF>, near: ")"`},
+		{"index that is a name", "l[x] = :one", invalid + `Syntax error; token: "x", near: "[x]"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := ParseCondition(ConditionExpression, c.expression, placeholders(t))
+			refused(t, err, c.want)
+		})
+	}
+}
+
+func refused(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("accepted; want %s", want)
+	}
+	if diff := cmp.Diff(want, err.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestNeighbouringGroupsAreNotRedundant(t *testing.T) {
+	for _, expression := range []string{"((n = :one) AND (n = :five))", "(n = :one) OR (n = :five)", "((n = :one) OR n = :ten)", "(n = :ten OR (n = :one))", "NOT (NOT (n = :one))"} {
+		if _, err := ParseCondition(FilterExpression, expression, placeholders(t)); err != nil {
+			t.Errorf("%s: %v", expression, err)
+		}
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	one := func() map[string]*attribute.Value {
+		return map[string]*attribute.Value{":one": attribute.NewNumber("1")}
+	}
+	for _, c := range []struct {
+		name       string
+		names      map[string]string
+		values     map[string]*attribute.Value
+		expression string
+		want       string
+	}{
+		{"unused name", map[string]string{"#a": "a", "#b": "b"}, one(), "#a = :one", "Value provided in ExpressionAttributeNames unused in expressions: keys: {#b}"},
+		{"unused value", nil, map[string]*attribute.Value{":one": attribute.NewNumber("1"), ":two": attribute.NewNumber("2")}, "a = :one", "Value provided in ExpressionAttributeValues unused in expressions: keys: {:two}"},
+		{"empty names", map[string]string{}, one(), "a = :one", "ExpressionAttributeNames must not be empty"},
+		{"empty values", nil, map[string]*attribute.Value{}, "attribute_exists(a)", "ExpressionAttributeValues must not be empty"},
+		{"names without expression", map[string]string{"#a": "a"}, nil, "", "ExpressionAttributeNames can only be specified when using expressions"},
+		{"values without expression", nil, one(), "", "ExpressionAttributeValues can only be specified when using expressions"},
+		{"name without mark", map[string]string{"a": "a"}, one(), "a = :one", `ExpressionAttributeNames contains invalid key: Syntax error; key: "a"`},
+		{"value without mark", nil, map[string]*attribute.Value{"one": attribute.NewNumber("1")}, "a = :one", `ExpressionAttributeValues contains invalid key: Syntax error; key: "one"`},
+		{"invalid value", nil, map[string]*attribute.Value{":one": attribute.NewNumber("x")}, "a = :one", "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := NewPlaceholders(c.names, c.values, c.expression != "")
+			if err == nil {
+				if _, err := ParseCondition(ConditionExpression, c.expression, p); err != nil {
+					t.Fatal(err)
+				}
+				err = p.Unused()
+			}
+			refused(t, err, c.want)
+		})
+	}
+}
+
+func FuzzExpressionsNeverPanic(f *testing.F) {
+	for _, seed := range []string{"n = :one", "a.b[1] BETWEEN :a AND :z", "SET a = list_append(l, :list) REMOVE m.x", "size(a) > :one", "((", "a, b[2].c", "#", ":", "NOT NOT (a IN (:a,:z))"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		it := parseItem(t, item)
+		before, err := json.Marshal(it)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := ParseCondition(ConditionExpression, text, placeholders(t)); err == nil {
+			c.Match(it)
+			c.Match(nil)
+		}
+		if u, err := ParseUpdate(text, placeholders(t)); err == nil {
+			u.Apply(it)
+			u.Apply(nil)
+		}
+		if p, err := ParseProjection(text, placeholders(t)); err == nil {
+			p.Apply(it)
+		}
+		ParseKeyCondition(text, "id", "n", placeholders(t))
+		after, err := json.Marshal(it)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(before), string(after)); diff != "" {
+			t.Errorf("evaluating changed the item (-before +after):\n%s", diff)
+		}
+	})
+}

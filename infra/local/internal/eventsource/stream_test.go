@@ -1,0 +1,374 @@
+package eventsource
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	ok       = `{"batchItemFailures":[]}`
+	queueARN = "arn:aws:sqs:eu-central-1:000000000000:failures"
+)
+
+func failing(ids ...string) string {
+	type item struct {
+		ID string `json:"itemIdentifier"`
+	}
+	var items []item
+	for _, id := range ids {
+		items = append(items, item{id})
+	}
+	b, err := json.Marshal(map[string]any{"batchItemFailures": items})
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// streamMappingOf is a mapping with everything on and no limits.
+func streamMappingOf(change func(*StreamMapping)) StreamMapping {
+	m := StreamMapping{
+		Function: "F", FunctionARN: "arn:aws:lambda:eu-central-1:000000000000:function:F",
+		StreamARN: "arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1", ShardID: "shardId-1",
+		BatchSize: 100, ParallelizationFactor: 1, StartingPosition: TrimHorizon,
+		ReportBatchItemFailures: true, MaximumRetryAttempts: -1, MaximumRecordAge: -1, Enabled: true,
+	}
+	if change != nil {
+		change(&m)
+	}
+	return m
+}
+
+// startStream starts a mapping and closes it at the end of the test.
+func startStream(t *testing.T, m StreamMapping, s Stream, invoke fakeInvoker, d Destination) *Mapping {
+	t.Helper()
+	mapping, err := NewStream(m, s, Options{
+		Invoker: invoke, Destination: d, NewID: func() string { return "request" },
+		RetryDelay: time.Second, MaxRetryDelay: 8 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mapping.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := mapping.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return mapping
+}
+
+// script answers one invocation after the other, then always with success.
+type script []func() (string, error)
+
+func answer(response string) func() (string, error) {
+	return func() (string, error) { return response, nil }
+}
+
+func fail(err error) func() (string, error) {
+	return func() (string, error) { return "", err }
+}
+
+func TestStreamBatches(t *testing.T) {
+	// Every invocation is the seconds since the start and the records.
+	for _, tc := range []struct {
+		name   string
+		change func(*StreamMapping)
+		script script
+		want   []string
+	}{
+		{"success goes on", func(m *StreamMapping) { m.BatchSize = 2 }, nil, []string{"0: 1 2", "0: 3 4"}},
+		{"everything from the lowest reported one on is tried again", nil, script{answer(failing("4", "2"))}, []string{"0: 1 2 3 4", "1: 2 3 4"}},
+		{"an unknown identifier fails the batch", nil, script{answer(failing("9"))}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
+		{"an empty identifier fails the batch", nil, script{answer(failing("2", ""))}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
+		{"malformed JSON fails the batch", nil, script{answer("{")}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
+		{"nothing is success", nil, script{answer("")}, []string{"0: 1 2 3 4"}},
+		{"reports are not read when they are off", func(m *StreamMapping) { m.ReportBatchItemFailures = false }, script{answer(failing("2"))}, []string{"0: 1 2 3 4"}},
+		{"the delay doubles up to its limit", nil, slices.Repeat(script{fail(errFunction{})}, 6), []string{
+			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "7: 1 2 3 4", "15: 1 2 3 4", "23: 1 2 3 4", "31: 1 2 3 4",
+		}},
+		{"progress starts the delay again", nil, script{fail(errFunction{}), fail(errFunction{}), answer(failing("3")), fail(errFunction{})}, []string{
+			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "4: 3 4", "6: 3 4",
+		}},
+		{"an error splits the batch at once", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{fail(errFunction{}), fail(errFunction{})}, []string{
+			"0: 1 2 3 4", "0: 1 2", "0: 1", "0: 2", "0: 3 4",
+		}},
+		{"a report splits the batch where it says", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{answer(failing("4"))}, []string{
+			"0: 1 2 3 4", "1: 4",
+		}},
+		{"throttling does not split", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{fail(errThrottled)}, []string{
+			"0: 1 2 3 4", "1: 1 2 3 4",
+		}},
+		{"throttling does not use up retries", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 }, script{fail(errThrottled), fail(errThrottled)}, []string{
+			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4",
+		}},
+		{"after the last retry come the next records", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BatchSize = 3 }, script{fail(errFunction{}), fail(errFunction{})}, []string{
+			"0: 1 2 3", "1: 1 2 3", "1: 4",
+		}},
+		{"only the record that does not work is given up", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BisectBatchOnFunctionError = true },
+			script{fail(errFunction{}), answer(ok), fail(errFunction{}), fail(errFunction{}), fail(errFunction{})},
+			[]string{"0: 1 2 3 4", "0: 1 2", "0: 3 4", "0: 3", "1: 3", "1: 4"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				var calls journal[string]
+				startStream(t, streamMappingOf(tc.change), newFakeStream(records(4)...), func(_ context.Context, ids []string) (string, error) {
+					n := calls.add(fmt.Sprintf("%.0f: %s", time.Since(start).Seconds(), strings.Join(ids, " ")))
+					if n <= len(tc.script) {
+						return tc.script[n-1]()
+					}
+					return ok, nil
+				}, nil)
+				pass(time.Hour)
+				if diff := cmp.Diff(tc.want, calls.all()); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestStreamDiscards(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*StreamMapping)
+		script script
+		want   []string
+	}{
+		{
+			"what has been retried often enough, without what worked", func(m *StreamMapping) { m.MaximumRetryAttempts = 2 },
+			script{answer(failing("2")), fail(errFunction{}), fail(errFunction{})},
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RetryAttemptsExhausted","approximateInvokeCount":3},` +
+				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"version":"1.0","timestamp":"2000-01-01T00:00:03.000Z",` +
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"2","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":3,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+		},
+		{
+			"what has been reported often enough, without an error of the function", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 },
+			script{answer(failing("4"))},
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RetryAttemptsExhausted","approximateInvokeCount":1},` +
+				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},"version":"1.0","timestamp":"2000-01-01T00:00:00.000Z",` +
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"4","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":1,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+		},
+		{
+			"what has become too old and never reached the function", func(m *StreamMapping) { m.MaximumRecordAge = time.Minute },
+			slices.Repeat(script{fail(errThrottled)}, 20),
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RecordAgeExceeded","approximateInvokeCount":0},` +
+				`"version":"1.0","timestamp":"2000-01-01T00:01:03.000Z",` +
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"1","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":4,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls journal[string]
+				d := &fakeDestination{}
+				m := streamMappingOf(tc.change)
+				m.OnFailure = queueARN
+				startStream(t, m, newFakeStream(records(4)...), func(_ context.Context, ids []string) (string, error) {
+					if n := calls.add(strings.Join(ids, " ")); n <= len(tc.script) {
+						return tc.script[n-1]()
+					}
+					return ok, nil
+				}, d)
+				pass(time.Hour)
+				if diff := cmp.Diff(tc.want, d.all()); diff != "" {
+					t.Error(diff)
+				}
+				if d.arn != queueARN {
+					t.Errorf("sent to %q", d.arn)
+				}
+			})
+		})
+	}
+}
+
+func TestStreamDropsOnlyWhatIsTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls journal[string]
+		now := time.Now()
+		s := newFakeStream(Record{Created: now.Add(-61 * time.Second)}, Record{Created: now.Add(-60 * time.Second)}, Record{Created: now})
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.MaximumRecordAge = time.Minute }), s, func(_ context.Context, ids []string) (string, error) {
+			calls.add(strings.Join(ids, " "))
+			return ok, nil
+		}, nil)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"2 3"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamFilter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls journal[string]
+		s := newFakeStream(Record{PartitionKey: "a"}, Record{PartitionKey: "b"}, Record{PartitionKey: "a"})
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.Filters = []string{`{"key":["a"]}`} }), s, func(_ context.Context, ids []string) (string, error) {
+			calls.add(strings.Join(ids, " "))
+			return ok, nil
+		}, nil)
+		synctest.Wait()
+		s.write(Record{PartitionKey: "b"})
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1 3"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamStartsAtLatest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls journal[string]
+		s := newFakeStream(records(2)...)
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.StartingPosition = Latest }), s, func(_ context.Context, ids []string) (string, error) {
+			calls.add(strings.Join(ids, " "))
+			return ok, nil
+		}, nil)
+		synctest.Wait()
+		s.write(records(1)...)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"3"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var calls journal[string]
+		s := newFakeStream(records(1)...)
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.MaximumBatchingWindow = 10 * time.Second; m.BatchSize = 3 }), s, func(_ context.Context, ids []string) (string, error) {
+			calls.add(fmt.Sprintf("%.0f: %s", time.Since(start).Seconds(), strings.Join(ids, " ")))
+			return ok, nil
+		}, nil)
+		pass(5 * time.Second)
+		s.write(records(1)...)
+		pass(15 * time.Second)
+		s.write(records(4)...)
+		pass(time.Hour)
+		if diff := cmp.Diff([]string{"10: 1 2", "20: 3 4 5", "30: 6"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamBatchFitsIntoAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls journal[string]
+		var large []Record
+		for id := range 3 {
+			large = append(large, Record{JSON: fmt.Appendf(nil, `{"id":"%d","text":"%s"}`, id+1, strings.Repeat("x", maxPayload/2-100))})
+		}
+		startStream(t, streamMappingOf(nil), newFakeStream(large...), func(_ context.Context, ids []string) (string, error) {
+			calls.add(strings.Join(ids, " "))
+			return ok, nil
+		}, nil)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1 2", "3"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const factor, keys, each = 4, 20, 30
+		var all []Record
+		for i := range keys * each {
+			all = append(all, Record{PartitionKey: fmt.Sprint("key ", i%keys)})
+		}
+		var mu sync.Mutex
+		running, most := 0, 0
+		seen := map[int][]int{} // by key
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.ParallelizationFactor = factor; m.BatchSize = 10 }), newFakeStream(all...), func(_ context.Context, ids []string) (string, error) {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			<-time.After(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			running--
+			for _, id := range ids {
+				var n int
+				fmt.Sscan(id, &n)
+				seen[(n-1)%keys] = append(seen[(n-1)%keys], n)
+			}
+			return ok, nil
+		}, nil)
+		pass(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		if most != factor {
+			t.Errorf("%d batches at once, want %d", most, factor)
+		}
+		for key := range keys {
+			if got := seen[key]; len(got) != each || !slices.IsSorted(got) {
+				t.Errorf("key %d: %v", key, got)
+			}
+		}
+	})
+}
+
+func TestStreamLaneThatIsStuckHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck, free := "a", "b"
+		for laneOf(stuck, 2) == laneOf(free, 2) {
+			free += "b"
+		}
+		var calls journal[string]
+		s := newFakeStream(Record{PartitionKey: stuck}, Record{PartitionKey: free})
+		startStream(t, streamMappingOf(func(m *StreamMapping) { m.ParallelizationFactor = 2 }), s, func(_ context.Context, ids []string) (string, error) {
+			if ids[0] == "1" {
+				return "", errFunction{}
+			}
+			calls.add(strings.Join(ids, " "))
+			return ok, nil
+		}, nil)
+		pass(time.Minute)
+		s.write(Record{PartitionKey: stuck}, Record{PartitionKey: free})
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"2", "4"}, calls.all()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStreamRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*StreamMapping)
+		want   string
+	}{
+		{"no function", func(m *StreamMapping) { m.Function = "" }, "no function"},
+		{"a batch of nothing", func(m *StreamMapping) { m.BatchSize = 0 }, "BatchSize 0"},
+		{"eleven lanes", func(m *StreamMapping) { m.ParallelizationFactor = 11 }, "ParallelizationFactor 11"},
+		{"a window over 300 s", func(m *StreamMapping) { m.MaximumBatchingWindow = 301 * time.Second }, "MaximumBatchingWindow 5m1s"},
+		{"a start in between", func(m *StreamMapping) { m.StartingPosition = "AT_TIMESTAMP" }, `StartingPosition "AT_TIMESTAMP"`},
+		{"retries below none", func(m *StreamMapping) { m.MaximumRetryAttempts = -2 }, "MaximumRetryAttempts -2"},
+		{"an age below a minute", func(m *StreamMapping) { m.MaximumRecordAge = time.Second }, "MaximumRecordAge 1s"},
+		{"a destination that is not there", func(m *StreamMapping) { m.OnFailure = queueARN }, "OnFailure needs a destination"},
+		{"a bad filter", func(m *StreamMapping) { m.Filters = []string{"{"} }, "filter 1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := NewStream(streamMappingOf(tc.change), newFakeStream(), Options{Invoker: fakeInvoker(nil)})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}

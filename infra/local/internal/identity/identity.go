@@ -1,0 +1,231 @@
+// Package identity enforces the template's IAM policies: who may call what on which resource.
+//
+// Every function has an access key of its own, derived from its name, and may do what the
+// statements of its policies allow: a Deny that matches wins, an Allow that matches permits, and
+// nothing else is permitted. Access keys that belong to no function are administrators, so that the
+// AWS CLI works with any credentials. What was used and what was denied is remembered, so that a
+// test can show that policies are neither too narrow nor too wide.
+package identity
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+)
+
+// Statement is one statement of a policy. Actions and resources may hold the wildcards * and ?.
+type Statement struct {
+	Sid       string
+	Effect    string // "Allow" or "Deny"
+	Actions   []string
+	Resources []string
+}
+
+// Principal is a function with what its policies say.
+type Principal struct {
+	Function   string
+	Statements []Statement
+}
+
+// Grant is an action that a statement allows, as the statement spells it. One that has been used
+// is the evidence that it is needed.
+type Grant struct {
+	Function string `json:"function"`
+	Sid      string `json:"sid"`
+	Action   string `json:"action"`
+}
+
+// Denial is a call that was, or with Enforce off would have been, refused.
+type Denial struct {
+	Function string `json:"function"`
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+	Sid      string `json:"sid,omitzero"` // of the statement that denies; "": none allows
+}
+
+// Options configure the policies.
+type Options struct {
+	Principals []Principal
+	Enforce    bool         // false: denials are recorded and then allowed
+	OnDenied   func(Denial) // called for every denial; nil: not
+}
+
+// Policies answers for every access key. It may be used by many goroutines at once.
+type Policies struct {
+	enforce    bool
+	onDenied   func(Denial)
+	principals map[string]Principal // by access key; never changes
+
+	mu     sync.Mutex
+	used   map[Grant]bool
+	denied map[Denial]bool
+}
+
+// New makes the policies of the principals. Two principals of one function, an unknown effect and a
+// statement without actions or resources are errors.
+func New(options Options) (*Policies, error) {
+	p := &Policies{
+		enforce:    options.Enforce,
+		onDenied:   options.OnDenied,
+		principals: map[string]Principal{},
+		used:       map[Grant]bool{},
+		denied:     map[Denial]bool{},
+	}
+	for _, principal := range options.Principals {
+		key := AccessKey(principal.Function)
+		if _, ok := p.principals[key]; ok {
+			return nil, fmt.Errorf("the function %s has two sets of policies", principal.Function)
+		}
+		for _, s := range principal.Statements {
+			if s.Effect != "Allow" && s.Effect != "Deny" {
+				return nil, fmt.Errorf("%s: statement %q: effect must be Allow or Deny, got %q", principal.Function, s.Sid, s.Effect)
+			}
+			if len(s.Actions) == 0 || len(s.Resources) == 0 {
+				return nil, fmt.Errorf("%s: statement %q needs actions and resources", principal.Function, s.Sid)
+			}
+		}
+		p.principals[key] = principal
+	}
+	return p, nil
+}
+
+// AccessKey returns the access key id of a function: the same in every run.
+func AccessKey(function string) string {
+	sum := sha256.Sum256([]byte(function))
+	return "AKIA" + base32.StdEncoding.EncodeToString(sum[:10]) // 20 characters, as AWS's are
+}
+
+// Allow implements awsjson.Policies.
+func (p *Policies) Allow(accessKey, action, arn string) error {
+	principal, ok := p.principals[accessKey]
+	if !ok {
+		return nil
+	}
+	var grants []Grant
+	for _, s := range principal.Statements {
+		pattern, ok := s.matches(action, arn)
+		if !ok {
+			continue
+		}
+		if s.Effect == "Deny" {
+			return p.deny(Denial{Function: principal.Function, Action: action, Resource: arn, Sid: s.Sid})
+		}
+		grants = append(grants, Grant{Function: principal.Function, Sid: s.Sid, Action: pattern})
+	}
+	if len(grants) == 0 {
+		return p.deny(Denial{Function: principal.Function, Action: action, Resource: arn})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, grant := range grants {
+		p.used[grant] = true
+	}
+	return nil
+}
+
+func (p *Policies) deny(denial Denial) error {
+	p.mu.Lock()
+	p.denied[denial] = true
+	p.mu.Unlock()
+	if p.onDenied != nil {
+		p.onDenied(denial)
+	}
+	if !p.enforce {
+		return nil
+	}
+	user := fmt.Sprintf("arn:aws:sts::000000000000:assumed-role/%s/%s", denial.Function, denial.Function)
+	err := awsjson.AccessDenied(user, denial.Action, denial.Resource)
+	if denial.Sid != "" {
+		err.Message = strings.Replace(err.Message, "because no identity-based policy allows the action", "with an explicit deny in an identity-based policy", 1)
+	}
+	return err
+}
+
+// matches returns the statement's spelling of the action where the statement is about this action
+// and resource.
+func (s Statement) matches(action, arn string) (pattern string, ok bool) {
+	if !slices.ContainsFunc(s.Resources, func(resource string) bool { return like(resource, arn) }) {
+		return "", false
+	}
+	for _, pattern := range s.Actions {
+		if like(strings.ToLower(pattern), strings.ToLower(action)) {
+			return pattern, true
+		}
+	}
+	return "", false
+}
+
+// like matches IAM's wildcards: * is any text, ? any one character.
+func like(pattern, text string) bool {
+	star, resume := -1, 0
+	p, t := 0, 0
+	for t < len(text) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, resume = p, t
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
+			p++
+			t++
+		case star >= 0: // let the last star take one character more
+			resume++
+			p, t = star+1, resume
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// Used returns the grants that have permitted a call, sorted.
+func (p *Policies) Used() []Grant {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return sortedGrants(p.used)
+}
+
+// Granted returns every grant of every function, sorted: what Used is to be compared with.
+func (p *Policies) Granted() []Grant {
+	all := map[Grant]bool{}
+	for _, principal := range p.principals {
+		for _, s := range principal.Statements {
+			for _, action := range s.Actions {
+				if s.Effect == "Allow" {
+					all[Grant{Function: principal.Function, Sid: s.Sid, Action: action}] = true
+				}
+			}
+		}
+	}
+	return sortedGrants(all)
+}
+
+// Denied returns the calls that were refused, each once, sorted.
+func (p *Policies) Denied() []Denial {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	result := make([]Denial, 0, len(p.denied))
+	for denial := range p.denied {
+		result = append(result, denial)
+	}
+	slices.SortFunc(result, func(a, b Denial) int {
+		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Sid, b.Sid))
+	})
+	return result
+}
+
+func sortedGrants(set map[Grant]bool) []Grant {
+	result := make([]Grant, 0, len(set))
+	for grant := range set {
+		result = append(result, grant)
+	}
+	slices.SortFunc(result, func(a, b Grant) int {
+		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Sid, b.Sid), cmp.Compare(a.Action, b.Action))
+	})
+	return result
+}

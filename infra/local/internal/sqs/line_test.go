@@ -1,0 +1,290 @@
+package sqs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+)
+
+// lineOf has messages of these groups, in this order, visible in a queue.
+func lineOf(t testing.TB, groups ...string) (*Broker, *queue) {
+	t.Helper()
+	b := New(Options{})
+	if err := b.CreateQueue(Definition{Name: "q"}); err != nil {
+		t.Fatal(err)
+	}
+	q := b.byName["q"]
+	for _, group := range groups {
+		q.send(content{body: group, groupID: group}, nil)
+	}
+	return b, q
+}
+
+func repeat(n int, group string) []string {
+	groups := make([]string, n)
+	for i := range groups {
+		groups[i] = group
+	}
+	return groups
+}
+
+func TestOrderOfService(t *testing.T) {
+	tests := map[string]struct {
+		visible  []string // groups, in the order of arrival
+		inFlight map[string]int
+		want     []string
+	}{
+		"is that of arrival without groups": {
+			[]string{"", "", ""}, nil, []string{"", "", ""},
+		},
+		"is that of arrival while nobody is noisy": {
+			[]string{"a", "a", "b", "a", "c"}, map[string]int{"a": 5}, []string{"a", "a", "b", "a", "c"},
+		},
+		"puts a noisy group last": {
+			[]string{"a", "a", "b", "", "c"}, map[string]int{"a": 30}, []string{"b", "", "c", "a", "a"},
+		},
+		"leaves out a group with less than 30 in flight": {
+			[]string{"a", "b"}, map[string]int{"a": 29}, []string{"a", "b"},
+		},
+		"leaves out a group with a tenth of what is in flight": {
+			[]string{"a", "b"}, map[string]int{"a": 30, "": 270}, []string{"a", "b"},
+		},
+		"counts a share over a tenth as noisy": {
+			[]string{"a", "b"}, map[string]int{"a": 30, "": 269}, []string{"b", "a"},
+		},
+		"never counts messages without a group as noisy": {
+			[]string{"", "b"}, map[string]int{"": 300}, []string{"", "b"},
+		},
+		"prefers the least busy of noisy groups": {
+			[]string{"a", "b", "c"}, map[string]int{"a": 50, "b": 40, "c": 30}, []string{"c", "b", "a"},
+		},
+		"evens out noisy groups": {
+			[]string{"a", "a", "a", "b", "b", "b"}, map[string]int{"a": 40, "b": 41}, []string{"a", "a", "b", "a", "b", "b"},
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var flying []string
+			for group, n := range test.inFlight {
+				flying = append(flying, repeat(n, group)...)
+			}
+			b, q := lineOf(t, flying...)
+			q.take(b.opts.Now(), intake{max: len(flying), visibility: time.Hour})
+			for _, group := range test.visible {
+				q.send(content{body: group, groupID: group}, nil)
+			}
+			var got []string
+			for _, m := range q.take(b.opts.Now(), intake{max: len(test.visible), visibility: time.Hour}) {
+				got = append(got, m.groupID)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestLineAgreesWithASearchThroughEverything does random operations and compares every choice with
+// what the rule says about all messages.
+func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
+	for seed := range uint64(6) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		now := time.Unix(0, 0)
+		b := New(Options{Now: func() time.Time { return now }})
+		if err := b.CreateQueue(Definition{Name: "q", DelaySeconds: new(1), VisibilityTimeout: new(2)}); err != nil {
+			t.Fatal(err)
+		}
+		q := b.byName["q"]
+		var inFlight []*message
+		noisy := 0
+		for step := range 3000 {
+			switch random.IntN(10) {
+			case 0, 1, 2, 3, 4:
+				// Group 0 has no id; group 1 sends most.
+				id := ""
+				if n := random.IntN(8); n > 0 {
+					id = fmt.Sprint(max(1, n-4))
+				}
+				q.send(content{body: "b", groupID: id}, new(random.IntN(2)))
+			case 5, 6, 7:
+				q.advance(now)
+				if want, got := search(q), q.line.next(); want != got {
+					t.Fatalf("seed %d: the line serves %v, want %v", seed, got, want)
+				}
+				inFlight = append(inFlight, q.take(now, intake{max: 3, visibility: time.Duration(random.IntN(60)) * time.Second})...)
+			case 8:
+				if len(inFlight) > 0 {
+					m := inFlight[random.IntN(len(inFlight))]
+					q.erase(receipt{m.id, m.receipt}, now)
+				}
+			case 9:
+				now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
+				q.advance(now)
+			}
+			if len(q.line.large.items) > 0 {
+				noisy++
+			}
+			if step%50 == 0 {
+				verify(t, q)
+			}
+		}
+		if len(inFlight) < 1000 || noisy < 100 {
+			t.Fatalf("seed %d: %d messages were received, in %d steps there was a large group: too few to tell", seed, len(inFlight), noisy)
+		}
+	}
+}
+
+// search finds the message to serve by the rule of the package comment, looking at all.
+func search(q *queue) *message {
+	flying := map[string]int{}
+	for _, m := range q.messages {
+		if m.state == stateInFlight {
+			flying[m.groupID]++
+		}
+	}
+	var small, large *message
+	for _, m := range q.messages {
+		if m.state != stateVisible {
+			continue
+		}
+		n := flying[m.groupID]
+		if m.groupID == "" || n < 30 {
+			if small == nil || m.turn < small.turn {
+				small = m
+			}
+		} else if large == nil || n < flying[large.groupID] || n == flying[large.groupID] && m.turn < large.turn {
+			large = m
+		}
+	}
+	if large == nil || small != nil && (flying[large.groupID]*10 > q.inFlight || small.turn < large.turn) {
+		return small
+	}
+	return large
+}
+
+// verify checks what must hold of a queue after every operation.
+func verify(t *testing.T, q *queue) {
+	t.Helper()
+	count := map[state]int{}
+	for _, m := range q.messages {
+		count[m.state]++
+	}
+	want := map[state]int{stateVisible: q.line.size, stateDelayed: q.delayed, stateInFlight: q.inFlight}
+	for state, n := range want {
+		if count[state] != n {
+			t.Fatalf("%d messages in state %d, counted %d", count[state], state, n)
+		}
+	}
+	if q.line.inFlight != q.inFlight || len(q.hidden.items) != q.inFlight+q.delayed || len(q.expiring.items) != len(q.messages) {
+		t.Fatalf("line %d, in flight %d, delayed %d, hidden %d, expiring %d, all %d",
+			q.line.inFlight, q.inFlight, q.delayed, len(q.hidden.items), len(q.expiring.items), len(q.messages))
+	}
+}
+
+func TestGroupsWithoutMessagesAreForgotten(t *testing.T) {
+	b, q := lineOf(t, "a", "b", "c")
+	for _, m := range q.take(b.opts.Now(), intake{max: 3}) {
+		q.erase(receipt{m.id, m.receipt}, b.opts.Now())
+	}
+	if len(q.line.groups) != 0 || len(q.line.small.items) != 0 {
+		t.Errorf("%d groups are left", len(q.line.groups))
+	}
+}
+
+func TestLimitOfMessagesInFlight(t *testing.T) {
+	receive := func(t *testing.T, b *Broker, wait string) error {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancelled := make(chan struct{})
+		go func() { // once the receiver waits
+			defer close(cancelled)
+			for {
+				b.mu.Lock()
+				waiting := b.byName["q"].waiting.Len()
+				b.mu.Unlock()
+				if waiting > 0 || ctx.Err() != nil {
+					cancel()
+					return
+				}
+			}
+		}()
+		_, err := b.Service().Serve(ctx, "ReceiveMessage", []byte(`{"QueueUrl":"q","WaitTimeSeconds":`+wait+`}`),
+			func(string, string) error { return nil })
+		cancel()
+		<-cancelled
+		return err
+	}
+	full := func(t *testing.T) (*Broker, *queue) {
+		b, q := lineOf(t, repeat(3, "")...)
+		q.limit = 2
+		if got := len(q.take(b.opts.Now(), intake{max: 3, visibility: time.Hour})); got != 2 {
+			t.Fatalf("received %d messages, want the limit of 2", got)
+		}
+		return b, q
+	}
+	t.Run("is an error for a receive that does not wait", func(t *testing.T) {
+		b, _ := full(t)
+		e, ok := errors.AsType[*awsjson.Error](receive(t, b, "0"))
+		if !ok || e.Query != "OverLimit" {
+			t.Errorf("error %v, want OverLimit", e)
+		}
+	})
+	t.Run("keeps a long poll waiting", func(t *testing.T) {
+		b, _ := full(t)
+		if err := receive(t, b, "20"); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want only the cancellation", err)
+		}
+	})
+	t.Run("frees a place with every delete", func(t *testing.T) {
+		b, q := full(t)
+		for _, m := range q.messages {
+			if m.state == stateInFlight {
+				q.erase(receipt{m.id, m.receipt}, b.opts.Now())
+				break
+			}
+		}
+		if err := receive(t, b, "0"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDigestOfAttributesIsTheDocumentedOne(t *testing.T) {
+	tests := map[string]struct {
+		attributes map[string]attribute
+		want       string
+	}{
+		"empty for none": {nil, ""},
+		"of a string": {
+			map[string]attribute{"a": {DataType: "String", StringValue: new("b")}},
+			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06String\x01\x00\x00\x00\x01b")),
+		},
+		"of a binary": {
+			map[string]attribute{"a": {DataType: "Binary", BinaryValue: []byte{7}}},
+			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06Binary\x02\x00\x00\x00\x01\x07")),
+		},
+		"sorted by name": {
+			map[string]attribute{"b": {DataType: "String", StringValue: new("2")}, "a": {DataType: "String", StringValue: new("1")}},
+			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06String\x01\x00\x00\x00\x011\x00\x00\x00\x01b\x00\x00\x00\x06String\x01\x00\x00\x00\x012")),
+		},
+		// A value that other implementations of the algorithm are tested with.
+		"as others compute it": {
+			map[string]attribute{"timestamp": {DataType: "Number", StringValue: new("1493147359900")}},
+			"235c5c510d26fb653d073faed50ae77c",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, md5OfAttributes(test.attributes)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

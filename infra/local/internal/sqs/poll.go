@@ -1,0 +1,96 @@
+package sqs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Receive waits until the queue has messages and returns up to max of them, at least one. They are
+// held: in flight, and not visible to anybody, until Settle names them. If ctx ends first, nothing is
+// received and the error is ctx's. An unknown queue is ErrNoQueue. max must be at least 1.
+func (b *Broker) Receive(ctx context.Context, queueARN string, max int) ([]Message, error) {
+	q, err := b.queue(queueARN)
+	if err != nil {
+		return nil, err
+	}
+	in := intake{max: max, visibility: b.scaled(q.visibility), hold: true}
+	var messages []Message
+	_, err = q.receive(ctx, true, in, func(m *message) { messages = append(messages, q.record(m)) })
+	return messages, err
+}
+
+// Settle ends the hold on received messages, named by their receipt handles. The done ones are
+// deleted. The failed ones become visible at the time that ChangeMessageVisibility has set for them
+// meanwhile, or else when the queue's visibility timeout, counted from the receive, is over: at once
+// if that has passed. Handles of messages that are gone or no longer held are passed over.
+func (b *Broker) Settle(queueARN string, done, failed []string) error {
+	q, err := b.queue(queueARN)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.opts.Now()
+	for _, handle := range done {
+		if r, ok := q.parseHandle(handle); ok {
+			q.erase(r, now)
+		}
+	}
+	for _, handle := range failed {
+		r, ok := q.parseHandle(handle)
+		if !ok {
+			continue
+		}
+		if m := q.find(r); m != nil && m.state == stateHeld {
+			q.release(m)
+		}
+	}
+	q.advance(now)
+	q.signal()
+	return nil
+}
+
+// Send puts a message into a queue, as an AWS service does that has it as a destination: with the
+// queue's own delay. It returns the message's id. The body is held to the same limits as on the wire.
+func (b *Broker) Send(queueARN, body string) (string, error) {
+	q, err := b.queue(queueARN)
+	if err != nil {
+		return "", err
+	}
+	c, err := q.compose(sendRequest{MessageBody: &body})
+	if err != nil {
+		return "", err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return q.send(c, nil), nil
+}
+
+// queue is the queue with this ARN.
+func (b *Broker) queue(arn string) (*queue, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.byARN[arn]; q != nil {
+		return q, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoQueue, arn)
+}
+
+// send adds a message with this content, invisible for delay seconds; nil is the queue's own delay.
+// The lock is held.
+func (q *queue) send(c content, delay *int) (id string) {
+	b := q.broker
+	now := b.opts.Now()
+	q.advance(now)
+	seconds := q.delay
+	if delay != nil {
+		seconds = *delay
+	}
+	m := &message{content: c, id: uuid.NewString(), sent: now}
+	q.add(m, now, b.scaled(seconds))
+	b.observe(EventSent, now, q, m, "")
+	q.signal()
+	return m.id
+}

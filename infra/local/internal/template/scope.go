@@ -1,0 +1,336 @@
+package template
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// scope is what intrinsic functions can see, and the list of everything found wrong.
+type scope struct {
+	options    Options
+	parameters map[string]*node
+	conditions map[string]*node
+	decided    map[string]bool // conditions evaluated so far
+	deciding   map[string]bool // conditions being evaluated, to find circles
+	resources  map[string]*resource
+	order      []string // logical ids in the template's order
+	problems   []*Error
+}
+
+// resource is a declared resource whose condition holds or not.
+type resource struct {
+	id, kind   string
+	line       int
+	exists     bool // its condition holds
+	node       *node
+	properties *node // merged with Globals; nil: none
+}
+
+func newScope(options Options) *scope {
+	return &scope{
+		options:    options,
+		parameters: map[string]*node{},
+		conditions: map[string]*node{},
+		decided:    map[string]bool{},
+		deciding:   map[string]bool{},
+		resources:  map[string]*resource{},
+	}
+}
+
+func (s *scope) problem(line int, where, format string, args ...any) {
+	s.problems = append(s.problems, &Error{Line: line, Where: where, Message: fmt.Sprintf(format, args...)})
+}
+
+// intrinsic returns the function and its argument if n is the call of one.
+func intrinsic(n *node) (name string, argument *node, ok bool) {
+	if n.kind != mapping || len(n.fields) != 1 {
+		return "", nil, false
+	}
+	f := n.fields[0]
+	if f.name == "Ref" || strings.HasPrefix(f.name, "Fn::") {
+		return f.name, f.value, true
+	}
+	return "", nil, false
+}
+
+// eval resolves every intrinsic function within n. nil stands for AWS::NoValue, and for what could
+// not be resolved, in which case the problem has been recorded.
+func (s *scope) eval(n *node, where string) *node {
+	if name, argument, ok := intrinsic(n); ok {
+		return s.call(n.line, name, argument, where)
+	}
+	result := &node{line: n.line, kind: n.kind, text: n.text}
+	for i, item := range n.items {
+		if value := s.eval(item, fmt.Sprintf("%s[%d]", where, i)); value != nil {
+			result.items = append(result.items, value)
+		}
+	}
+	for _, f := range n.fields {
+		if strings.HasPrefix(f.name, "Fn::") {
+			s.problem(f.line, where, "%s must stand alone", f.name)
+			continue
+		}
+		if value := s.eval(f.value, member(where, f.name)); value != nil {
+			result.fields = append(result.fields, field{name: f.name, line: f.line, value: value})
+		}
+	}
+	return result
+}
+
+func member(where, name string) string {
+	if strings.Contains(where, ": ") {
+		return where + "." + name
+	}
+	return where + ": " + name
+}
+
+func (s *scope) call(line int, function string, argument *node, where string) *node {
+	switch function {
+	case "Ref":
+		if argument.kind != scalar {
+			s.problem(line, where, "Ref needs a name")
+			return nil
+		}
+		return s.ref(argument.text, line, where)
+	case "Fn::GetAtt":
+		parts, ok := s.textList(argument, where)
+		if !ok || len(parts) != 2 {
+			s.problem(line, where, "Fn::GetAtt needs a logical id and an attribute")
+			return nil
+		}
+		return s.getAtt(parts[0], parts[1], line, where)
+	case "Fn::Sub":
+		return s.sub(argument, line, where)
+	case "Fn::If":
+		if argument.kind != sequence || len(argument.items) != 3 || argument.items[0].kind != scalar {
+			s.problem(line, where, "Fn::If needs a condition's name and two values")
+			return nil
+		}
+		// Only the branch taken is resolved: the other may name a resource that does not exist.
+		branch := argument.items[2]
+		if s.condition(argument.items[0].text, line, where) {
+			branch = argument.items[1]
+		}
+		return s.eval(branch, where)
+	case "Fn::Join":
+		if argument.kind == sequence && len(argument.items) == 2 {
+			delimiter := s.evalText(argument.items[0], where)
+			if parts, ok := s.textList(argument.items[1], where); ok && delimiter != nil {
+				return textNode(line, strings.Join(parts, delimiter.text))
+			}
+		}
+		s.problem(line, where, "Fn::Join needs a delimiter and a list of texts")
+	case "Fn::Split":
+		if argument.kind == sequence && len(argument.items) == 2 {
+			delimiter, source := s.evalText(argument.items[0], where), s.evalText(argument.items[1], where)
+			if delimiter != nil && source != nil && delimiter.text != "" {
+				result := &node{line: line, kind: sequence}
+				for part := range strings.SplitSeq(source.text, delimiter.text) {
+					result.items = append(result.items, textNode(line, part))
+				}
+				return result
+			}
+		}
+		s.problem(line, where, "Fn::Split needs a delimiter and a text")
+	case "Fn::Select":
+		return s.selectItem(argument, line, where)
+	case "Fn::Equals", "Fn::Not", "Fn::And", "Fn::Or":
+		s.problem(line, where, "%s belongs into Conditions or Rules", function)
+	default:
+		s.problem(line, where, "%s is not supported by the local stack", function)
+	}
+	return nil
+}
+
+func (s *scope) selectItem(argument *node, line int, where string) *node {
+	if argument.kind == sequence && len(argument.items) == 2 {
+		index, list := s.evalText(argument.items[0], where), s.eval(argument.items[1], where)
+		if index != nil && list != nil && list.kind == sequence {
+			i, err := strconv.Atoi(index.text)
+			if err != nil || i < 0 || i >= len(list.items) {
+				s.problem(line, where, "Fn::Select has no item %s among %d", index.text, len(list.items))
+				return nil
+			}
+			return list.items[i]
+		}
+	}
+	s.problem(line, where, "Fn::Select needs an index and a list")
+	return nil
+}
+
+// evalText resolves n to a text, or returns nil.
+func (s *scope) evalText(n *node, where string) *node {
+	if value := s.eval(n, where); value != nil && value.kind == scalar {
+		return value
+	}
+	return nil
+}
+
+// textList resolves n to a list of texts.
+func (s *scope) textList(n *node, where string) ([]string, bool) {
+	list := s.eval(n, where)
+	if list == nil || list.kind != sequence {
+		return nil, false
+	}
+	var result []string
+	for _, item := range list.items {
+		if item.kind != scalar {
+			return nil, false
+		}
+		result = append(result, item.text)
+	}
+	return result, true
+}
+
+// sub replaces ${Name}, ${Resource.Attribute} and ${!Literal}.
+func (s *scope) sub(argument *node, line int, where string) *node {
+	pattern, variables := argument, map[string]string{}
+	if argument.kind == sequence {
+		if len(argument.items) != 2 || argument.items[1].kind != mapping {
+			s.problem(line, where, "Fn::Sub needs a text, or a text and an object of variables")
+			return nil
+		}
+		pattern = argument.items[0]
+		for _, f := range argument.items[1].fields {
+			value := s.evalText(f.value, where)
+			if value == nil {
+				s.problem(f.line, where, "the variable %s of Fn::Sub must be a text", f.name)
+				return nil
+			}
+			variables[f.name] = value.text
+		}
+	}
+	if pattern.kind != scalar {
+		s.problem(line, where, "Fn::Sub needs a text")
+		return nil
+	}
+	var out strings.Builder
+	for rest := pattern.text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		out.WriteString(before)
+		if !found {
+			return textNode(line, out.String())
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed {
+			s.problem(line, where, "Fn::Sub lacks a closing brace in %q", pattern.text)
+			return nil
+		}
+		rest = tail
+		if literal, ok := strings.CutPrefix(name, "!"); ok {
+			out.WriteString("${" + literal + "}")
+			continue
+		}
+		if value, ok := variables[name]; ok {
+			out.WriteString(value)
+			continue
+		}
+		value := s.subVariable(name, line, where)
+		if value == nil {
+			return nil
+		}
+		if value.kind != scalar {
+			s.problem(line, where, "${%s} is %s, Fn::Sub needs a text", name, value.kind)
+			return nil
+		}
+		out.WriteString(value.text)
+	}
+}
+
+func (s *scope) subVariable(name string, line int, where string) *node {
+	if id, attribute, ok := strings.Cut(name, "."); ok {
+		return s.getAtt(id, attribute, line, where)
+	}
+	return s.ref(name, line, where)
+}
+
+// condition returns the value of a named condition.
+func (s *scope) condition(name string, line int, where string) bool {
+	if value, ok := s.decided[name]; ok {
+		return value
+	}
+	definition := s.conditions[name]
+	if definition == nil {
+		s.problem(line, where, "there is no condition %s", name)
+		return false
+	}
+	if s.deciding[name] {
+		s.problem(line, where, "the condition %s depends on itself", name)
+		return false
+	}
+	s.deciding[name] = true
+	value := s.evalCondition(definition, "Conditions: "+name)
+	delete(s.deciding, name)
+	s.decided[name] = value
+	return value
+}
+
+func (r *reader) readConditions(section *node) {
+	if section == nil {
+		return
+	}
+	for _, f := range section.fields {
+		r.conditions[f.name] = f.value
+	}
+	for _, f := range section.fields {
+		r.condition(f.name, f.line, "Conditions")
+	}
+}
+
+// evalCondition evaluates a function that is true or false. What it cannot evaluate is false and
+// recorded as a problem.
+func (s *scope) evalCondition(n *node, where string) bool {
+	if n.kind != mapping || len(n.fields) != 1 {
+		s.problem(n.line, where, "must be a condition function")
+		return false
+	}
+	function, argument := n.fields[0].name, n.fields[0].value
+	count := len(argument.items)
+	switch function {
+	case "Condition":
+		return s.condition(argument.text, n.line, where)
+	case "Fn::Equals":
+		if count == 2 {
+			a, b := s.evalText(argument.items[0], where), s.evalText(argument.items[1], where)
+			if a != nil && b != nil {
+				return a.text == b.text
+			}
+		}
+		s.problem(n.line, where, "Fn::Equals needs two texts")
+	case "Fn::Not":
+		if count == 1 {
+			return !s.evalCondition(argument.items[0], where)
+		}
+		s.problem(n.line, where, "Fn::Not needs a list of one condition")
+	case "Fn::And", "Fn::Or":
+		if count < 2 || count > 10 {
+			s.problem(n.line, where, "%s needs between 2 and 10 conditions", function)
+			return false
+		}
+		holding := 0
+		for _, item := range argument.items {
+			if s.evalCondition(item, where) {
+				holding++
+			}
+		}
+		return holding == count || function == "Fn::Or" && holding > 0
+	case "Fn::Contains":
+		if count == 2 {
+			list, ok := s.textList(argument.items[0], where)
+			value := s.evalText(argument.items[1], where)
+			if ok && value != nil {
+				for _, item := range list {
+					if item == value.text {
+						return true
+					}
+				}
+				return false
+			}
+		}
+		s.problem(n.line, where, "Fn::Contains needs a list and a text")
+	default:
+		s.problem(n.line, where, "%s is not supported by the local stack", function)
+	}
+	return false
+}

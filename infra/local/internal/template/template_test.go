@@ -1,0 +1,333 @@
+package template
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const endpoint = "http://127.0.0.1:4566"
+
+// real is the template of the system.
+func real(t *testing.T, parameters map[string]string) (*Template, error) {
+	t.Helper()
+	source, err := os.ReadFile("../../../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Parse(source, Options{Parameters: parameters, Endpoint: endpoint})
+}
+
+func function(t *testing.T, from *Template, name string) Function {
+	t.Helper()
+	i := slices.IndexFunc(from.Functions, func(f Function) bool { return f.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no function %s", name)
+	}
+	return from.Functions[i]
+}
+
+func TestSystemTemplateResolves(t *testing.T) {
+	got, err := real(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders, err := os.ReadDir("../../../../functions")
+	if err == nil {
+		var want, have []string
+		for _, folder := range folders {
+			want = append(want, "functions/"+folder.Name())
+		}
+		for _, f := range got.Functions {
+			have = append(have, f.Folder)
+		}
+		slices.Sort(have)
+		if diff := cmp.Diff(want, have); diff != "" {
+			t.Errorf("folders of functions (-on disk +declared):\n%s", diff)
+		}
+	}
+
+	authorizer := Authorizer{Name: "ApiKeyAuthorizer", Function: "AuthorizeFunction", Headers: []string{"X-Api-Key"}, Cache: time.Minute}
+	api := &API{Name: "Api", Stage: "$default", Authorizers: map[string]Authorizer{"ApiKeyAuthorizer": authorizer}, Default: &Throttle{RatePerSecond: 200, Burst: 400}}
+	if diff := cmp.Diff(api, got.API); diff != "" {
+		t.Errorf("API (-want +got):\n%s", diff)
+	}
+
+	resend := function(t, got, "ResendFunction")
+	route := Route{Event: "Delivery", Method: "POST", Path: "/v1/webhooks/deliveries/{id}/resend", Authorizer: "ApiKeyAuthorizer", Timeout: 30 * time.Second}
+	if diff := cmp.Diff(route, resend.Routes[0]); diff != "" {
+		t.Errorf("route (-want +got):\n%s", diff)
+	}
+	if got, want := resend.Environment["DELIVERY_QUEUE_URL"], endpoint+"/000000000000/DeliveryQueue"; got != want {
+		t.Errorf("DELIVERY_QUEUE_URL = %s, want %s", got, want)
+	}
+
+	dispatch := function(t, got, "DispatchFunction")
+	streams := []StreamSource{{
+		EventSource: EventSource{
+			Event: "Documents", BatchSize: 100, ReportsBatchItems: true, Enabled: true,
+			Filters: []string{`{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"status":{"S":[{"exists":true}]}}}}`},
+		},
+		Table: "DocumentsTable", StartingPosition: "TRIM_HORIZON", Parallelization: 10, Bisect: true,
+		MaxRetries: -1, MaxAge: 6 * time.Hour, FailureQueue: "DispatchFailureQueue",
+	}}
+	if diff := cmp.Diff(streams, dispatch.Streams); diff != "" {
+		t.Errorf("streams of dispatch (-want +got):\n%s", diff)
+	}
+	if dispatch.Timeout != time.Minute || dispatch.MemoryMB != 256 || dispatch.Role != "DispatchRole" {
+		t.Errorf("timeout, memory and role of dispatch = %s, %d, %s", dispatch.Timeout, dispatch.MemoryMB, dispatch.Role)
+	}
+
+	deliver := function(t, got, "DeliverFunction")
+	feeds := []QueueSource{{
+		EventSource: EventSource{Event: "Queue", BatchSize: 10, ReportsBatchItems: true, Enabled: true},
+		Queue:       "DeliveryQueue", MaxConcurrency: 100,
+	}}
+	if diff := cmp.Diff(feeds, deliver.QueueFeeds); diff != "" {
+		t.Errorf("queues of deliver (-want +got):\n%s", diff)
+	}
+	open := Statement{Sid: "OpenCredentials", Effect: "Allow", Actions: []string{"secretsmanager:GetSecretValue"}, Resources: []string{SecretARN("KeyringSecret")}}
+	if !slices.ContainsFunc(deliver.Statements, func(s Statement) bool { return cmp.Equal(s, open) }) {
+		t.Errorf("deliver's statements lack %+v", open)
+	}
+
+	if names := tableNames(got); !slices.Contains(names, "DocumentsTable") || len(names) != 4 {
+		t.Errorf("tables = %v", names)
+	}
+	deliveryQueue := Queue{
+		Name: "DeliveryQueue", Visibility: 6 * time.Minute, Retention: 4 * 24 * time.Hour, MaxMessageBytes: 1 << 20,
+		DeadLetterQueue: "DeliveryDeadLetterQueue", MaxReceiveCount: 5,
+	}
+	if diff := cmp.Diff(deliveryQueue, got.Queues[0]); diff != "" {
+		t.Errorf("delivery queue (-want +got):\n%s", diff)
+	}
+	secrets := []Secret{{
+		Name: "KeyringSecret", Description: got.Secrets[0].Description,
+		Generate: &Generate{Template: `{"primary":"k1"}`, Key: "k1", Length: 64, ExcludePunctuation: true},
+	}}
+	if diff := cmp.Diff(secrets, got.Secrets); diff != "" {
+		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+	for _, ignored := range got.Ignored {
+		if ignored.Reason == "" || ignored.Where == "" {
+			t.Errorf("ignored without a reason: %+v", ignored)
+		}
+	}
+}
+
+func tableNames(from *Template) []string {
+	var names []string
+	for _, table := range from.Tables {
+		names = append(names, table.Name)
+	}
+	return names
+}
+
+func TestSystemTemplateWithParameters(t *testing.T) {
+	for name, test := range map[string]struct {
+		parameters map[string]string
+		wants      []string // parts of the error; none: no error
+	}{
+		"production is accepted":                 {map[string]string{"Environment": "production"}, nil},
+		"an unknown parameter is refused":        {map[string]string{"Enviroment": "production"}, []string{"Enviroment", "no such parameter"}},
+		"a value that is not allowed is refused": {map[string]string{"Environment": "staging"}, []string{"Environment", "sandbox, production"}},
+		"a value that does not match is refused": {map[string]string{"RetryDelays": "1,2"}, []string{"RetryDelays", "must match"}},
+		"a number below the minimum is refused":  {map[string]string{"DeliverConcurrency": "1"}, []string{"DeliverConcurrency", "between 2 and 1000"}},
+		"a text for a number is refused":         {map[string]string{"DeliverConcurrency": "many"}, []string{"DeliverConcurrency", "number"}},
+		"a rule that does not hold is refused":   {map[string]string{"DocumentsTableName": "theirs"}, []string{"ExistingDocumentsTable", "DocumentsTableArn"}},
+		"all problems are told at once":          {map[string]string{"Environment": "staging", "RetryDelays": "x"}, []string{"Environment", "RetryDelays"}},
+		"a table from elsewhere is not there to read": {
+			map[string]string{"DocumentsTableName": "theirs", "DocumentsTableArn": "arn:aws:dynamodb:us-east-1:1:table/theirs", "DocumentsTableStreamArn": "arn:aws:dynamodb:us-east-1:1:table/theirs/stream/1"},
+			[]string{"DispatchFunction: Properties.Events.Documents.Properties.Stream", "table/theirs/stream/1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := real(t, test.parameters)
+			if len(test.wants) == 0 && err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.wants {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error = %v, want it to say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestProductionProtectsTables(t *testing.T) {
+	for environment, want := range map[string]bool{"sandbox": false, "production": true} {
+		got, err := real(t, map[string]string{"Environment": environment})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range got.Tables {
+			if table.Protected != want {
+				t.Errorf("%s: protection of %s = %v, want %v", environment, table.Name, table.Protected, want)
+			}
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	got, err := real(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(name string) Key { return Key{Name: name, Type: "S"} }
+	want := []Table{
+		{
+			Name: "ConfigsTable", PartitionKey: text("organization_id"), SortKey: text("id"), TTLAttribute: "expires_at",
+			Local: []Index{{Name: "by_state", PartitionKey: text("organization_id"), SortKey: text("state_id"), Projection: "ALL"}},
+		},
+		{Name: "DocumentsTable", PartitionKey: text("id"), StreamView: "NEW_AND_OLD_IMAGES"},
+	}
+	if diff := cmp.Diff(want, got.Tables[:2], cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("tables (-want +got):\n%s", diff)
+	}
+}
+
+// prefix is a template up to its resources.
+const prefix = `Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Name: {Type: String, Default: docs}
+  Size: {Type: Number, Default: 5}
+  List: {Type: CommaDelimitedList, Default: "a, b,c"}
+Conditions:
+  Yes: !Equals [!Ref Name, docs]
+  No: !Not [!Condition Yes]
+  Both: !And [!Condition Yes, !Condition No]
+  Either: !Or [!Condition Yes, !Condition No]
+  Long:
+    Fn::And:
+      - Condition: Yes
+      - Fn::Not: [Fn::Equals: [{Ref: Size}, "6"]]
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+  Topic:
+    Type: AWS::SNS::Topic
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_IMAGE}
+  Role:
+    Type: AWS::IAM::Role
+  Logs:
+    Type: AWS::Logs::LogGroup
+  Absent:
+    Type: AWS::SQS::Queue
+    Condition: No
+  Secret:
+    Type: AWS::SecretsManager::Secret
+    Properties:
+      SecretString: s
+      Description: `
+
+func TestIntrinsicFunctions(t *testing.T) {
+	for expression, want := range map[string]string{
+		`plain`:                                "plain",
+		`5`:                                    "5",
+		`true`:                                 "true",
+		`!Ref Name`:                            "docs",
+		`{Ref: Name}`:                          "docs",
+		`!Ref Size`:                            "5",
+		`!Ref AWS::Region`:                     "us-east-1",
+		`!Ref AWS::AccountId`:                  "000000000000",
+		`!Ref AWS::Partition`:                  "aws",
+		`!Ref AWS::URLSuffix`:                  "amazonaws.com",
+		`!Ref "AWS::StackName"`:                "docuhook",
+		`!Ref Queue`:                           endpoint + "/000000000000/Queue",
+		`!Ref Table`:                           "Table",
+		`!Ref Topic`:                           "arn:aws:sns:us-east-1:000000000000:Topic",
+		`!Ref Role`:                            "Role",
+		`!GetAtt Queue.Arn`:                    "arn:aws:sqs:us-east-1:000000000000:Queue",
+		`!GetAtt [Queue, QueueName]`:           "Queue",
+		`{"Fn::GetAtt": [Queue, QueueUrl]}`:    endpoint + "/000000000000/Queue",
+		`!GetAtt Table.Arn`:                    "arn:aws:dynamodb:us-east-1:000000000000:table/Table",
+		`!GetAtt Table.StreamArn`:              "arn:aws:dynamodb:us-east-1:000000000000:table/Table/stream/local",
+		`!GetAtt Role.Arn`:                     "arn:aws:iam::000000000000:role/Role",
+		`!GetAtt Logs.Arn`:                     "arn:aws:logs:us-east-1:000000000000:log-group:Logs:*",
+		`!Sub "${Name}-${AWS::Region}"`:        "docs-us-east-1",
+		`!Sub "${Queue.Arn}/${!Literal}"`:      "arn:aws:sqs:us-east-1:000000000000:Queue/${Literal}",
+		`!Sub ["${a}${Name}", {a: !Ref Size}]`: "5docs",
+		`{"Fn::Sub": "${Table}"}`:              "Table",
+		`!If [Yes, a, b]`:                      "a",
+		`!If [No, a, b]`:                       "b",
+		`!If [Both, a, b]`:                     "b",
+		`!If [Either, a, b]`:                   "a",
+		`!If [Long, a, b]`:                     "a",
+		`{"Fn::If": [No, !Ref Absent, b]}`:     "b",
+		`!If [Yes, !If [No, 1, 2], 3]`:         "2",
+		`!Join ["-", [a, !Ref Name, c]]`:       "a-docs-c",
+		`!Join [",", !Ref List]`:               "a,b,c",
+		`!Join ["", []]`:                       "",
+		`!Select [1, [a, b]]`:                  "b",
+		`!Select ["0", !Ref List]`:             "a",
+		`!Select [2, !Split ["/", a/b/c]]`:     "c",
+		`!Join [",", [a, !Ref AWS::NoValue]]`:  "a",
+	} {
+		t.Run(expression, func(t *testing.T) {
+			got, err := Parse([]byte(prefix+expression), Options{Endpoint: endpoint})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Secrets[0].Description != want {
+				t.Errorf("got %q, want %q", got.Secrets[0].Description, want)
+			}
+		})
+	}
+}
+
+func TestNoValueRemovesTheProperty(t *testing.T) {
+	got, err := Parse([]byte(prefix+`!If [No, x, !Ref AWS::NoValue]`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if description := got.Secrets[0].Description; description != "" {
+		t.Errorf("description = %q, want none", description)
+	}
+}
+
+func TestIntrinsicFunctionErrors(t *testing.T) {
+	for expression, want := range map[string]string{
+		`!Ref Nothing`:                "Nothing is neither a parameter nor a resource",
+		`!Ref Absent`:                 "Absent does not exist",
+		`!GetAtt Queue.Color`:         "the attribute Color of Queue",
+		`!GetAtt Nothing.Arn`:         "Nothing is neither",
+		`!GetAtt Queue`:               "must be a logical id, a dot and an attribute",
+		`!Sub "${Nothing}"`:           "Nothing is neither",
+		`!Sub "${Name"`:               "lacks a closing brace",
+		`!Sub "${List}"`:              "needs a text",
+		`!Sub [a]`:                    "needs a text",
+		`!If [Nothing, a, b]`:         "there is no condition Nothing",
+		`!If [Yes, a]`:                "needs a condition's name and two values",
+		`!Join [a]`:                   "Fn::Join needs",
+		`!Select [3, [a]]`:            "Fn::Select has no item 3",
+		`!Split ["", a]`:              "Fn::Split needs",
+		`!Equals [a, b]`:              "belongs into Conditions",
+		`!ImportValue x`:              "Fn::ImportValue is not supported",
+		`!FindInMap [a, b, c]`:        "Fn::FindInMap is not supported",
+		`{"Fn::Sub": a, "Fn::If": b}`: "must stand alone",
+		`!Ref List`:                   "must be a text, not a list",
+	} {
+		t.Run(expression, func(t *testing.T) {
+			_, err := Parse([]byte(prefix+expression), Options{Endpoint: endpoint})
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("error = %v, want it to say %q", err, want)
+			}
+			var one *Error
+			if errors.As(err, &one) && one.Line == 0 {
+				t.Errorf("%v does not name a line", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,185 @@
+// Package api holds the operations of the management API, one type each, and the authorizer.
+//
+// An operation gets a Request, whose organization the authorizer has established, and returns a
+// Response or an error. Handler makes a Lambda function of operations: it decodes what API Gateway
+// hands over, negotiates media types, and maps errors to JSON:API error objects in one place.
+// Whatever belongs to another organization does not exist: there is no way to tell the two apart.
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/docuhook/docuhook/shared/jsonapi"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+// Request is a request of an organization.
+type Request struct {
+	OrganizationID string
+	Path           string
+	RawQuery       string
+	ID             string // the path parameter {id}
+	Body           []byte
+}
+
+// Response is the answer to a request. Without a document it has no body.
+type Response struct {
+	Status   int
+	Document *jsonapi.Document
+	Location string
+}
+
+// Operation is one operation of the API. Errors that are no jsonapi.Errors and not in the table of
+// failure are answered as 500, without their text.
+type Operation interface {
+	Serve(ctx context.Context, r *Request) (*Response, error)
+}
+
+// Handler returns the Lambda function of operations, by the route key ("GET /v1/…") they serve.
+func Handler(log *slog.Logger, operations map[string]Operation) func(context.Context, events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+	return func(ctx context.Context, event events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+		response, err := serve(ctx, log, operations, event)
+		if err != nil {
+			problems := failure(err)
+			if problems[0].Status >= 500 {
+				log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "request_id", event.RequestContext.RequestID, "error", err.Error())
+			}
+			return answerErrors(problems, event.RequestContext.RequestID), nil
+		}
+		return answer(response), nil
+	}
+}
+
+func serve(ctx context.Context, log *slog.Logger, operations map[string]Operation, event events.APIGatewayV2HTTPRequest) (response *Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(ctx, "panic", "route", event.RouteKey, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			response, err = nil, errors.New("panic")
+		}
+	}()
+	operation := operations[event.RouteKey]
+	if operation == nil {
+		return nil, fmt.Errorf("no operation for route %q", event.RouteKey)
+	}
+	request, err := decode(event)
+	if err != nil {
+		return nil, err
+	}
+	return operation.Serve(ctx, request)
+}
+
+// decode reads what API Gateway hands over: bodies of any type but text are base64-encoded.
+func decode(event events.APIGatewayV2HTTPRequest) (*Request, error) {
+	if err := jsonapi.CheckAccept(event.Headers["accept"]); err != nil {
+		return nil, err
+	}
+	body := []byte(event.Body)
+	if event.IsBase64Encoded {
+		var err error
+		if body, err = base64.StdEncoding.DecodeString(event.Body); err != nil {
+			return nil, jsonapi.NewError(400, jsonapi.CodeInvalidJSON, "the body is not valid")
+		}
+	}
+	if len(body) > jsonapi.MaxBody {
+		return nil, jsonapi.NewError(413, jsonapi.CodeTooLarge, "the body must have at most %d bytes", jsonapi.MaxBody)
+	}
+	method := event.RequestContext.HTTP.Method
+	if len(body) > 0 && (method == http.MethodPost || method == http.MethodPatch) {
+		if err := jsonapi.CheckContentType(event.Headers["content-type"]); err != nil {
+			return nil, err
+		}
+	}
+	if event.RequestContext.Authorizer == nil {
+		return nil, errors.New("the request has not passed the authorizer")
+	}
+	organizationID, _ := event.RequestContext.Authorizer.Lambda[organizationKey].(string)
+	if organizationID == "" {
+		return nil, errors.New("the authorizer has named no organization")
+	}
+	return &Request{
+		OrganizationID: organizationID,
+		Path:           event.RawPath,
+		RawQuery:       event.RawQueryString,
+		ID:             event.PathParameters["id"],
+		Body:           body,
+	}, nil
+}
+
+// failure maps an error to error objects. This is the only place that does.
+func failure(err error) jsonapi.Errors {
+	var problems jsonapi.Errors
+	switch {
+	case errors.As(err, &problems):
+		return problems
+	case errors.Is(err, webhook.ErrNotFound):
+		return jsonapi.NewError(404, "not_found", "there is no such resource")
+	case errors.Is(err, webhook.ErrConflict):
+		return jsonapi.NewError(409, "version_conflict", "the config was changed by another request at the same time; read it and try again")
+	case errors.Is(err, webhook.ErrLimit):
+		return jsonapi.NewError(409, "config_limit_reached", "the organization has as many configs as it may have; delete one first")
+	}
+	return jsonapi.NewError(500, "internal_error", "something went wrong on our side; the request may be tried again")
+}
+
+func answer(r *Response) events.APIGatewayV2HTTPResponse {
+	out := events.APIGatewayV2HTTPResponse{StatusCode: r.Status, Headers: map[string]string{"Cache-Control": "no-store", "Vary": "Accept"}}
+	if r.Location != "" {
+		out.Headers["Location"] = r.Location
+	}
+	if r.Document != nil {
+		r.Document.JSONAPI = jsonapi.V11()
+		out.Headers["Content-Type"] = jsonapi.MediaType
+		out.Body = encode(r.Document)
+	}
+	return out
+}
+
+func answerErrors(problems jsonapi.Errors, requestID string) events.APIGatewayV2HTTPResponse {
+	for i := range problems {
+		problems[i].ID = requestID
+		problems[i].Title = http.StatusText(problems[i].Status)
+	}
+	return events.APIGatewayV2HTTPResponse{
+		StatusCode: problems[0].Status,
+		Headers:    map[string]string{"Content-Type": jsonapi.MediaType, "Cache-Control": "no-store", "Vary": "Accept"},
+		Body: encode(struct {
+			JSONAPI jsonapi.Version `json:"jsonapi"`
+			Errors  jsonapi.Errors  `json:"errors"`
+		}{jsonapi.V11(), problems}),
+	}
+}
+
+func encode(document any) string {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		panic(err) // the documents are made of strings, numbers and times only
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
+
+// noBody refuses a body where none means anything.
+func noBody(r *Request) error {
+	if len(r.Body) > 0 {
+		return jsonapi.NewError(400, "unexpected_body", "this operation takes no body").AtPointer("")
+	}
+	return nil
+}
+
+// noQuery refuses query parameters where none are supported.
+func noQuery(r *Request) error {
+	_, err := jsonapi.ParseQuery(r.RawQuery)
+	return err
+}

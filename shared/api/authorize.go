@@ -1,0 +1,47 @@
+package api
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/docuhook/docuhook/shared/apikey"
+)
+
+// organizationKey is where the authorizer puts the organization in the request's context.
+const organizationKey = "organization_id"
+
+// Keys finds API keys.
+type Keys interface {
+	// Get returns the key with this hash, nil if there is none.
+	Get(ctx context.Context, hash string) (*apikey.Key, error)
+}
+
+// Authorize is the authorizer: it tells the organization of an API key. Unknown, revoked and
+// malformed keys get the same answer. API Gateway remembers it, so a revoked key works until that
+// memory ends.
+type Authorize struct {
+	Keys Keys
+}
+
+// Handle implements a Lambda authorizer with simple responses. An error is a 500 to the client.
+func (a Authorize) Handle(ctx context.Context, event events.APIGatewayV2CustomAuthorizerV2Request) (events.APIGatewayV2CustomAuthorizerSimpleResponse, error) {
+	denied := events.APIGatewayV2CustomAuthorizerSimpleResponse{IsAuthorized: false}
+	if len(event.IdentitySource) != 1 || event.IdentitySource[0] == "" || len(event.IdentitySource[0]) > apikey.MaxLength {
+		return denied, nil
+	}
+	hash := apikey.Hash(event.IdentitySource[0])
+	key, err := a.Keys.Get(ctx, hash)
+	if err != nil {
+		return denied, fmt.Errorf("reading the API key: %w", err)
+	}
+	if key == nil || key.RevokedAt != "" || key.OrganizationID == "" || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hash)) != 1 {
+		return denied, nil
+	}
+	return events.APIGatewayV2CustomAuthorizerSimpleResponse{
+		IsAuthorized: true,
+		Context:      map[string]any{organizationKey: key.OrganizationID},
+	}, nil
+}

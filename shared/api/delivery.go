@@ -1,0 +1,282 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docuhook/docuhook/shared/jsonapi"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const (
+	deliveriesPath = "/v1/webhooks/deliveries"
+	deliveryType   = "webhook_delivery"
+)
+
+// Filters of the list of deliveries.
+const (
+	filterStatus        = "filter[status]"
+	filterConfig        = "filter[webhook_config_id]"
+	filterDocument      = "filter[document_id]"
+	filterCreatedAfter  = "filter[created_after]"
+	filterCreatedBefore = "filter[created_before]"
+)
+
+// maxMergedConfigs is how many configs' deliveries are merged into one list. An organization may
+// have more only if its limit was raised or it deletes and creates many.
+const maxMergedConfigs = 300
+
+// Place is a delivery's place in a list, which goes from the newest event to the oldest and, for
+// one event, from the greatest config id to the least.
+type Place struct{ EventID, ConfigID string }
+
+// Selection says which deliveries to list.
+type Selection struct {
+	OrganizationID string
+	ConfigIDs      []string                 // of the organization; not with DocumentID
+	DocumentID     string                   // "" for all
+	ConfigID       string                   // with DocumentID: limits to one config, "" for all
+	Statuses       []webhook.DeliveryStatus // nil for all
+	CreatedAfter   time.Time                // exclusive, zero for none
+	CreatedBefore  time.Time                // exclusive, zero for none
+	After          *Place                   // exclusive, nil to begin with the newest
+	Limit          int
+	Now            time.Time
+}
+
+// Matches reports whether d is to be listed. Stores read by key and leave the rest to it.
+func (s Selection) Matches(d *webhook.Delivery) bool {
+	created := d.CreatedAt()
+	return d.OrganizationID == s.OrganizationID && !d.Expired(s.Now) &&
+		(s.DocumentID == "" || d.Event.DocumentID == s.DocumentID) &&
+		(s.ConfigID == "" || d.ConfigID == s.ConfigID) &&
+		(s.Statuses == nil || slices.Contains(s.Statuses, d.StatusAt(s.Now))) &&
+		(s.CreatedAfter.IsZero() || created.After(s.CreatedAfter)) &&
+		(s.CreatedBefore.IsZero() || created.Before(s.CreatedBefore))
+}
+
+// Unsettled reports whether only deliveries that are retrying or failed can match.
+func (s Selection) Unsettled() bool {
+	return s.Statuses != nil && !slices.Contains(s.Statuses, webhook.Delivered) && !slices.Contains(s.Statuses, webhook.Canceled)
+}
+
+// DeliveryLister lists deliveries.
+type DeliveryLister interface {
+	// List returns at most Limit deliveries of a selection, having read a bounded number of items,
+	// and the place to go on from, nil at the end.
+	List(ctx context.Context, s Selection) ([]webhook.Delivery, *Place, error)
+}
+
+// DeliveryReader finds a delivery; one of another organization is webhook.ErrNotFound.
+type DeliveryReader interface {
+	Get(ctx context.Context, organizationID, configID, eventID string) (*webhook.Delivery, error)
+}
+
+type deliveryAttributes struct {
+	Status         webhook.DeliveryStatus `json:"status"`
+	Trigger        webhook.Trigger        `json:"trigger"`
+	DocumentStatus webhook.Status         `json:"document_status"`
+	EventID        string                 `json:"event_id"`
+	Attempts       []attemptJSON          `json:"attempts"`
+	CreatedAt      webhook.Time           `json:"created_at"`
+	DeliveredAt    webhook.Time           `json:"delivered_at"`
+	FailedAt       webhook.Time           `json:"failed_at"`
+	NextAttemptAt  webhook.Time           `json:"next_attempt_at"`
+}
+
+type attemptJSON struct {
+	Number          int          `json:"number"`
+	StartedAt       webhook.Time `json:"started_at"`
+	DurationMS      int64        `json:"duration_ms"`
+	ResponseStatus  *int         `json:"response_status"`
+	ErrorCode       *string      `json:"error_code"`
+	Error           *string      `json:"error"`
+	ResponseSnippet *string      `json:"response_snippet"`
+}
+
+func deliveryResource(d *webhook.Delivery, now time.Time) jsonapi.Resource {
+	attributes := deliveryAttributes{
+		Status: d.StatusAt(now), Trigger: d.Trigger, DocumentStatus: d.Event.Status, EventID: d.Event.ID, Attempts: []attemptJSON{},
+		CreatedAt: d.CreatedAt(), DeliveredAt: d.DeliveredAt, FailedAt: d.FailedAt, NextAttemptAt: d.NextAttemptAt,
+	}
+	if attributes.Status != webhook.Retrying {
+		attributes.NextAttemptAt = webhook.Time{}
+	}
+	for _, a := range d.Attempts {
+		attributes.Attempts = append(attributes.Attempts, attemptJSON{
+			Number: a.Number, StartedAt: a.StartedAt, DurationMS: a.Duration.Milliseconds(),
+			ResponseStatus: optional(a.ResponseStatus), ErrorCode: optional(a.ErrorCode), Error: optional(a.Error), ResponseSnippet: optional(a.ResponseSnippet),
+		})
+	}
+	id := d.ID()
+	return jsonapi.Resource{
+		Type: deliveryType, ID: id, Attributes: attributes, Links: &jsonapi.Links{Self: deliveriesPath + "/" + id},
+		Relationships: map[string]jsonapi.Relationship{
+			"webhook_config": {Data: jsonapi.Identifier{Type: configType, ID: d.ConfigID}},
+			"document":       {Data: jsonapi.Identifier{Type: "document", ID: d.Event.DocumentID}},
+		},
+	}
+}
+
+func optional[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}
+
+// ListDeliveries is GET /v1/webhooks/deliveries.
+type ListDeliveries struct {
+	Deliveries DeliveryLister
+	Configs    interface {
+		// ListIDs returns the ids of up to limit configs, deleted ones included.
+		ListIDs(ctx context.Context, organizationID string, limit int) ([]string, error)
+		// Exists reports whether there is, or lately was, such a config.
+		Exists(ctx context.Context, organizationID, id string) (bool, error)
+	}
+	Now func() time.Time
+}
+
+// Serve implements Operation.
+func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error) {
+	query, err := jsonapi.ParseQuery(r.RawQuery, filterStatus, filterConfig, filterDocument, filterCreatedAfter, filterCreatedBefore, jsonapi.PageSize, jsonapi.PageAfter)
+	if err != nil {
+		return nil, err
+	}
+	selection := Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
+	if err := o.filter(query, &selection); err != nil {
+		return nil, err
+	}
+	scope := append([]string{deliveryType, r.OrganizationID}, query.Scope()...)
+	cursor, err := query.Cursor(2, scope...)
+	if err != nil {
+		return nil, err
+	}
+	if cursor != nil {
+		selection.After = &Place{cursor[0], cursor[1]}
+	}
+	any, err := o.configs(ctx, &selection)
+	if err != nil {
+		return nil, err
+	}
+	var deliveries []webhook.Delivery
+	next := ""
+	if any {
+		var place *Place
+		if deliveries, place, err = o.Deliveries.List(ctx, selection); err != nil {
+			return nil, err
+		}
+		if place != nil {
+			next = jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
+		}
+	}
+	resources := []jsonapi.Resource{}
+	for i := range deliveries {
+		resources = append(resources, deliveryResource(&deliveries[i], selection.Now))
+	}
+	return &Response{Status: 200, Document: &jsonapi.Document{Data: resources, Links: query.Links(deliveriesPath, next)}}, nil
+}
+
+// filter reads the filters and the page size and reports every problem with them.
+func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) error {
+	var problems jsonapi.Errors
+	invalid := func(name, format string, args ...any) {
+		problems = append(problems, jsonapi.NewError(400, jsonapi.CodeInvalidParameter, format, args...).AtParameter(name)...)
+	}
+	if value, ok := query.Get(filterStatus); ok {
+		if !slices.Contains(webhook.DeliveryStatuses(), webhook.DeliveryStatus(value)) {
+			invalid(filterStatus, "must be one of %v", webhook.DeliveryStatuses())
+		}
+		s.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
+	}
+	if value, ok := query.Get(filterConfig); ok {
+		if !webhook.ValidConfigID(value) {
+			invalid(filterConfig, "must be the id of a config")
+		}
+		s.ConfigID = value
+	}
+	if value, ok := query.Get(filterDocument); ok {
+		if value == "" || len(value) > webhook.MaxDocumentIDLength {
+			invalid(filterDocument, "must have 1 to %d bytes", webhook.MaxDocumentIDLength)
+		}
+		s.DocumentID = value
+	}
+	for name, target := range map[string]*time.Time{filterCreatedAfter: &s.CreatedAfter, filterCreatedBefore: &s.CreatedBefore} {
+		if value, ok := query.Get(name); ok {
+			parsed, err := webhook.ParseTime(value)
+			if err != nil {
+				invalid(name, "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+			}
+			*target = parsed.Time
+		}
+	}
+	size, err := query.Size()
+	if err != nil {
+		invalid(jsonapi.PageSize, "must be a number from 1 to %d", jsonapi.MaxPageSize)
+	}
+	s.Limit = size
+	if len(problems) > 0 {
+		slices.SortFunc(problems, func(a, b jsonapi.Error) int { return strings.Compare(a.Source.Parameter, b.Source.Parameter) })
+		return problems
+	}
+	return nil
+}
+
+// configs sets the configs to read, and reports whether there are any.
+func (o ListDeliveries) configs(ctx context.Context, s *Selection) (any bool, err error) {
+	switch {
+	case s.DocumentID != "":
+		return true, nil
+	case s.ConfigID != "":
+		s.ConfigIDs = []string{s.ConfigID}
+		return o.Configs.Exists(ctx, s.OrganizationID, s.ConfigID)
+	}
+	s.ConfigIDs, err = o.Configs.ListIDs(ctx, s.OrganizationID, maxMergedConfigs+1)
+	if len(s.ConfigIDs) > maxMergedConfigs {
+		return false, jsonapi.NewError(400, "too_many_configs", "with more than %d configs, %s or %s is required", maxMergedConfigs, filterConfig, filterDocument)
+	}
+	return len(s.ConfigIDs) > 0, err
+}
+
+// GetDelivery is GET /v1/webhooks/deliveries/{id}.
+type GetDelivery struct {
+	Deliveries DeliveryReader
+	Now        func() time.Time
+}
+
+// Serve implements Operation.
+func (o GetDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
+	if err := noQuery(r); err != nil {
+		return nil, err
+	}
+	d, err := findDelivery(ctx, o.Deliveries, r, o.Now())
+	if err != nil {
+		return nil, err
+	}
+	return deliveryResponse(200, d, o.Now()), nil
+}
+
+func deliveryResponse(status int, d *webhook.Delivery, now time.Time) *Response {
+	resource := deliveryResource(d, now)
+	links := resource.Links
+	resource.Links = nil
+	return &Response{Status: status, Document: &jsonapi.Document{Data: resource, Links: links}}
+}
+
+func findDelivery(ctx context.Context, deliveries DeliveryReader, r *Request, now time.Time) (*webhook.Delivery, error) {
+	configID, eventID, err := webhook.ParseDeliveryID(r.ID)
+	if err != nil {
+		return nil, webhook.ErrNotFound
+	}
+	d, err := deliveries.Get(ctx, r.OrganizationID, configID, eventID)
+	if err != nil {
+		return nil, err
+	}
+	if d.Expired(now) {
+		return nil, webhook.ErrNotFound
+	}
+	return d, nil
+}

@@ -1,0 +1,367 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/docuhook/docuhook/shared/jsonapi"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const (
+	resendPath = "/v1/webhooks/resend"
+	resendType = "webhook_resend"
+)
+
+const (
+	// maxResend is how many deliveries one call sends again.
+	maxResend = 100
+	// maxDocumentHistory is how many deliveries of a document are searched for its current status.
+	maxDocumentHistory = 100
+)
+
+// Queue accepts messages. It returns nil if all were accepted, else one error (or nil) for each.
+type Queue interface {
+	Send(ctx context.Context, messages []webhook.Message) []error
+}
+
+// send hands messages to the queue; if any is refused the whole request fails and may be repeated.
+func send(ctx context.Context, queue Queue, messages []webhook.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	if err := errors.Join(queue.Send(ctx, messages)...); err != nil {
+		return fmt.Errorf("sending messages: %w", err)
+	}
+	return nil
+}
+
+// receiving finds a config that deliveries may go to now.
+func receiving(ctx context.Context, configs ConfigReader, organizationID, id string) (*webhook.Config, error) {
+	c, err := findConfig(ctx, configs, organizationID, id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Receives() {
+		return nil, jsonapi.NewError(409, "config_inactive", "the config is not active; set is_active to true first")
+	}
+	return c, nil
+}
+
+// sentResponse answers 202 with the identifiers of the deliveries on their way.
+func sentResponse(messages []webhook.Message, links *jsonapi.Links) *Response {
+	identifiers := []jsonapi.Identifier{}
+	for _, m := range messages {
+		id, _ := webhook.DeliveryID(m.ConfigID, m.Event.ID)
+		identifiers = append(identifiers, jsonapi.Identifier{Type: deliveryType, ID: id})
+	}
+	return &Response{Status: 202, Document: &jsonapi.Document{
+		Data: identifiers, Links: links, Meta: map[string]int{"accepted": len(messages)},
+	}}
+}
+
+// ResendDelivery is POST /v1/webhooks/deliveries/{id}/resend.
+type ResendDelivery struct {
+	Deliveries DeliveryReader
+	Configs    ConfigReader
+	Queue      Queue
+	Now        func() time.Time
+}
+
+// Serve implements Operation.
+func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
+	if err := errors.Join(noQuery(r), noBody(r)); err != nil {
+		return nil, err
+	}
+	now := o.Now()
+	d, err := findDelivery(ctx, o.Deliveries, r, now)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := receiving(ctx, o.Configs, r.OrganizationID, d.ConfigID); errors.Is(err, webhook.ErrNotFound) {
+		return nil, jsonapi.NewError(409, "config_deleted", "the delivery's config was deleted")
+	} else if err != nil {
+		return nil, err
+	}
+	if err := send(ctx, o.Queue, []webhook.Message{webhook.NewResend(d, now)}); err != nil {
+		return nil, err
+	}
+	return deliveryResponse(202, d, now), nil
+}
+
+// SendTest is POST /v1/webhooks/configs/{id}/test.
+type SendTest struct {
+	Configs ConfigReader
+	Queue   Queue
+	Now     func() time.Time
+	Random  io.Reader
+}
+
+// Serve implements Operation.
+func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
+	if err := errors.Join(noQuery(r), noBody(r)); err != nil {
+		return nil, err
+	}
+	c, err := receiving(ctx, o.Configs, r.OrganizationID, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	now := o.Now()
+	seed, err := uuid.NewRandomFromReader(o.Random)
+	if err != nil {
+		return nil, fmt.Errorf("making an id: %w", err)
+	}
+	status := c.SubscribedStatuses[0]
+	event := webhook.Event{
+		Version: webhook.RenderVersion, ID: webhook.NewEventID(now, seed.String()), DocumentID: "doc_" + seed.String(),
+		Status: status, OccurredAt: webhook.At(now), Test: true,
+	}
+	if at := slices.Index(webhook.Statuses(), status); at > 0 {
+		event.PreviousStatus = webhook.Statuses()[min(at, slices.Index(webhook.Statuses(), webhook.Processed))-1]
+	}
+	messages := []webhook.Message{{
+		OrganizationID: c.OrganizationID, ConfigID: c.ID, Event: event, RequestedAt: webhook.At(now), Trigger: webhook.Test,
+	}}
+	if err := send(ctx, o.Queue, messages); err != nil {
+		return nil, err
+	}
+	return sentResponse(messages, nil), nil
+}
+
+// Document is what is read of a document.
+type Document struct {
+	OrganizationID string
+	Status         webhook.Status
+	UpdatedAt      string
+}
+
+// Resend is POST /v1/webhooks/resend: a document's current status, or what failed of a config.
+type Resend struct {
+	Configs interface {
+		ConfigReader
+		ListActive(ctx context.Context, organizationID string) ([]webhook.Config, error)
+	}
+	Documents interface {
+		// Get returns a document, nil if there is none.
+		Get(ctx context.Context, id string) (*Document, error)
+	}
+	Deliveries DeliveryLister
+	Queue      Queue
+	Now        func() time.Time
+	Random     io.Reader
+}
+
+// order is what the body of a resend asks for.
+type order struct {
+	documentID, configID     string
+	failedSince, failedUntil webhook.Time
+}
+
+// Serve implements Operation.
+func (o Resend) Serve(ctx context.Context, r *Request) (*Response, error) {
+	wanted, err := readOrder(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	if wanted.documentID != "" {
+		if err := noQuery(r); err != nil {
+			return nil, err
+		}
+		return o.document(ctx, r, wanted)
+	}
+	return o.failed(ctx, r, wanted)
+}
+
+func readOrder(body []byte) (order, error) {
+	request, err := jsonapi.ParseRequest(body, resendType, jsonapi.RefuseID())
+	if err != nil {
+		return order{}, err
+	}
+	var wanted order
+	var problems jsonapi.Errors
+	invalid := func(name, code, format string, args ...any) {
+		problems = append(problems, jsonapi.NewError(422, code, name+" "+format, args...).AtPointer("/data/attributes/"+name)...)
+	}
+	moment := func(name string, target *webhook.Time) jsonapi.Attribute {
+		return jsonapi.Attribute{Text: func(s string) {
+			var err error
+			if *target, err = webhook.ParseTime(s); err != nil {
+				invalid(name, "invalid_time", "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+			}
+		}}
+	}
+	read := request.Read(map[string]jsonapi.Attribute{
+		"document_id": {Text: func(s string) {
+			if wanted.documentID = s; s == "" || len(s) > webhook.MaxDocumentIDLength {
+				invalid("document_id", "invalid_length", "must have 1 to %d bytes", webhook.MaxDocumentIDLength)
+			}
+		}},
+		"webhook_config_id": {Text: func(s string) {
+			if wanted.configID = s; !webhook.ValidConfigID(s) {
+				invalid("webhook_config_id", "invalid_id", "must be the id of a config")
+			}
+		}},
+		"failed_since": moment("failed_since", &wanted.failedSince),
+		"failed_until": moment("failed_until", &wanted.failedUntil),
+	})
+	problems = append(problems, read...)
+	said := func(name string) bool { _, ok := request.Attributes[name]; return ok }
+	if said("document_id") {
+		for _, name := range []string{"failed_since", "failed_until"} {
+			if said(name) {
+				invalid(name, "not_allowed", "does not go with document_id")
+			}
+		}
+	} else {
+		for _, name := range []string{"webhook_config_id", "failed_since"} {
+			if !said(name) {
+				problems = append(problems, jsonapi.NewError(422, jsonapi.CodeRequired, "%s is required without document_id", name).AtPointer(request.Pointer)...)
+			}
+		}
+		if !wanted.failedUntil.IsZero() && wanted.failedUntil.Before(wanted.failedSince.Time) {
+			invalid("failed_until", "out_of_range", "must not be before failed_since")
+		}
+	}
+	if len(problems) > 0 {
+		return order{}, problems
+	}
+	return wanted, nil
+}
+
+// document sends the current status of a document to every subscribed active config, or to one.
+func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Response, error) {
+	document, err := o.Documents.Get(ctx, wanted.documentID)
+	if err != nil {
+		return nil, fmt.Errorf("reading the document: %w", err)
+	}
+	if document == nil || document.OrganizationID != r.OrganizationID {
+		return nil, jsonapi.NewError(404, "not_found", "there is no such document").AtPointer("/data/attributes/document_id")
+	}
+	if !document.Status.Known() {
+		return nil, jsonapi.NewError(409, "unknown_document_status", "the document has no status that webhooks are sent for").AtPointer("/data/attributes/document_id")
+	}
+	configs, err := o.targets(ctx, r.OrganizationID, wanted.configID, document.Status)
+	if err != nil {
+		return nil, err
+	}
+	now := o.Now()
+	logged, _, err := o.Deliveries.List(ctx, Selection{OrganizationID: r.OrganizationID, DocumentID: wanted.documentID, Limit: maxDocumentHistory, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	event, err := o.event(logged, document, wanted.documentID, now)
+	if err != nil {
+		return nil, err
+	}
+	var messages []webhook.Message
+	for _, c := range configs {
+		d := &webhook.Delivery{OrganizationID: r.OrganizationID, ConfigID: c.ID, Event: event}
+		for i := range logged {
+			if logged[i].ConfigID == c.ID && logged[i].Event.ID == event.ID {
+				d = &logged[i]
+			}
+		}
+		messages = append(messages, webhook.NewResend(d, now))
+	}
+	if err := send(ctx, o.Queue, messages); err != nil {
+		return nil, err
+	}
+	return sentResponse(messages, nil), nil
+}
+
+// targets returns the configs to send to: the named one, which must be able to receive, or all that can.
+func (o Resend) targets(ctx context.Context, organizationID, configID string, status webhook.Status) ([]webhook.Config, error) {
+	if configID == "" {
+		all, err := o.Configs.ListActive(ctx, organizationID)
+		return slices.DeleteFunc(all, func(c webhook.Config) bool { return !c.Subscribes(status) }), err
+	}
+	c, err := o.named(ctx, organizationID, configID)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Subscribes(status) {
+		return nil, jsonapi.NewError(409, "not_subscribed", "the config does not subscribe to the document's status, %s", status).AtPointer("/data/attributes/webhook_config_id")
+	}
+	return []webhook.Config{*c}, nil
+}
+
+func (o Resend) named(ctx context.Context, organizationID, configID string) (*webhook.Config, error) {
+	c, err := receiving(ctx, o.Configs, organizationID, configID)
+	if errors.Is(err, webhook.ErrNotFound) {
+		return nil, jsonapi.NewError(404, "not_found", "there is no such config").AtPointer("/data/attributes/webhook_config_id")
+	}
+	return c, err
+}
+
+// event returns the newest logged event of the document's status, or makes one.
+func (o Resend) event(logged []webhook.Delivery, document *Document, documentID string, now time.Time) (webhook.Event, error) {
+	for _, d := range logged { // newest first
+		if d.Event.Status == document.Status && !d.Event.Test {
+			return d.Event, nil
+		}
+	}
+	seed, err := uuid.NewRandomFromReader(o.Random)
+	if err != nil {
+		return webhook.Event{}, fmt.Errorf("making an id: %w", err)
+	}
+	occurred, err := webhook.ParseTime(document.UpdatedAt)
+	if err != nil {
+		occurred = webhook.At(now)
+	}
+	return webhook.Event{
+		Version: webhook.RenderVersion, ID: webhook.NewEventID(now, seed.String()), DocumentID: documentID, Status: document.Status, OccurredAt: occurred,
+	}, nil
+}
+
+// failed sends again what failed of a config within a time, a page at a time. links.next goes on:
+// POST the same body there.
+func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response, error) {
+	query, err := jsonapi.ParseQuery(r.RawQuery, jsonapi.PageAfter)
+	if err != nil {
+		return nil, err
+	}
+	scope := []string{resendType, r.OrganizationID, wanted.configID, wanted.failedSince.String(), wanted.failedUntil.String()}
+	cursor, err := query.Cursor(2, scope...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.named(ctx, r.OrganizationID, wanted.configID); err != nil {
+		return nil, err
+	}
+	now := o.Now()
+	selection := Selection{
+		OrganizationID: r.OrganizationID, ConfigIDs: []string{wanted.configID}, Statuses: []webhook.DeliveryStatus{webhook.DeliveryFailed},
+		Limit: maxResend, Now: now,
+	}
+	if cursor != nil {
+		selection.After = &Place{cursor[0], cursor[1]}
+	}
+	deliveries, place, err := o.Deliveries.List(ctx, selection)
+	if err != nil {
+		return nil, err
+	}
+	var messages []webhook.Message
+	for i := range deliveries {
+		failedAt := deliveries[i].FailedAt
+		if failedAt.IsZero() || deliveries[i].Status == webhook.Retrying {
+			failedAt = deliveries[i].NextAttemptAt // overdue: it failed when the retry did not come
+		}
+		if !failedAt.Before(wanted.failedSince.Time) && (wanted.failedUntil.IsZero() || !failedAt.After(wanted.failedUntil.Time)) {
+			messages = append(messages, webhook.NewResend(&deliveries[i], now))
+		}
+	}
+	if err := send(ctx, o.Queue, messages); err != nil {
+		return nil, err
+	}
+	next := ""
+	if place != nil {
+		next = jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
+	}
+	return sentResponse(messages, query.Links(resendPath, next)), nil
+}

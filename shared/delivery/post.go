@@ -1,0 +1,260 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/docuhook/docuhook/shared/signature"
+)
+
+// Version is the release, as the User-Agent shows it.
+const Version = "1.0.0"
+
+// Limits of one attempt.
+const (
+	AttemptTimeout   = 15 * time.Second // from the first look-up to the end of the answer
+	connectTimeout   = 10 * time.Second
+	idleTimeout      = 10 * time.Second
+	pingAfter        = 5 * time.Second // of silence on an HTTP/2 connection
+	pingTimeout      = 3 * time.Second
+	maxAnswer        = 16 << 10 // bytes of the answer that are read
+	maxAnswerHeaders = 64 << 10 // bytes
+	maxSnippet       = 256      // bytes of an answer that are logged
+	maxErrorText     = 200      // bytes
+)
+
+// Error codes of an attempt. They are stable: programs may rely on them.
+const (
+	CodeTimeout            = "timeout"             // no answer in time
+	CodeBodyTooSlow        = "body_too_slow"       // the answer began but did not end in time
+	CodeAnswerTruncated    = "answer_truncated"    // the connection ended within the answer's body
+	CodeConnectionRefused  = "connection_refused"  //
+	CodeConnectionReset    = "connection_reset"    // the connection ended before an answer
+	CodeConnectionFailed   = "connection_failed"   // any other failure to connect
+	CodeDNSFailure         = "dns_failure"         // the host's address could not be found
+	CodeTLSFailure         = "tls_failure"         // no trustworthy TLS connection
+	CodeBlockedAddress     = "blocked_address"     // the host's address is special-purpose
+	CodeBlockedScheme      = "blocked_scheme"      // http where only https is allowed
+	CodeRedirect           = "redirect"            // 3xx, which is never followed
+	CodeHTTPStatus         = "http_status"         // any other answer but 2xx
+	CodeProtocolError      = "protocol_error"      // not an HTTP answer, or its headers are too large
+	CodeInvalidDestination = "invalid_destination" // the config's URL cannot be requested
+)
+
+// Request is one attempt to make.
+type Request struct {
+	URL      string
+	EventID  string
+	Body     []byte
+	Attempt  int // 1 to webhook.MaxAttempts
+	Current  signature.Credentials
+	Previous *signature.Credentials // during an overlap
+}
+
+// Result is what came of an attempt.
+type Result struct {
+	StartedAt  time.Time
+	Duration   time.Duration
+	Status     int           // HTTP status, 0 if there was no answer
+	Code       string        // "" on success
+	Error      string        // for people; never holds the URL, a token or a secret
+	Snippet    string        // beginning of an answer that is not 2xx
+	RetryAfter time.Duration // what the endpoint asked for, 0 if nothing
+}
+
+// Success reports whether the endpoint has accepted the webhook: 2xx and nothing else.
+func (r Result) Success() bool { return r.Code == "" }
+
+// Gone reports whether the endpoint wants no more webhooks.
+func (r Result) Gone() bool { return r.Status == http.StatusGone }
+
+// Client makes attempts over HTTP. It keeps connections alive and is safe for concurrent use.
+type Client struct {
+	http      *http.Client
+	transport *http.Transport
+	allowHTTP bool
+	now       func() time.Time
+}
+
+// ClientOptions are the choices that a Client leaves.
+type ClientOptions struct {
+	Guard     *Guard
+	AllowHTTP bool
+	Now       func() time.Time
+	RootCAs   *x509.CertPool                                                       // nil for the system's
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil for the guard's dialer
+}
+
+// NewClient returns a client that ignores proxies, follows no redirects and asks for no compression.
+func NewClient(options ClientOptions) *Client {
+	dial := options.Dial
+	if dial == nil {
+		dial = options.Guard.dialer()
+	}
+	transport := &http.Transport{
+		Proxy:                  nil, // a proxy from the environment would be dialed in the endpoint's place
+		DialContext:            dial,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: options.RootCAs},
+		TLSHandshakeTimeout:    connectTimeout,
+		ResponseHeaderTimeout:  AttemptTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeaders,
+		DisableCompression:     true, // nothing is decompressed, so nothing can explode
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    10, // as many as a batch has messages
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	return &Client{
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		transport: transport,
+		allowHTTP: options.AllowHTTP,
+		now:       options.Now,
+	}
+}
+
+// Rested drops idle connections, which may be dead after the process was frozen.
+func (c *Client) Rested() { c.transport.CloseIdleConnections() }
+
+// Post implements Poster. It returns within AttemptTimeout and reads at most 16 KiB of the answer.
+func (c *Client) Post(ctx context.Context, r Request) Result {
+	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
+	defer cancel()
+	result := Result{StartedAt: c.now()}
+	started := time.Now()
+	c.post(ctx, r, &result)
+	result.Duration = time.Since(started)
+	result.Error = cut(redact(result.Error, r), maxErrorText)
+	return result
+}
+
+func (c *Client) post(ctx context.Context, r Request, result *Result) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil {
+		result.Code, result.Error = CodeInvalidDestination, "the config's url cannot be requested"
+		return
+	}
+	if request.URL.Scheme != "https" && !(c.allowHTTP && request.URL.Scheme == "http") {
+		result.Code, result.Error = CodeBlockedScheme, "only https is allowed"
+		return
+	}
+	header := request.Header
+	header.Set("Content-Type", "application/json")
+	header.Set("Idempotency-Key", r.EventID)
+	header.Set("X-Webhook-Attempt", strconv.Itoa(r.Attempt))
+	header.Set("User-Agent", "Docuhook/"+Version)
+	if err := signature.Sign(header, r.EventID, r.Body, result.StartedAt, r.Current, r.Previous); err != nil {
+		result.Code, result.Error = CodeInvalidDestination, err.Error()
+		return
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		result.Code, result.Error = classify(err)
+		return
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	result.Status = answer.StatusCode
+	switch {
+	case answer.StatusCode >= 200 && answer.StatusCode <= 299:
+		if isTimeout(err) {
+			result.Code, result.Error = CodeBodyTooSlow, "the answer did not end in time"
+		} else if err != nil {
+			result.Code, result.Error = CodeAnswerTruncated, "the connection ended within the answer"
+		}
+		return
+	case answer.StatusCode >= 300 && answer.StatusCode <= 399:
+		result.Code = CodeRedirect
+		result.Error = fmt.Sprintf("the endpoint answered %d; redirects are not followed", answer.StatusCode)
+	default:
+		result.Code = CodeHTTPStatus
+		result.Error = fmt.Sprintf("the endpoint answered %d", answer.StatusCode)
+	}
+	if answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable {
+		result.RetryAfter = retryAfter(answer.Header, c.now())
+	}
+	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
+}
+
+// classify returns the code of an error before an answer, and its text without the URL.
+func classify(err error) (code, text string) {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		err = urlError.Err // what it wraps, without method and URL
+	}
+	text = err.Error()
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var operation *net.OpError
+	switch {
+	case errors.Is(err, ErrBlockedAddress):
+		return CodeBlockedAddress, "the endpoint's host has a special-purpose address"
+	case errors.As(err, &dns):
+		if dns.IsTimeout {
+			return CodeDNSFailure, "looking up the endpoint's host took too long"
+		}
+		return CodeDNSFailure, "the endpoint's host could not be found"
+	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &alert), strings.Contains(text, "tls: "):
+		return CodeTLSFailure, text
+	case isTimeout(err):
+		return CodeTimeout, "no answer in time"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return CodeConnectionRefused, "the endpoint refused the connection"
+	case errors.As(err, &operation) && operation.Op == "dial":
+		return CodeConnectionFailed, "connecting to the endpoint failed"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed),
+		strings.Contains(text, "server closed idle connection"), strings.Contains(text, "client connection lost"),
+		strings.Contains(text, "GOAWAY"), strings.Contains(text, "stream error"):
+		return CodeConnectionReset, "the endpoint ended the connection without an answer"
+	}
+	return CodeProtocolError, text
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// redact removes the credentials from what an endpoint sent back.
+func redact(s string, r Request) string {
+	for _, credentials := range []*signature.Credentials{&r.Current, r.Previous} {
+		if credentials == nil {
+			continue
+		}
+		for _, secret := range []signature.Secret{credentials.Token, credentials.Secret} {
+			if secret != "" {
+				s = strings.ReplaceAll(s, secret.Reveal(), secret.String())
+			}
+		}
+	}
+	return s
+}
+
+// cut returns at most n bytes of s without cutting a character in two.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

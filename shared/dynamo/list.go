@@ -1,0 +1,220 @@
+package dynamo
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const (
+	documentIndex  = "by_document"
+	unsettledIndex = "unsettled"
+
+	// maxExamined is how many items beyond the limit one List looks at before it stops short.
+	maxExamined = 300
+	// maxChunk is the number of items one query reads.
+	maxChunk = 100
+	// maxParallel is how many queries run at once.
+	maxParallel = 16
+)
+
+// List returns at most s.Limit deliveries of s, newest first, and the place to go on from, nil at
+// the end. It examines a bounded number of items, so under a filter it may stop short.
+func (t *Deliveries) List(ctx context.Context, s api.Selection) ([]webhook.Delivery, *api.Place, error) {
+	sources := t.sources(s)
+	if err := t.fill(ctx, sources); err != nil {
+		return nil, nil, err
+	}
+	var found []webhook.Delivery
+	var last *api.Place
+	for examined := 0; ; examined++ {
+		next, err := newest(ctx, sources)
+		if err != nil {
+			return nil, nil, err
+		}
+		if next == nil {
+			return found, nil, nil
+		}
+		if len(found) == s.Limit || examined == s.Limit+maxExamined {
+			return found, last, nil
+		}
+		d := next.take()
+		last = &api.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
+		if s.Matches(d) {
+			found = append(found, *d)
+		}
+	}
+}
+
+// sources returns one source for each query whose results are merged.
+func (t *Deliveries) sources(s api.Selection) []*source {
+	oldest, latest := webhook.FirstEventID(time.Time{}), webhook.FirstEventID(maxTime())
+	if !s.CreatedAfter.IsZero() {
+		oldest = webhook.FirstEventID(s.CreatedAfter)
+	}
+	if !s.CreatedBefore.IsZero() {
+		latest = webhook.FirstEventID(s.CreatedBefore)
+	}
+	if s.After != nil {
+		latest = min(latest, s.After.EventID)
+	}
+	make := func(index, hash, sort, value string) *source {
+		return &source{
+			deliveries: t, index: index, hash: hash, sort: sort, value: value, oldest: oldest, latest: latest, after: s.After,
+			chunk: min(maxChunk, s.Limit+1), done: oldest > latest,
+		}
+	}
+	if s.DocumentID != "" {
+		return []*source{make(documentIndex, "document_key", "event_id", documentKey(s.OrganizationID, s.DocumentID))}
+	}
+	var sources []*source
+	for _, id := range s.ConfigIDs {
+		one := make("", "config_id", "event_id", id)
+		if s.Unsettled() {
+			one = make(unsettledIndex, "config_id", "unsettled", id)
+		}
+		// Most pages take a little of each config; the next chunk is larger.
+		one.chunk = min(one.chunk, max(2, 2*(s.Limit+1)/len(s.ConfigIDs)))
+		sources = append(sources, one)
+	}
+	return sources
+}
+
+// maxTime is after every event.
+func maxTime() time.Time { return time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }
+
+// fill reads the first chunk of all sources.
+func (t *Deliveries) fill(ctx context.Context, sources []*source) error {
+	errs := make([]error, len(sources))
+	limit := make(chan struct{}, maxParallel)
+	var wait sync.WaitGroup
+	for i, one := range sources {
+		limit <- struct{}{}
+		wait.Go(func() {
+			errs[i] = one.fill(ctx)
+			<-limit
+		})
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newest returns the source with the newest delivery, nil if all are at their end.
+func newest(ctx context.Context, sources []*source) (*source, error) {
+	var best *source
+	for _, one := range sources {
+		if err := one.fill(ctx); err != nil {
+			return nil, err
+		}
+		if len(one.ready) > 0 && (best == nil || newer(one.ready[0], best.ready[0])) {
+			best = one
+		}
+	}
+	return best, nil
+}
+
+func newer(a, b *webhook.Delivery) bool {
+	return cmp.Or(strings.Compare(a.Event.ID, b.Event.ID), strings.Compare(a.ConfigID, b.ConfigID)) > 0
+}
+
+// source reads one partition of the table or of an index from new to old, a chunk at a time.
+type source struct {
+	deliveries        *Deliveries
+	index, hash, sort string
+	value             string
+	oldest, latest    string // event ids, inclusive
+	after             *api.Place
+	chunk             int
+
+	ready []*webhook.Delivery
+	start item
+	done  bool
+}
+
+// take removes the first delivery that is ready.
+func (s *source) take() *webhook.Delivery {
+	d := s.ready[0]
+	s.ready = s.ready[1:]
+	return d
+}
+
+// fill reads chunks until a delivery is ready or the end is reached.
+func (s *source) fill(ctx context.Context) error {
+	for len(s.ready) == 0 && !s.done {
+		input := &dynamodb.QueryInput{
+			TableName: &s.deliveries.Table, ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(s.chunk)), ExclusiveStartKey: s.start,
+			KeyConditionExpression:    aws.String("#hash = :value AND #sort BETWEEN :oldest AND :latest"),
+			ExpressionAttributeNames:  map[string]string{"#hash": s.hash, "#sort": s.sort},
+			ExpressionAttributeValues: item{":value": str(s.value), ":oldest": str(s.oldest), ":latest": str(s.latest)},
+		}
+		if s.index != "" {
+			input.IndexName = &s.index
+		}
+		out, err := s.deliveries.Client.Query(ctx, input)
+		if err != nil {
+			return fmt.Errorf("listing deliveries: %w", err)
+		}
+		if s.start = out.LastEvaluatedKey; s.start == nil {
+			s.done = true
+		}
+		s.chunk = min(maxChunk, 2*s.chunk)
+		found, err := s.read(ctx, out.Items)
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			if s.after == nil || newer(&webhook.Delivery{ConfigID: s.after.ConfigID, Event: webhook.Event{ID: s.after.EventID}}, d) {
+				s.ready = append(s.ready, d)
+			}
+		}
+	}
+	return nil
+}
+
+// read turns what a query found into deliveries; an index holds only their keys.
+func (s *source) read(ctx context.Context, items []item) ([]*webhook.Delivery, error) {
+	if s.index != "" && len(items) > 0 {
+		request := types.KeysAndAttributes{}
+		for _, one := range items {
+			request.Keys = append(request.Keys, item{"config_id": one["config_id"], "event_id": one["event_id"]})
+		}
+		items = nil
+		_, err := batchGet(ctx, s.deliveries.Client, map[string]types.KeysAndAttributes{s.deliveries.Table: request}, func(_ string, found item) {
+			items = append(items, found)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading deliveries: %w", err)
+		}
+	}
+	var deliveries []*webhook.Delivery
+	for _, one := range items {
+		d, err := toDelivery(one)
+		if err != nil {
+			return nil, err
+		}
+		deliveries = append(deliveries, d)
+	}
+	slices.SortFunc(deliveries, func(a, b *webhook.Delivery) int {
+		if newer(a, b) {
+			return -1
+		}
+		return 1
+	})
+	return deliveries, nil
+}

@@ -1,0 +1,85 @@
+package jsonapi
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Attribute describes one attribute that a request may have. Exactly one of Text, Texts, Bool and
+// Integer is set; it is called with the value if it has the right type.
+type Attribute struct {
+	Required bool
+	ReadOnly bool // known, but not to be set by a request
+	Text     func(string)
+	Texts    func([]string)
+	Bool     func(bool)
+	Integer  func(int64)
+}
+
+// Read hands the attributes to schema and returns all problems: attributes that are unknown, read-only,
+// of the wrong type or missing. The order is that of the names, missing ones last.
+func (r *Request) Read(schema map[string]Attribute) Errors {
+	var problems Errors
+	for _, name := range slices.Sorted(maps.Keys(r.Attributes)) {
+		pointer := "/data/attributes/" + escape(name)
+		attribute, known := schema[name]
+		switch {
+		case !known:
+			problems = append(problems, NewError(422, CodeUnknownAttribute, "there is no such attribute").AtPointer(pointer)...)
+		case attribute.ReadOnly:
+			problems = append(problems, NewError(422, CodeReadOnly, "%s cannot be set", name).AtPointer(pointer)...)
+		default:
+			problems = append(problems, attribute.read(name, r.Attributes[name], pointer)...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(schema)) {
+		if _, present := r.Attributes[name]; schema[name].Required && !present {
+			problems = append(problems, NewError(422, CodeRequired, "%s is required", name).AtPointer(r.Pointer)...)
+		}
+	}
+	return problems
+}
+
+func (a Attribute) read(name string, raw json.RawMessage, pointer string) Errors {
+	wrong := func(want string) Errors {
+		return NewError(422, CodeInvalidType, "%s must be %s", name, want).AtPointer(pointer)
+	}
+	switch {
+	case a.Text != nil:
+		var value *string
+		if json.Unmarshal(raw, &value) != nil || value == nil {
+			return wrong("a string")
+		}
+		a.Text(*value)
+	case a.Bool != nil:
+		var value *bool
+		if json.Unmarshal(raw, &value) != nil || value == nil {
+			return wrong("true or false")
+		}
+		a.Bool(*value)
+	case a.Integer != nil:
+		var value *int64
+		if json.Unmarshal(raw, &value) != nil || value == nil {
+			return wrong("an integer")
+		}
+		a.Integer(*value)
+	case a.Texts != nil:
+		var values []*string
+		if json.Unmarshal(raw, &values) != nil || values == nil || slices.Contains(values, nil) {
+			return wrong("a list of strings")
+		}
+		texts := make([]string, len(values))
+		for i, value := range values {
+			texts[i] = *value
+		}
+		a.Texts(texts)
+	}
+	return nil
+}
+
+// escape writes a name as a reference token of a JSON Pointer (RFC 6901, section 3).
+func escape(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

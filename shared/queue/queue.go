@@ -1,0 +1,204 @@
+// Package queue sends and keeps messages in SQS.
+//
+// Every call reports what became of each message, because SQS accepts batches in part. Entries that
+// fail are tried again a few times before they are given up to the caller, who knows what a message
+// that was not sent means.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const (
+	batchSize     = 10 // SQS's limit
+	maxTries      = 4
+	lanes         = 8                // batches sent at once
+	maxDelay      = 15 * time.Minute // SQS's limit of DelaySeconds
+	maxVisibility = 12 * time.Hour   // SQS's limit
+)
+
+// ErrRefused is returned for an entry that SQS has refused.
+var ErrRefused = errors.New("refused by SQS")
+
+// API is what is used of SQS.
+type API interface {
+	SendMessage(ctx context.Context, in *sqs.SendMessageInput, options ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
+	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
+	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, options ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+}
+
+// Queue is one SQS queue. It is safe for concurrent use.
+type Queue struct {
+	Client API
+	URL    string
+	Now    func() time.Time
+}
+
+// Send sends messages: those to one config in their order, those to others at the same time. The
+// message group is the config, so that a busy one delays the others little (SQS fair queues). It
+// returns nil if all were accepted, else one error (or nil) for each.
+//
+// Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+func (q *Queue) Send(ctx context.Context, messages []webhook.Message) []error {
+	errs := make([]error, len(messages))
+	var byLane [lanes][]int
+	for i, m := range messages {
+		hash := fnv.New32a()
+		hash.Write([]byte(m.ConfigID))
+		lane := hash.Sum32() % lanes
+		if len(messages) <= batchSize {
+			lane = 0 // they fit into one batch
+		}
+		byLane[lane] = append(byLane[lane], i)
+	}
+	var wait sync.WaitGroup
+	for _, lane := range byLane {
+		if len(lane) > 0 {
+			wait.Go(func() { q.sendInOrder(ctx, messages, lane, errs) })
+		}
+	}
+	wait.Wait()
+	if errors.Join(errs...) == nil {
+		return nil
+	}
+	return errs
+}
+
+func (q *Queue) sendInOrder(ctx context.Context, messages []webhook.Message, which []int, errs []error) {
+	for len(which) > 0 {
+		n := min(batchSize, len(which))
+		q.sendBatch(ctx, messages, which[:n], errs)
+		which = which[n:]
+	}
+}
+
+func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which []int, errs []error) {
+	var entries []types.SendMessageBatchRequestEntry
+	for _, i := range which {
+		body, err := json.Marshal(messages[i])
+		if err != nil {
+			errs[i] = fmt.Errorf("writing a message: %w", err)
+			continue
+		}
+		entries = append(entries, types.SendMessageBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(string(body)), MessageGroupId: aws.String(messages[i].ConfigID),
+		})
+	}
+	left := retry(ctx, entries, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
+		func(entries []types.SendMessageBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
+			out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
+			if err != nil {
+				return nil, err
+			}
+			return out.Failed, nil
+		})
+	for id, err := range left {
+		i, _ := strconv.Atoi(id)
+		errs[i] = err
+	}
+}
+
+// retry calls send with entries, and again with those that failed. It returns the errors of those
+// that were not accepted in the end, by id.
+func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) ([]types.BatchResultErrorEntry, error)) map[string]error {
+	for try := 1; len(entries) > 0; try++ {
+		failed, err := send(entries)
+		errs := map[string]error{}
+		if err != nil {
+			// The SDK has tried this again already, where that can help.
+			for _, entry := range entries {
+				errs[id(entry)] = err
+			}
+			return errs
+		}
+		var left []E
+		for _, f := range failed {
+			errs[aws.ToString(f.Id)] = fmt.Errorf("%w: %s: %s", ErrRefused, aws.ToString(f.Code), aws.ToString(f.Message))
+		}
+		for _, entry := range entries {
+			if errs[id(entry)] != nil {
+				left = append(left, entry)
+			}
+		}
+		if len(left) == 0 || try == maxTries || pause(ctx, try) != nil {
+			return errs
+		}
+		entries = left
+	}
+	return nil
+}
+
+func pause(ctx context.Context, try int) error {
+	timer := time.NewTimer(time.Duration((0.5 + rand.Float64()) * float64(25*time.Millisecond<<try)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// ChangeVisibility makes received messages visible again at their due times, or at once if those are past.
+func (q *Queue) ChangeVisibility(ctx context.Context, changes []delivery.Visibility) error {
+	var problems error
+	for len(changes) > 0 {
+		n := min(batchSize, len(changes))
+		var entries []types.ChangeMessageVisibilityBatchRequestEntry
+		for i, change := range changes[:n] {
+			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(change.ReceiptHandle),
+				VisibilityTimeout: seconds(change.Due.Sub(q.Now()), maxVisibility),
+			})
+		}
+		left := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
+			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
+				out, err := q.Client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.URL, Entries: entries})
+				if err != nil {
+					return nil, err
+				}
+				return out.Failed, nil
+			})
+		for _, err := range left {
+			problems = errors.Join(problems, err)
+		}
+		changes = changes[n:]
+	}
+	return problems
+}
+
+// PutBack sends a copy of a message that becomes visible after delay, 15 minutes at most.
+func (q *Queue) PutBack(ctx context.Context, message webhook.Message, delay time.Duration) error {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("writing a message: %w", err)
+	}
+	_, err = q.Client.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &q.URL, MessageBody: aws.String(string(body)), MessageGroupId: aws.String(message.ConfigID), DelaySeconds: seconds(delay, maxDelay),
+	})
+	if err != nil {
+		return fmt.Errorf("putting a message back: %w", err)
+	}
+	return nil
+}
+
+// seconds rounds up, so that nothing comes back before it is due.
+func seconds(d, most time.Duration) int32 {
+	d = min(max(d, 0), most)
+	return int32((d + time.Second - 1) / time.Second)
+}

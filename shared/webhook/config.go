@@ -1,0 +1,204 @@
+package webhook
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Limits of a config's attributes.
+const (
+	MaxURLLength         = 2048 // bytes
+	MaxDescriptionLength = 500  // characters
+)
+
+// Reasons for which Docuhook itself deactivates a config.
+const (
+	EndpointGone    = "endpoint_gone"    // the endpoint answered 410
+	EndpointFailing = "endpoint_failing" // nothing but final failures for a long time
+)
+
+// Config says where an organization wants its webhooks.
+type Config struct {
+	OrganizationID     string
+	ID                 string // UUIDv7
+	URL                string
+	Description        string
+	SubscribedStatuses []Status
+	Active             bool
+	DeactivatedReason  string // EndpointGone, EndpointFailing or ""
+	SecretPrefix       string // the first characters of the secret, to tell secrets apart
+
+	Sealed            string // the credentials, sealed by the keyring
+	PreviousSealed    string // those before the last rotation, "" if there are none
+	PreviousExpiresAt Time   // the end of their overlap
+
+	FailureCount int  // final failures since the last success
+	FailingSince Time // the first of them
+
+	Version   int64 // counts the changes that an organization or a deactivation made
+	CreatedAt Time
+	UpdatedAt Time
+	DeletedAt Time // set on the tombstone that a deleted config leaves
+}
+
+// Deleted reports whether c is only a tombstone.
+func (c *Config) Deleted() bool { return !c.DeletedAt.IsZero() }
+
+// Receives reports whether deliveries may go to c.
+func (c *Config) Receives() bool { return c.Active && !c.Deleted() }
+
+// Subscribes reports whether c wants to hear of documents that become s.
+func (c *Config) Subscribes(s Status) bool { return slices.Contains(c.SubscribedStatuses, s) }
+
+// Overlapping reports whether the credentials before the last rotation are still accepted at now.
+func (c *Config) Overlapping(now time.Time) bool {
+	return c.PreviousSealed != "" && now.Before(c.PreviousExpiresAt.Time)
+}
+
+// ValidConfigID reports whether id is in the canonical form of a UUID.
+func ValidConfigID(id string) bool {
+	parsed, err := uuid.Parse(id)
+	return err == nil && parsed.String() == id
+}
+
+// Problem is one reason why a config is invalid.
+type Problem struct {
+	Attribute string // "url", or "subscribed_statuses/1" for an element
+	Code      string // stable, for programs
+	Detail    string // for people
+}
+
+// URLPolicy says which endpoints are acceptable.
+type URLPolicy struct {
+	AllowHTTP bool                    // also http, for sandboxes
+	Address   func(host string) error // refuses a literal address that must not be called; host is an IP address
+}
+
+// Validate returns every reason why c is not acceptable, in the order of its attributes.
+func (c *Config) Validate(policy URLPolicy) []Problem {
+	var problems []Problem
+	add := func(attribute, code, format string, args ...any) {
+		problems = append(problems, Problem{attribute, code, fmt.Sprintf(format, args...)})
+	}
+	if code, detail := policy.check(c.URL); code != "" {
+		add("url", code, "%s", detail)
+	}
+	switch {
+	case !utf8.ValidString(c.Description):
+		add("description", "invalid_encoding", "must be valid UTF-8")
+	case utf8.RuneCountInString(c.Description) > MaxDescriptionLength:
+		add("description", "too_long", "must have at most %d characters", MaxDescriptionLength)
+	case strings.ContainsFunc(c.Description, isControl):
+		add("description", "invalid_characters", "must not contain control characters")
+	}
+	if len(c.SubscribedStatuses) == 0 {
+		add("subscribed_statuses", "empty", "must name at least one status of %s", joinStatuses())
+	}
+	for i, status := range c.SubscribedStatuses {
+		attribute := fmt.Sprintf("subscribed_statuses/%d", i)
+		switch {
+		case !status.Known():
+			add(attribute, "unknown_status", "must be one of %s", joinStatuses())
+		case slices.Contains(c.SubscribedStatuses[:i], status):
+			add(attribute, "duplicate", "%s is named twice", status)
+		}
+	}
+	return problems
+}
+
+func joinStatuses() string {
+	var names []string
+	for _, s := range Statuses() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// check returns the code and detail of the first thing that is wrong with an endpoint's URL.
+func (p URLPolicy) check(raw string) (code, detail string) {
+	schemes := "https"
+	if p.AllowHTTP {
+		schemes = "https or http"
+	}
+	switch {
+	case raw == "":
+		return "empty", "must be an absolute " + schemes + " URL"
+	case len(raw) > MaxURLLength:
+		return "too_long", fmt.Sprintf("must have at most %d bytes", MaxURLLength)
+	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return "invalid_characters", "must consist of visible ASCII characters; write other hosts in Punycode and other characters percent-encoded"
+	case strings.Contains(raw, `\`):
+		return "invalid_characters", "must not contain a backslash"
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "invalid_url", "is not a valid URL"
+	}
+	switch {
+	case u.Scheme != "https" && !(u.Scheme == "http" && p.AllowHTTP):
+		return "scheme_not_allowed", "must begin with " + schemes + "://"
+	case u.Opaque != "" || u.Host == "" || u.Hostname() == "":
+		return "invalid_url", "must name a host"
+	case u.User != nil:
+		return "userinfo_not_allowed", "must not contain a user name or password"
+	case u.Fragment != "" || strings.Contains(raw, "#"):
+		return "fragment_not_allowed", "must not contain a fragment"
+	case strings.HasSuffix(u.Host, ":"):
+		return "invalid_url", "must name a port after the colon"
+	}
+	if port := u.Port(); port != "" {
+		if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+			return "invalid_url", "must name a port between 1 and 65535"
+		}
+	}
+	return p.checkHost(u.Hostname())
+}
+
+func (p URLPolicy) checkHost(host string) (code, detail string) {
+	const notAllowed = "must not point to a private, local or otherwise special-purpose address"
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if ip := net.ParseIP(host); ip != nil || strings.Contains(host, ":") {
+		if p.Address(host) != nil {
+			return "address_not_allowed", notAllowed
+		}
+		return "", ""
+	}
+	labels := strings.Split(name, ".")
+	// inet_aton, which some resolvers still use, also reads 2130706433, 0x7f.1 and 0177.0.0.1 as
+	// addresses. A host name never ends in a number (RFC 3696, section 2), so all of them are refused.
+	if last := labels[len(labels)-1]; numeric(last) {
+		return "address_not_allowed", "must write an IPv4 address as four decimal numbers"
+	}
+	if len(name) > 253 {
+		return "invalid_url", "must name a host of at most 253 characters"
+	}
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return "invalid_url", "must name a valid host"
+		}
+	}
+	if last := labels[len(labels)-1]; last == "localhost" || last == "local" || last == "internal" || len(labels) == 1 {
+		// A name with one label can only be found inside a private network.
+		if p.Address("127.0.0.1") != nil {
+			return "address_not_allowed", notAllowed
+		}
+	}
+	return "", ""
+}
+
+func numeric(label string) bool {
+	if strings.HasPrefix(label, "0x") {
+		return true
+	}
+	return label != "" && strings.Trim(label, "0123456789") == ""
+}

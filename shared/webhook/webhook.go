@@ -1,0 +1,97 @@
+// Package webhook holds the nouns of the system: Config, Event, Delivery, Attempt and Message.
+//
+// A Config says where an organization wants its webhooks. An Event is one change of a document's
+// status. A Delivery is one event on its way to one config: it is identified by the two and
+// collects the Attempts made for it, however often they are caused. A Message is what travels
+// through the queue; it holds no URL and no credentials, so that the config that counts is the one
+// at the moment of the attempt.
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Status is the status of a document.
+type Status string
+
+// The statuses of a document, in the order it goes through them.
+const (
+	Pending    Status = "pending"
+	Submitted  Status = "submitted"
+	Processing Status = "processing"
+	Processed  Status = "processed"
+	Failed     Status = "failed"
+)
+
+// Statuses returns all statuses in their order.
+func Statuses() []Status {
+	return []Status{Pending, Submitted, Processing, Processed, Failed}
+}
+
+// Known reports whether s is one of Statuses.
+func (s Status) Known() bool { return slices.Contains(Statuses(), s) }
+
+// TimeLayout is how times are written everywhere: RFC 3339, UTC, milliseconds.
+const TimeLayout = "2006-01-02T15:04:05.000Z"
+
+// Time is a moment as JSON and the tables hold it, in TimeLayout. The zero Time is null in JSON.
+type Time struct{ time.Time }
+
+// At returns t, in UTC and cut to milliseconds.
+func At(t time.Time) Time {
+	if t.IsZero() {
+		return Time{}
+	}
+	return Time{t.UTC().Truncate(time.Millisecond)}
+}
+
+// ParseTime reads any RFC 3339 time.
+func ParseTime(s string) (Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return Time{}, fmt.Errorf("%q is not an RFC 3339 time", s)
+	}
+	return At(t), nil
+}
+
+// String returns t in TimeLayout, "" for the zero Time.
+func (t Time) String() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(TimeLayout)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(t.String())
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Time) UnmarshalJSON(data []byte) error {
+	var s *string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	if s == nil {
+		*t = Time{}
+		return nil
+	}
+	parsed, err := ParseTime(*s)
+	*t = parsed
+	return err
+}
+
+// Errors of the stores of configs and deliveries.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("changed by somebody else meanwhile")
+	ErrLimit    = errors.New("limit of configs reached")
+)

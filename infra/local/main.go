@@ -47,6 +47,7 @@ type settings struct {
 	demo          bool
 	race          bool
 	enforceIAM    bool
+	metrics       bool
 }
 
 // organization is a customer with an API key.
@@ -67,6 +68,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
+	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
 	flags.Func("organization", "`ID=API_KEY` of an organization; repeatable (default org_local=dk_test_local)", func(value string) error {
 		id, key, _ := strings.Cut(value, "=")
 		if id == "" || key == "" {

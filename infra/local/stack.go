@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -133,7 +134,7 @@ func (s *stack) makeFunctions() error {
 		return err
 	}
 	var err error
-	if s.functions, err = lambda.New(lambda.Options{Log: s.stderr}); err != nil {
+	if s.functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.stderr, metrics: s.settings.metrics}}); err != nil {
 		return err
 	}
 	sandbox := s.declared.Parameters["Environment"] == "sandbox"
@@ -329,6 +330,20 @@ func (s *stack) banner() string {
 		out.WriteString("Ctrl-C stops.\n")
 	}
 	return out.String() + "\n"
+}
+
+// functionLog takes the functions' lines, one in each Write. The documents that carry metrics are
+// for CloudWatch and only clutter a terminal.
+type functionLog struct {
+	w       io.Writer
+	metrics bool
+}
+
+func (l functionLog) Write(line []byte) (int, error) {
+	if !l.metrics && bytes.Contains(line, []byte(`"CloudWatchMetrics":`)) {
+		return len(line), nil
+	}
+	return l.w.Write(line)
 }
 
 // lockedWriter lets several writers share one.

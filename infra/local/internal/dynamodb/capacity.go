@@ -60,6 +60,7 @@ type consumedCapacity struct {
 	WriteCapacityUnits     float64              `json:",omitzero"`
 	Table                  *unitCount           `json:",omitempty"`
 	GlobalSecondaryIndexes map[string]unitCount `json:",omitempty"`
+	LocalSecondaryIndexes  map[string]unitCount `json:",omitempty"`
 }
 
 type unitCount struct {
@@ -87,11 +88,19 @@ func (c capacity) report(detail string) *consumedCapacity {
 	}
 	own := c.count(c.tableUnits)
 	result.Table = &own
-	for name, units := range c.indexUnits {
-		if result.GlobalSecondaryIndexes == nil {
-			result.GlobalSecondaryIndexes = map[string]unitCount{}
+	for _, x := range c.table.indexes {
+		units, ok := c.indexUnits[x.Name]
+		if !ok {
+			continue
 		}
-		result.GlobalSecondaryIndexes[name] = c.count(units)
+		kind := &result.GlobalSecondaryIndexes
+		if x.Local {
+			kind = &result.LocalSecondaryIndexes
+		}
+		if *kind == nil {
+			*kind = map[string]unitCount{}
+		}
+		(*kind)[x.Name] = c.count(units)
 	}
 	return result
 }

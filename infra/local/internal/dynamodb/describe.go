@@ -25,6 +25,7 @@ type tableDescription struct {
 	BillingModeSummary     map[string]string
 	ProvisionedThroughput  throughput
 	GlobalSecondaryIndexes []indexDescription   `json:",omitempty"`
+	LocalSecondaryIndexes  []indexDescription   `json:",omitempty"`
 	StreamSpecification    *streamSpecification `json:",omitempty"`
 	LatestStreamArn        string               `json:",omitempty"`
 	LatestStreamLabel      string               `json:",omitempty"`
@@ -98,7 +99,11 @@ func (db *Database) describeTable(in *tableInput, allow awsjson.Allow) (*describ
 			description.IndexSizeBytes += e.size
 			return true
 		})
-		d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, description)
+		if x.Local {
+			d.LocalSecondaryIndexes = append(d.LocalSecondaryIndexes, description)
+		} else {
+			d.GlobalSecondaryIndexes = append(d.GlobalSecondaryIndexes, description)
+		}
 	}
 	if t.stream != nil {
 		d.StreamSpecification = &streamSpecification{true, s.StreamView}

@@ -106,6 +106,9 @@ func (s Schema) check() error {
 		if !slices.Contains([]string{ProjectAll, ProjectKeysOnly, ProjectInclude}, x.Projection) {
 			return fmt.Errorf("index %s: unknown projection %q", x.Name, x.Projection)
 		}
+		if x.Local && (x.HashKey != s.HashKey || x.RangeKey.Name == "" || s.RangeKey.Name == "") {
+			return fmt.Errorf("index %s: a local index has the table's hash key and a range key, and so has its table", x.Name)
+		}
 	}
 	if s.StreamView != "" && !slices.Contains([]string{ViewKeysOnly, ViewNew, ViewOld, ViewBoth}, s.StreamView) {
 		return fmt.Errorf("unknown stream view %q", s.StreamView)

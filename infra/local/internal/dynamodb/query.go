@@ -87,7 +87,7 @@ func (db *Database) newPage(in *pageInput, action string, allow awsjson.Allow) (
 	}
 	p.index = t.indexes[i]
 	p.key = p.index.keySchema
-	if in.ConsistentRead {
+	if in.ConsistentRead && !p.index.Local {
 		return nil, validation("Consistent reads are not supported on global secondary indexes")
 	}
 	if in.Select == "ALL_ATTRIBUTES" && p.index.Projection != ProjectAll {

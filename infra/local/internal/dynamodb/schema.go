@@ -33,9 +33,10 @@ const (
 	ViewBoth     = "NEW_AND_OLD_IMAGES"
 )
 
-// Index describes a global secondary index.
+// Index describes a secondary index. A local one has the table's hash key and can be read consistently.
 type Index struct {
 	Name             string
+	Local            bool
 	HashKey          Key
 	RangeKey         Key // may be zero
 	Projection       string

@@ -1,0 +1,366 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/go-cmp/cmp"
+)
+
+type sqsAttribute = sqstypes.QueueAttributeName
+
+func TestCredentialsAreShownOnceAndStoredSealed(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	token, secret := config.credentials.Token.Reveal(), config.credentials.Secret.Reveal()
+	if !strings.HasPrefix(token, "whtok_") || !strings.HasPrefix(secret, "whsec_") {
+		t.Fatalf("token %q, secret %q", token, secret)
+	}
+	hidden := func(where string, text []byte) {
+		t.Helper()
+		for _, credential := range []string{token, secret, strings.TrimPrefix(secret, "whsec_")} {
+			if bytes.Contains(text, []byte(credential)) {
+				t.Errorf("%s holds a credential", where)
+			}
+		}
+	}
+	hidden("get", c.call("GET", configPath(config.id), nil).body)
+	hidden("list", c.call("GET", configPath()+"?page[size]=100", nil).body)
+	hidden("update", c.call("PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"description": "changed"})).body)
+
+	put(t, under.organization, newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	c.delivery(config.id, "delivered")
+	for _, table := range []string{"ConfigsTable", "DeliveriesTable"} {
+		name := under.outputs[table]
+		pages := dynamodb.NewScanPaginator(under.dynamo, &dynamodb.ScanInput{TableName: &name})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(page.Items)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hidden(table, text)
+		}
+	}
+	if under.local != nil {
+		hidden("the log", []byte(under.local.output.String()))
+	}
+}
+
+func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed", "failed")
+	id := newDocument()
+
+	put(t, under.organization, id, "processing") // not subscribed to
+	changed := put(t, under.organization, id, "processed", "pages", "1")
+	got := endpoint.verified(t, config.credentials)
+	t.Logf("the webhook arrived %s after the change", got.at.Sub(changed).Round(time.Millisecond))
+	put(t, under.organization, id, "processed", "pages", "2") // the same status
+	put(t, under.organization, id, "failed")
+	last := endpoint.verified(t, config.credentials) // comes after whatever the others caused
+	endpoint.none(t)
+
+	for name, want := range map[string]string{
+		"Content-Type": "application/json", "X-Webhook-Attempt": "1", "User-Agent": "Docuhook/1.0.0", "X-Webhook-Token": config.credentials.Token.Reveal(),
+	} {
+		if value := got.header.Get(name); value != want {
+			t.Errorf("%s: %q, want %q", name, value, want)
+		}
+	}
+	eventID := got.header.Get("webhook-id")
+	if got.header.Get("Idempotency-Key") != eventID || !strings.HasPrefix(eventID, "evt_") {
+		t.Errorf("webhook-id %q, Idempotency-Key %q", eventID, got.header.Get("Idempotency-Key"))
+	}
+	if last.header.Get("webhook-id") <= eventID {
+		t.Logf("the second event id %s is not after the first %s; both are of one second", last.header.Get("webhook-id"), eventID)
+	}
+	var body map[string]any
+	if err := json.Unmarshal(got.body, &body); err != nil {
+		t.Fatal(err)
+	}
+	resource := body["data"].(map[string]any)
+	attributes := resource["attributes"].(map[string]any)
+	occurred, err := time.Parse("2006-01-02T15:04:05.000Z", attributes["occurred_at"].(string))
+	if err != nil || changed.Sub(occurred) > time.Minute || occurred.Sub(changed) > time.Second {
+		t.Errorf("occurred_at %v: %v", attributes["occurred_at"], err)
+	}
+	delete(attributes, "occurred_at")
+	want := map[string]any{
+		"jsonapi": map[string]any{"version": "1.1"},
+		"data": map[string]any{
+			"type": "document_status_change", "id": eventID,
+			"attributes": map[string]any{"document_id": id, "status": "processed", "previous_status": "processing"},
+			"relationships": map[string]any{
+				"document":       map[string]any{"data": map[string]any{"type": "document", "id": id}},
+				"webhook_config": map[string]any{"data": map[string]any{"type": "webhook_config", "id": config.id}},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, body); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFailuresAreRetriedThenRedrivenOnce(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	endpoint.status(http.StatusInternalServerError)
+	config := c.register(endpoint.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+
+	var attempts []received
+	for n := range 5 {
+		got := endpoint.verified(t, config.credentials)
+		if want := string(rune('1' + n)); got.header.Get("X-Webhook-Attempt") != want {
+			t.Errorf("attempt %s, want %s", got.header.Get("X-Webhook-Attempt"), want)
+		}
+		if n > 0 && !bytes.Equal(got.body, attempts[0].body) {
+			t.Error("the body is not the same on every attempt")
+		}
+		attempts = append(attempts, got)
+	}
+	if under.local != nil {
+		for n, delay := range []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute} {
+			waited := attempts[n+1].at.Sub(attempts[n].at)
+			t.Logf("%s (%s scaled) passed before attempt %d", waited.Round(time.Millisecond), (waited * timeScale).Round(time.Second), n+2)
+			if least := delay * 8 / 10 / timeScale; waited < least {
+				t.Errorf("attempt %d came after %s, want at least %s", n+2, waited, least)
+			}
+		}
+	}
+	failed := c.delivery(config.id, "failed")
+	if len(failed.Attributes.Attempts) != 5 || failed.Attributes.Attempts[4].ErrorCode != "http_status" || failed.Attributes.Attempts[4].ResponseStatus != 500 {
+		t.Errorf("the log has %+v", failed.Attributes.Attempts)
+	}
+	eventually(t, func() (int, bool) {
+		n := len(deadLetters(t.Context(), t, config.id))
+		return n, n == 1
+	}, func() string { return "one message in the dead-letter queue" })
+	endpoint.none(t)
+
+	endpoint.status(http.StatusOK)
+	redrive(t)
+	again := endpoint.verified(t, config.credentials)
+	if again.header.Get("X-Webhook-Attempt") != "1" || !bytes.Equal(again.body, attempts[0].body) {
+		t.Errorf("the redriven request is attempt %s with body %s", again.header.Get("X-Webhook-Attempt"), again.body)
+	}
+	c.delivery(config.id, "delivered")
+	endpoint.none(t)
+}
+
+// TestRedriveOfDeliveredPostsNothing resends a failed delivery and only then redrives its message.
+func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	endpoint.status(http.StatusInternalServerError)
+	config := c.register(endpoint.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	for range 5 {
+		endpoint.verified(t, config.credentials)
+	}
+	failed := c.delivery(config.id, "failed")
+	eventually(t, func() (int, bool) {
+		n := len(deadLetters(t.Context(), t, config.id))
+		return n, n == 1
+	}, func() string { return "one message in the dead-letter queue" })
+	endpoint.status(http.StatusOK)
+	c.must(202, "POST", "/v1/webhooks/deliveries/"+failed.ID+"/resend", nil)
+	endpoint.verified(t, config.credentials)
+	c.delivery(config.id, "delivered")
+	redrive(t)
+	eventually(t, func() (int, bool) {
+		n := len(deadLetters(t.Context(), t, config.id))
+		return n, n == 0
+	}, func() string { return "an empty dead-letter queue" })
+	// Another delivery to the same endpoint comes after the redriven message.
+	put(t, under.organization, newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	endpoint.none(t)
+}
+
+func TestResendRepeatsTheBody(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	first := endpoint.verified(t, config.credentials)
+	delivered := c.delivery(config.id, "delivered")
+	for range 2 {
+		c.must(202, "POST", "/v1/webhooks/deliveries/"+delivered.ID+"/resend", nil)
+		again := endpoint.verified(t, config.credentials)
+		if !bytes.Equal(first.body, again.body) || first.header.Get("webhook-id") != again.header.Get("webhook-id") {
+			t.Errorf("resent %s, first %s", again.body, first.body)
+		}
+	}
+	endpoint.none(t)
+	eventually(t, func() (int, bool) {
+		n := len(c.must(200, "GET", "/v1/webhooks/deliveries/"+delivered.ID, nil).Data.Attributes.Attempts)
+		return n, n == 3
+	}, func() string { return "three attempts in the log" })
+}
+
+func TestDeactivationCancelsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint, other := newReceiver(t), newReceiver(t)
+	endpoint.status(http.StatusServiceUnavailable)
+	config := c.register(endpoint.url, "processed")
+	witness := c.register(other.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	other.verified(t, witness.credentials)
+	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
+	for len(endpoint.arrived) > 0 {
+		<-endpoint.arrived // an attempt that was under way
+	}
+	c.delivery(config.id, "canceled")
+	put(t, under.organization, newDocument(), "processed")
+	other.verified(t, witness.credentials)
+	endpoint.none(t)
+	if got := c.call("POST", configPath(config.id, "test"), nil); under.local != nil && got.status != 409 {
+		t.Errorf("a test of an inactive config: %d %s", got.status, got.body)
+	}
+}
+
+func TestChangedURLTakesEffectOnTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	broken, good := newReceiver(t), newReceiver(t)
+	broken.status(http.StatusInternalServerError)
+	config := c.register(broken.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	first := broken.verified(t, config.credentials)
+	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"url": good.url}))
+	got := good.verified(t, config.credentials)
+	if !bytes.Equal(first.body, got.body) {
+		t.Errorf("got %s, first %s", got.body, first.body)
+	}
+	c.delivery(config.id, "delivered")
+}
+
+func TestGoneDeactivatesTheConfig(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	endpoint.status(http.StatusGone)
+	config := c.register(endpoint.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	c.delivery(config.id, "failed")
+	eventually(t, func() (string, bool) {
+		a := c.must(200, "GET", configPath(config.id), nil).Data.Attributes
+		return a.DeactivatedReason, !a.IsActive && a.DeactivatedReason == "endpoint_gone"
+	}, func() string { return "the config to be deactivated" })
+	endpoint.none(t)
+}
+
+func TestRotationWithOverlapAndWithout(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	old := c.register(endpoint.url, "processed")
+	d := c.must(200, "POST", configPath(old.id, "rotate-secret"), nil)
+	if d.Data.Attributes.PreviousSecretExpiresAt == nil || d.Data.Attributes.Secret == old.credentials.Secret.Reveal() {
+		t.Fatalf("rotated to %+v", d.Data.Attributes)
+	}
+	put(t, under.organization, newDocument(), "processed")
+	got := endpoint.verified(t, old.credentials) // the previous ones still verify
+	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 2 {
+		t.Errorf("%d signatures during the overlap, want 2", n)
+	}
+	d = c.must(200, "POST", configPath(old.id, "rotate-secret"), envelope("webhook_config", old.id, map[string]any{"overlap_seconds": 0}))
+	now := credentialsOf(d)
+	put(t, under.organization, newDocument(), "processed")
+	got = endpoint.verified(t, now)
+	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 1 {
+		t.Errorf("%d signatures after an immediate switch, want 1", n)
+	}
+}
+
+// TestKilledFunctionLosesNothing kills the deliver function in the middle of a POST.
+func TestKilledFunctionLosesNothing(t *testing.T) {
+	if under.local == nil {
+		t.Skip("only the local stack lets a test kill its functions")
+	}
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	release := make(chan struct{})
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		select { // hangs until the sender is dead
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	config := c.register(endpoint.url, "processed")
+	put(t, under.organization, newDocument(), "processed")
+	first := endpoint.next(t)
+	var found localConfig
+	if err := under.local.config(&found); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, process := range found.Processes["DeliverFunction"] {
+		if process.Busy {
+			if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			killed++
+		}
+	}
+	if killed == 0 {
+		t.Fatal("no deliver function was busy")
+	}
+	close(release)
+	endpoint.status(http.StatusOK)
+	again := endpoint.verified(t, config.credentials)
+	if !bytes.Equal(first.body, again.body) {
+		t.Errorf("got %s, first %s", again.body, first.body)
+	}
+	c.delivery(config.id, "delivered")
+}
+
+func TestBrokenRecordsAndMessagesStopNobody(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, under.organization)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	table := under.outputs["DocumentsTable"]
+	for _, broken := range []map[string]types.AttributeValue{
+		{"status": &types.AttributeValueMemberS{Value: "processed"}},
+		{"status": &types.AttributeValueMemberS{Value: "exploded"}, "organization_id": &types.AttributeValueMemberS{Value: under.organization}},
+		{"status": &types.AttributeValueMemberS{Value: "processed"}, "organization_id": &types.AttributeValueMemberN{Value: "7"}},
+		{"status": &types.AttributeValueMemberN{Value: "1"}, "organization_id": &types.AttributeValueMemberS{Value: under.organization}},
+	} {
+		broken["id"] = &types.AttributeValueMemberS{Value: newDocument()}
+		if _, err := under.dynamo.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: broken}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, under.organization, strings.Repeat("x", 300), "processed")
+	id := newDocument()
+	put(t, under.organization, id, "processed")
+	if got := endpoint.verified(t, config.credentials); !bytes.Contains(got.body, []byte(id)) {
+		t.Errorf("got %s", got.body)
+	}
+	endpoint.none(t)
+}

@@ -1,0 +1,213 @@
+// Package secretsmanager is AWS Secrets Manager in process: the secrets that a template declares.
+//
+// A Vault holds secrets, each with its versions, and a version carries staging labels: exactly one
+// version is AWSCURRENT, and putting a new value makes the one before it AWSPREVIOUS. Secrets are
+// created in process from their definitions, where GenerateSecretString makes a value as
+// CloudFormation does; Service lets clients read and replace values over the AWS JSON protocol.
+// Values live in memory only, are not encrypted and end with the process; there is no rotation,
+// replication, resource policy or deletion.
+package secretsmanager
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+)
+
+// ErrDefinition is wrapped by every error of CreateSecret.
+var ErrDefinition = errors.New("invalid secret definition")
+
+// The staging labels that Secrets Manager moves itself.
+const (
+	current  = "AWSCURRENT"
+	previous = "AWSPREVIOUS"
+)
+
+// maxValue is the longest value of a secret, in bytes.
+const maxValue = 65536
+
+// Options configure a Vault.
+type Options struct {
+	Region  string           // default us-east-1; part of the ARN of secrets defined without one
+	Account string           // default 000000000000
+	Now     func() time.Time // default time.Now
+	Random  io.Reader        // default crypto/rand.Reader
+}
+
+// Definition declares a secret, as AWS::SecretsManager::Secret does. Exactly one of SecretString and
+// GenerateSecretString must be set.
+type Definition struct {
+	Name                 string
+	ARN                  string // default: made of Region, Account, Name and six random characters
+	Description          string
+	SecretString         string
+	GenerateSecretString *GenerateSecretString
+}
+
+// Vault holds secrets. Its methods may be called concurrently.
+type Vault struct {
+	opts Options
+
+	mu      sync.Mutex
+	secrets map[string]*secret // by name
+}
+
+// secret is a secret with all its versions. The Vault's lock guards it.
+type secret struct {
+	name, arn, description     string
+	created, changed, accessed time.Time
+	versions                   map[string]*version // by id
+}
+
+// version is one value of a secret: a string, or bytes if it is binary.
+type version struct {
+	id      string
+	text    *string
+	binary  []byte
+	stages  []string
+	created time.Time
+}
+
+// New makes a Vault without secrets.
+func New(opts Options) *Vault {
+	opts.Region = cmp.Or(opts.Region, "us-east-1")
+	opts.Account = cmp.Or(opts.Account, "000000000000")
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Random == nil {
+		opts.Random = rand.Reader
+	}
+	return &Vault{opts: opts, secrets: map[string]*secret{}}
+}
+
+// Service answers the AWS JSON protocol (target prefix secretsmanager) from this Vault.
+func (v *Vault) Service() awsjson.Service { return &service{v} }
+
+var secretName = regexp.MustCompile(`^[A-Za-z0-9/_+=.@-]{1,512}$`)
+
+// CreateSecret adds a secret. An error wraps ErrDefinition.
+func (v *Vault) CreateSecret(d Definition) error {
+	if !secretName.MatchString(d.Name) {
+		return fmt.Errorf("%w: the name %q is not 1 to 512 letters, digits and characters of /_+=.@-", ErrDefinition, d.Name)
+	}
+	if (d.SecretString == "") == (d.GenerateSecretString == nil) {
+		return fmt.Errorf("%w: %s must have either SecretString or GenerateSecretString", ErrDefinition, d.Name)
+	}
+	value := d.SecretString
+	if d.GenerateSecretString != nil {
+		var err error
+		if value, err = d.GenerateSecretString.generate(v.opts.Random); err != nil {
+			return fmt.Errorf("%w: GenerateSecretString of %s: %w", ErrDefinition, d.Name, err)
+		}
+	}
+	if len(value) > maxValue {
+		return fmt.Errorf("%w: the value of %s has %d bytes, more than %d", ErrDefinition, d.Name, len(value), maxValue)
+	}
+	if d.ARN == "" {
+		suffix, err := Password{PasswordLength: new(6), ExcludePunctuation: true}.draw(v.opts.Random)
+		if err != nil {
+			return fmt.Errorf("%w: making the ARN of %s: %w", ErrDefinition, d.Name, err)
+		}
+		d.ARN = fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s-%s", v.opts.Region, v.opts.Account, d.Name, suffix)
+	}
+
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.secrets {
+		if s.name == d.Name || s.arn == d.ARN {
+			return fmt.Errorf("%w: secret %s exists already", ErrDefinition, d.Name)
+		}
+	}
+	now := v.opts.Now()
+	s := &secret{name: d.Name, arn: d.ARN, description: d.Description, created: now, versions: map[string]*version{}}
+	s.add(&version{id: uuid.NewString(), text: &value, created: now}, []string{current})
+	v.secrets[d.Name] = s
+	return nil
+}
+
+// add makes a version part of the secret and moves the labels to it.
+func (s *secret) add(added *version, stages []string) {
+	s.versions[added.id] = added
+	s.changed = added.created
+	for _, stage := range stages {
+		from := s.labelled(stage)
+		if from == added {
+			continue
+		}
+		if stage == current && from != nil {
+			s.move(previous, from)
+		}
+		s.move(stage, added)
+	}
+}
+
+// move takes a label from the version that has it to another.
+func (s *secret) move(stage string, to *version) {
+	if from := s.labelled(stage); from != nil {
+		from.stages = slices.DeleteFunc(from.stages, func(name string) bool { return name == stage })
+	}
+	to.stages = append(to.stages, stage)
+}
+
+// labelled is the version with this label, or nil.
+func (s *secret) labelled(stage string) *version {
+	for _, v := range s.versions {
+		if slices.Contains(v.stages, stage) {
+			return v
+		}
+	}
+	return nil
+}
+
+// stages are the labels by version id, without the versions that have none.
+func (s *secret) stages() map[string][]string {
+	all := map[string][]string{}
+	for id, v := range s.versions {
+		if len(v.stages) > 0 {
+			all[id] = slices.Clone(v.stages)
+		}
+	}
+	return all
+}
+
+var arnSuffix = regexp.MustCompile(`-[A-Za-z0-9]{6}$`)
+
+// find is the secret with this name, ARN, or ARN without the random characters at its end; or nil.
+// The lock is held.
+func (v *Vault) find(id string) *secret {
+	if s := v.secrets[id]; s != nil {
+		return s
+	}
+	for _, s := range v.secrets {
+		if s.arn == id || arnSuffix.ReplaceAllString(s.arn, "") == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// withKey adds a generated string to the JSON object that SecretStringTemplate is.
+func withKey(template, key, generated string) (string, error) {
+	var members map[string]any
+	if err := json.Unmarshal([]byte(template), &members); err != nil || members == nil {
+		return "", errors.New("SecretStringTemplate is not a JSON object")
+	}
+	members[key] = generated
+	value, err := json.Marshal(members)
+	if err != nil {
+		return "", fmt.Errorf("encoding the value: %w", err)
+	}
+	return string(value), nil
+}

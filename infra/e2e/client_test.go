@@ -13,11 +13,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
 
+	"github.com/docuhook/docuhook/shared/apikey"
+	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/signature"
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // patience is how long a test waits for what must happen. What must not happen is never waited
@@ -26,14 +30,28 @@ const patience = 30 * time.Second
 
 const mediaType = "application/vnd.api+json"
 
-// client calls the API as one organization.
+// client is an organization: it calls the API and writes documents.
 type client struct {
-	t   *testing.T
-	key string
+	t            *testing.T
+	organization string
+	key          string
 }
 
-func newClient(t *testing.T, organization string) *client {
-	return &client{t, under.keys[organization]}
+// newClient makes an organization with an API key, which ends with the test.
+func newClient(t *testing.T) *client {
+	t.Helper()
+	c := &client{t, "org_" + uuid.NewString(), apikey.Mint(false)}
+	keys := &dynamo.APIKeys{Client: under.dynamo, Table: under.outputs["ApiKeysTable"]}
+	key := apikey.Key{Hash: apikey.Hash(c.key), OrganizationID: c.organization, Name: t.Name(), CreatedAt: webhook.At(time.Now()).String()}
+	if err := keys.Add(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := keys.Revoke(context.Background(), key.Hash, webhook.At(time.Now())); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
 }
 
 // answer is a response of the API.
@@ -221,67 +239,58 @@ func eventually[T any](t *testing.T, f func() (T, bool), what func() string) T {
 // newDocument returns the id of a document that no other test has.
 func newDocument() string { return "doc_" + uuid.NewString() }
 
-// put writes a document as the document system does.
-func put(t *testing.T, organization, id, status string, more ...string) time.Time {
-	t.Helper()
-	item := map[string]types.AttributeValue{
-		"id":              &types.AttributeValueMemberS{Value: id},
-		"organization_id": &types.AttributeValueMemberS{Value: organization},
-		"status":          &types.AttributeValueMemberS{Value: status},
-		"updated_at":      &types.AttributeValueMemberS{Value: time.Now().UTC().Format(time.RFC3339Nano)},
+// put writes a document as the document system does and returns when it did.
+func (c *client) put(id, status string, more ...string) time.Time {
+	c.t.Helper()
+	item := map[string]dynamotypes.AttributeValue{
+		"id":              &dynamotypes.AttributeValueMemberS{Value: id},
+		"organization_id": &dynamotypes.AttributeValueMemberS{Value: c.organization},
+		"status":          &dynamotypes.AttributeValueMemberS{Value: status},
+		"updated_at":      &dynamotypes.AttributeValueMemberS{Value: time.Now().UTC().Format(time.RFC3339Nano)},
 	}
 	for i := 0; i+1 < len(more); i += 2 {
-		item[more[i]] = &types.AttributeValueMemberS{Value: more[i+1]}
+		item[more[i]] = &dynamotypes.AttributeValueMemberS{Value: more[i+1]}
 	}
-	if _, err := under.dynamo.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String(under.outputs["DocumentsTable"]), Item: item}); err != nil {
-		t.Fatal(err)
+	if _, err := under.dynamo.PutItem(c.t.Context(), &dynamodb.PutItemInput{TableName: aws.String(under.outputs["DocumentsTable"]), Item: item}); err != nil {
+		c.t.Fatal(err)
 	}
 	return time.Now()
 }
 
-// queueARN returns the ARN of a queue.
-func queueARN(t *testing.T, url string) string {
+// deadLetters is what the dead-letter queue tells about itself.
+type deadLetters struct {
+	arn               string
+	visible, inFlight string
+}
+
+func lookAtDeadLetters(t *testing.T) deadLetters {
 	t.Helper()
-	out, err := under.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []sqsAttribute{"QueueArn"}})
+	url := under.outputs["DeliveryDeadLetterQueue"]
+	out, err := under.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out.Attributes["QueueArn"]
+	return deadLetters{out.Attributes["QueueArn"], out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]}
 }
 
-// deadLetters returns the bodies in the dead-letter queue that name a config. It only looks: the
-// messages become visible again at once.
-func deadLetters(ctx context.Context, t *testing.T, configID string) []string {
+// waitForDeadLetters waits until the dead-letter queue has so many messages.
+func waitForDeadLetters(t *testing.T, want string) {
 	t.Helper()
-	url := under.outputs["DeliveryDeadLetterQueue"]
-	var bodies []string
-	seen := map[string]bool{}
-	for range 20 {
-		out, err := under.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: 0})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range out.Messages {
-			var body struct {
-				ConfigID string `json:"config_id"`
-			}
-			if json.Unmarshal([]byte(*m.Body), &body) == nil && body.ConfigID == configID && !seen[*m.MessageId] {
-				seen[*m.MessageId] = true
-				bodies = append(bodies, *m.Body)
-			}
-		}
-	}
-	return bodies
+	var last deadLetters
+	eventually(t, func() (bool, bool) {
+		last = lookAtDeadLetters(t)
+		return true, last.visible == want && last.inFlight == "0"
+	}, func() string { return fmt.Sprintf("%s messages in the dead-letter queue; it has %+v", want, last) })
 }
 
-// redrive moves the dead-letter queue back, as the console's button does.
+// redrive moves all messages of the dead-letter queue back, as the console's button does.
 func redrive(t *testing.T) {
 	t.Helper()
-	source := queueARN(t, under.outputs["DeliveryDeadLetterQueue"])
-	eventually(t, func() (bool, bool) {
-		_, err := under.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source})
-		return true, err == nil // one task at a time: another test's may be running
-	}, func() string { return "a redrive to start" })
+	source := lookAtDeadLetters(t).arn
+	if _, err := under.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
+		t.Fatal(err)
+	}
+	waitForDeadLetters(t, "0")
 }
 
 func configPath(parts ...string) string {

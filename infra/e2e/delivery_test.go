@@ -11,15 +11,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
 )
 
-type sqsAttribute = sqstypes.QueueAttributeName
-
 func TestCredentialsAreShownOnceAndStoredSealed(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	config := c.register(endpoint.url, "processed")
 	token, secret := config.credentials.Token.Reveal(), config.credentials.Secret.Reveal()
@@ -38,7 +35,7 @@ func TestCredentialsAreShownOnceAndStoredSealed(t *testing.T) {
 	hidden("list", c.call("GET", configPath()+"?page[size]=100", nil).body)
 	hidden("update", c.call("PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"description": "changed"})).body)
 
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	c.delivery(config.id, "delivered")
 	for _, table := range []string{"ConfigsTable", "DeliveriesTable"} {
@@ -63,17 +60,17 @@ func TestCredentialsAreShownOnceAndStoredSealed(t *testing.T) {
 
 func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	config := c.register(endpoint.url, "processed", "failed")
 	id := newDocument()
 
-	put(t, under.organization, id, "processing") // not subscribed to
-	changed := put(t, under.organization, id, "processed", "pages", "1")
+	c.put(id, "processing") // not subscribed to
+	changed := c.put(id, "processed", "pages", "1")
 	got := endpoint.verified(t, config.credentials)
 	t.Logf("the webhook arrived %s after the change", got.at.Sub(changed).Round(time.Millisecond))
-	put(t, under.organization, id, "processed", "pages", "2") // the same status
-	put(t, under.organization, id, "failed")
+	c.put(id, "processed", "pages", "2") // the same status
+	c.put(id, "failed")
 	last := endpoint.verified(t, config.credentials) // comes after whatever the others caused
 	endpoint.none(t)
 
@@ -118,13 +115,14 @@ func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 	}
 }
 
-func TestFailuresAreRetriedThenRedrivenOnce(t *testing.T) {
-	t.Parallel()
-	c := newClient(t, under.organization)
+// TestFailuresAreRetriedThenRedriven is not parallel: the dead-letter queue is one for all. It must
+// be empty at the start.
+func TestFailuresAreRetriedThenRedriven(t *testing.T) {
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
 	config := c.register(endpoint.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 
 	var attempts []received
 	for n := range 5 {
@@ -150,10 +148,7 @@ func TestFailuresAreRetriedThenRedrivenOnce(t *testing.T) {
 	if len(failed.Attributes.Attempts) != 5 || failed.Attributes.Attempts[4].ErrorCode != "http_status" || failed.Attributes.Attempts[4].ResponseStatus != 500 {
 		t.Errorf("the log has %+v", failed.Attributes.Attempts)
 	}
-	eventually(t, func() (int, bool) {
-		n := len(deadLetters(t.Context(), t, config.id))
-		return n, n == 1
-	}, func() string { return "one message in the dead-letter queue" })
+	waitForDeadLetters(t, "1")
 	endpoint.none(t)
 
 	endpoint.status(http.StatusOK)
@@ -167,42 +162,35 @@ func TestFailuresAreRetriedThenRedrivenOnce(t *testing.T) {
 }
 
 // TestRedriveOfDeliveredPostsNothing resends a failed delivery and only then redrives its message.
+// It is not parallel either.
 func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
-	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
 	config := c.register(endpoint.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	for range 5 {
 		endpoint.verified(t, config.credentials)
 	}
 	failed := c.delivery(config.id, "failed")
-	eventually(t, func() (int, bool) {
-		n := len(deadLetters(t.Context(), t, config.id))
-		return n, n == 1
-	}, func() string { return "one message in the dead-letter queue" })
+	waitForDeadLetters(t, "1")
 	endpoint.status(http.StatusOK)
 	c.must(202, "POST", "/v1/webhooks/deliveries/"+failed.ID+"/resend", nil)
 	endpoint.verified(t, config.credentials)
 	c.delivery(config.id, "delivered")
 	redrive(t)
-	eventually(t, func() (int, bool) {
-		n := len(deadLetters(t.Context(), t, config.id))
-		return n, n == 0
-	}, func() string { return "an empty dead-letter queue" })
 	// Another delivery to the same endpoint comes after the redriven message.
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	endpoint.none(t)
 }
 
 func TestResendRepeatsTheBody(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	config := c.register(endpoint.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	first := endpoint.verified(t, config.credentials)
 	delivered := c.delivery(config.id, "delivered")
 	for range 2 {
@@ -221,12 +209,12 @@ func TestResendRepeatsTheBody(t *testing.T) {
 
 func TestDeactivationCancelsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint, other := newReceiver(t), newReceiver(t)
 	endpoint.status(http.StatusServiceUnavailable)
 	config := c.register(endpoint.url, "processed")
 	witness := c.register(other.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	other.verified(t, witness.credentials)
 	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
@@ -234,7 +222,7 @@ func TestDeactivationCancelsWhatIsUnderWay(t *testing.T) {
 		<-endpoint.arrived // an attempt that was under way
 	}
 	c.delivery(config.id, "canceled")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	other.verified(t, witness.credentials)
 	endpoint.none(t)
 	if got := c.call("POST", configPath(config.id, "test"), nil); under.local != nil && got.status != 409 {
@@ -244,11 +232,11 @@ func TestDeactivationCancelsWhatIsUnderWay(t *testing.T) {
 
 func TestChangedURLTakesEffectOnTheNextAttempt(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	broken, good := newReceiver(t), newReceiver(t)
 	broken.status(http.StatusInternalServerError)
 	config := c.register(broken.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	first := broken.verified(t, config.credentials)
 	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"url": good.url}))
 	got := good.verified(t, config.credentials)
@@ -260,11 +248,11 @@ func TestChangedURLTakesEffectOnTheNextAttempt(t *testing.T) {
 
 func TestGoneDeactivatesTheConfig(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusGone)
 	config := c.register(endpoint.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	c.delivery(config.id, "failed")
 	eventually(t, func() (string, bool) {
@@ -276,21 +264,21 @@ func TestGoneDeactivatesTheConfig(t *testing.T) {
 
 func TestRotationWithOverlapAndWithout(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	old := c.register(endpoint.url, "processed")
 	d := c.must(200, "POST", configPath(old.id, "rotate-secret"), nil)
 	if d.Data.Attributes.PreviousSecretExpiresAt == nil || d.Data.Attributes.Secret == old.credentials.Secret.Reveal() {
 		t.Fatalf("rotated to %+v", d.Data.Attributes)
 	}
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	got := endpoint.verified(t, old.credentials) // the previous ones still verify
 	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 2 {
 		t.Errorf("%d signatures during the overlap, want 2", n)
 	}
 	d = c.must(200, "POST", configPath(old.id, "rotate-secret"), envelope("webhook_config", old.id, map[string]any{"overlap_seconds": 0}))
 	now := credentialsOf(d)
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	got = endpoint.verified(t, now)
 	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 1 {
 		t.Errorf("%d signatures after an immediate switch, want 1", n)
@@ -302,7 +290,7 @@ func TestKilledFunctionLosesNothing(t *testing.T) {
 	if under.local == nil {
 		t.Skip("only the local stack lets a test kill its functions")
 	}
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	release := make(chan struct{})
 	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
@@ -312,7 +300,7 @@ func TestKilledFunctionLosesNothing(t *testing.T) {
 		}
 	})
 	config := c.register(endpoint.url, "processed")
-	put(t, under.organization, newDocument(), "processed")
+	c.put(newDocument(), "processed")
 	first := endpoint.next(t)
 	var found localConfig
 	if err := under.local.config(&found); err != nil {
@@ -341,24 +329,24 @@ func TestKilledFunctionLosesNothing(t *testing.T) {
 
 func TestBrokenRecordsAndMessagesStopNobody(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, under.organization)
+	c := newClient(t)
 	endpoint := newReceiver(t)
 	config := c.register(endpoint.url, "processed")
 	table := under.outputs["DocumentsTable"]
 	for _, broken := range []map[string]types.AttributeValue{
 		{"status": &types.AttributeValueMemberS{Value: "processed"}},
-		{"status": &types.AttributeValueMemberS{Value: "exploded"}, "organization_id": &types.AttributeValueMemberS{Value: under.organization}},
+		{"status": &types.AttributeValueMemberS{Value: "exploded"}, "organization_id": &types.AttributeValueMemberS{Value: c.organization}},
 		{"status": &types.AttributeValueMemberS{Value: "processed"}, "organization_id": &types.AttributeValueMemberN{Value: "7"}},
-		{"status": &types.AttributeValueMemberN{Value: "1"}, "organization_id": &types.AttributeValueMemberS{Value: under.organization}},
+		{"status": &types.AttributeValueMemberN{Value: "1"}, "organization_id": &types.AttributeValueMemberS{Value: c.organization}},
 	} {
 		broken["id"] = &types.AttributeValueMemberS{Value: newDocument()}
 		if _, err := under.dynamo.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: broken}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(t, under.organization, strings.Repeat("x", 300), "processed")
+	c.put(strings.Repeat("x", 300), "processed")
 	id := newDocument()
-	put(t, under.organization, id, "processed")
+	c.put(id, "processed")
 	if got := endpoint.verified(t, config.credentials); !bytes.Contains(got.body, []byte(id)) {
 		t.Errorf("got %s", got.body)
 	}

@@ -1,10 +1,10 @@
-// Package e2e is the end-to-end suite: a black box that needs only an API URL, an API key and the
-// names of the tables and queues.
+// Package e2e is the end-to-end suite: a black box that needs only an API URL and the names of the
+// tables and queues. Each test is an organization of its own, with an API key of its own.
 //
 // By default it builds and starts the local stack and runs against that; a few tests that kill
 // processes or look at permissions run only there. Against a deployed stack it runs as
 //
-//	go test ./infra/e2e -stack NAME -api-key KEY -receiver URL -receiver-listen ADDRESS
+//	go test ./infra/e2e -stack NAME -receiver URL -receiver-listen ADDRESS
 //
 // where URL is a public https address that reaches ADDRESS on this machine, for example a tunnel.
 package e2e
@@ -43,18 +43,9 @@ import (
 // minutes come after 0.05, 0.3, 1.5 and 4.5 s.
 const timeScale = 200
 
-// Organizations of the local stack.
-const (
-	firstOrganization, firstKey   = "org_first", "dk_test_first"
-	secondOrganization, secondKey = "org_second", "dk_test_second"
-)
-
 // system is the running system under test.
 type system struct {
 	api              string
-	keys             map[string]string // API key by organization
-	organization     string            // whose documents the tests write
-	other            string            // another one, "" if there is none
 	dynamo           *dynamodb.Client
 	sqs              *sqs.Client
 	outputs          map[string]string
@@ -67,8 +58,6 @@ var under *system // set once, by TestMain
 
 func TestMain(m *testing.M) {
 	stack := flag.String("stack", "", "name of a deployed CloudFormation `stack`; default: start the local stack")
-	key := flag.String("api-key", "", "`key` of an organization of the deployed stack")
-	organization := flag.String("organization", "", "`id` of that organization")
 	receiver := flag.String("receiver", "", "public https `URL` that reaches -receiver-listen")
 	listen := flag.String("receiver-listen", "127.0.0.1:8080", "`address` on which the tests receive")
 	endpoint := flag.String("endpoint", "", "`URL` of the AWS services, for an emulated AWS")
@@ -79,7 +68,6 @@ func TestMain(m *testing.M) {
 	} else {
 		under, err = findDeployed(*stack, *endpoint)
 		if err == nil {
-			under.keys, under.organization = map[string]string{*organization: *key}, *organization
 			under.receiverURL, under.receiverListener = strings.TrimSuffix(*receiver, "/"), *listen
 		}
 	}
@@ -89,6 +77,9 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	if under.local != nil {
+		if code != 0 && testing.Verbose() {
+			fmt.Fprintf(os.Stderr, "The local stack has printed:\n%s\n", under.local.output)
+		}
 		if err := under.local.finish(code == 0 && wholeSuite()); err != nil {
 			fmt.Fprintln(os.Stderr, "end-to-end:", err)
 			code = 1
@@ -129,11 +120,8 @@ func startLocal() (*system, error) {
 	}
 	arguments := []string{
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false", "-time-scale", fmt.Sprint(timeScale),
-		"-organization", firstOrganization + "=" + firstKey, "-organization", secondOrganization + "=" + secondKey,
 		// The suite makes more requests at once than one customer would.
 		"-parameter", "ApiRateLimit=10000", "-parameter", "ApiBurstLimit=10000",
-		// One failing test endpoint must not be deactivated while another test looks.
-		"-parameter", "EndpointFailureThreshold=1000",
 	}
 	if raceEnabled() {
 		arguments = append(arguments, "-race")
@@ -177,14 +165,11 @@ func newSystem(found localConfig, stack *localStack) *system {
 		Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
 	}
 	return &system{
-		api:          found.API,
-		keys:         map[string]string{firstOrganization: firstKey, secondOrganization: secondKey},
-		organization: firstOrganization,
-		other:        secondOrganization,
-		dynamo:       dynamodb.NewFromConfig(configuration),
-		sqs:          sqs.NewFromConfig(configuration),
-		outputs:      found.Outputs,
-		local:        stack,
+		api:     found.API,
+		dynamo:  dynamodb.NewFromConfig(configuration),
+		sqs:     sqs.NewFromConfig(configuration),
+		outputs: found.Outputs,
+		local:   stack,
 	}
 }
 

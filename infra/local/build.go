@@ -9,10 +9,41 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
+
+// makeDirectory makes a directory for the binaries, named after this process, and removes those of
+// processes that were killed before they could do so themselves.
+func makeDirectory(parent string) (string, error) {
+	const prefix = "docuhook-local-"
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return "", fmt.Errorf("looking for a place for the functions: %w", err)
+	}
+	for _, entry := range entries {
+		owner, ok := strings.CutPrefix(entry.Name(), prefix)
+		owner, _, _ = strings.Cut(owner, "-")
+		if pid, err := strconv.Atoi(owner); ok && err == nil && !alive(pid) {
+			os.RemoveAll(filepath.Join(parent, entry.Name())) // if it is somebody else's, it stays
+		}
+	}
+	directory, err := os.MkdirTemp(parent, fmt.Sprintf("%s%d-", prefix, os.Getpid()))
+	if err != nil {
+		return "", fmt.Errorf("making a directory for the functions: %w", err)
+	}
+	return directory, nil
+}
+
+func alive(pid int) bool {
+	process, err := os.FindProcess(pid)
+	return err == nil && !errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+}
 
 // build compiles the functions for this machine into directory, each under its folder's name. One
 // call of the compiler for all is far quicker than one for each.

@@ -34,12 +34,16 @@ func tableSchema(t template.Table) dynamodb.Schema {
 	if t.StreamView != "" {
 		schema.StreamARN = template.StreamARN(t.Name)
 	}
-	for _, index := range append(append([]template.Index{}, t.Global...), t.Local...) {
-		schema.Indexes = append(schema.Indexes, dynamodb.Index{
-			Name: index.Name, HashKey: key(index.PartitionKey), RangeKey: key(index.SortKey),
-			Projection: index.Projection, NonKeyAttributes: index.NonKeyAttributes,
-		})
+	add := func(indexes []template.Index, local bool) {
+		for _, index := range indexes {
+			schema.Indexes = append(schema.Indexes, dynamodb.Index{
+				Name: index.Name, Local: local, HashKey: key(index.PartitionKey), RangeKey: key(index.SortKey),
+				Projection: index.Projection, NonKeyAttributes: index.NonKeyAttributes,
+			})
+		}
 	}
+	add(t.Global, false)
+	add(t.Local, true)
 	return schema
 }
 
@@ -198,16 +202,20 @@ func checkEventSources(functions []template.Function, policies *identity.Policie
 func secretDefinition(s template.Secret) secretsmanager.Definition {
 	definition := secretsmanager.Definition{Name: s.Name, ARN: template.SecretARN(s.Name), Description: s.Description, SecretString: s.Value}
 	if g := s.Generate; g != nil {
-		eachType := !g.AllowEachMissing
+		requireEach := !g.AllowEachMissing
 		definition.GenerateSecretString = &secretsmanager.GenerateSecretString{
+			Password: secretsmanager.Password{
+				PasswordLength:          &g.Length,
+				ExcludeCharacters:       g.ExcludeCharacters,
+				ExcludeLowercase:        g.ExcludeLowercase,
+				ExcludeUppercase:        g.ExcludeUppercase,
+				ExcludeNumbers:          g.ExcludeNumbers,
+				ExcludePunctuation:      g.ExcludePunctuation,
+				IncludeSpace:            g.IncludeSpace,
+				RequireEachIncludedType: &requireEach,
+			},
 			SecretStringTemplate: g.Template,
 			GenerateStringKey:    g.Key,
-			Password: secretsmanager.Password{
-				PasswordLength: &g.Length, ExcludeCharacters: g.ExcludeCharacters, IncludeSpace: g.IncludeSpace,
-				ExcludeLowercase: g.ExcludeLowercase, ExcludeUppercase: g.ExcludeUppercase,
-				ExcludeNumbers: g.ExcludeNumbers, ExcludePunctuation: g.ExcludePunctuation,
-				RequireEachIncludedType: &eachType,
-			},
 		}
 	}
 	return definition

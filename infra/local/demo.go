@@ -160,15 +160,7 @@ func (h webhook) describe(style palette) string {
 // commands are lines to copy and paste, with the values of this run.
 func (s *stack) commands(ctx context.Context, config string, style palette) string {
 	key := s.settings.organizations[0].key
-	delivery := "DELIVERY_ID"
-	var listed struct {
-		Data []struct {
-			ID string `json:"id"`
-		} `json:"data"`
-	}
-	if err := s.call(ctx, http.MethodGet, "/v1/webhooks/deliveries", nil, http.StatusOK, &listed); err == nil && len(listed.Data) > 0 {
-		delivery = listed.Data[0].ID
-	}
+	delivery := s.firstDelivery(ctx)
 	api := func(arguments, path string) string {
 		return fmt.Sprintf("curl -s %s-H 'X-Api-Key: %s' '%s%s'", arguments, key, s.apiURL(), path)
 	}
@@ -194,6 +186,31 @@ func (s *stack) commands(ctx context.Context, config string, style palette) stri
 	}
 	out.WriteString("\nCtrl-C stops.\n")
 	return out.String()
+}
+
+// firstDelivery returns the id of a delivery that the API lists. The log is written after the
+// endpoint has answered, so that it may take a moment; without one the id is left to be filled in.
+func (s *stack) firstDelivery(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var listed struct {
+			Data []struct {
+				ID string `json:"id"`
+			} `json:"data"`
+		}
+		err := s.call(ctx, http.MethodGet, "/v1/webhooks/deliveries", nil, http.StatusOK, &listed)
+		if err == nil && len(listed.Data) > 0 {
+			return listed.Data[0].ID
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return "DELIVERY_ID"
+		}
+	}
 }
 
 // palette colours text where it goes to a terminal.

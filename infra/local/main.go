@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/docuhook/docuhook/infra/local/internal/template"
@@ -48,19 +49,16 @@ type settings struct {
 	race          bool
 	enforceIAM    bool
 	metrics       bool
+	ignored       bool
 }
 
 // organization is a customer with an API key.
 type organization struct{ id, key string }
 
-func parseFlags(args []string, stderr io.Writer) (settings, error) {
+func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	s := settings{parameters: map[string]string{}}
 	flags := flag.NewFlagSet("local", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, "Runs template.yaml on this machine, for development and tests.\n\n")
-		flags.PrintDefaults()
-	}
+	flags.SetOutput(io.Discard) // run says what is wrong, in one line
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:3000", "loopback `address` of the API")
 	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
 	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
@@ -69,6 +67,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
+	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
 	flags.Func("organization", "`ID=API_KEY` of an organization; repeatable (default org_local=dk_test_local)", func(value string) error {
 		id, key, _ := strings.Cut(value, "=")
 		if id == "" || key == "" {
@@ -93,7 +92,13 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 		s.parameters[name] = value
 		return nil
 	})
-	if err := flags.Parse(args); err != nil {
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, "Runs template.yaml on this machine, for development and tests.\n\n")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+	}
+	if err != nil {
 		return settings{}, err
 	}
 	if flags.NArg() > 0 {
@@ -110,7 +115,7 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 
 // run is the command; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s, err := parseFlags(args, stderr)
+	s, err := parseFlags(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
@@ -130,27 +135,30 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading the template: %w", err)
 	}
-	apiListener, err := listen("-addr", s.addr)
+	api, err := listen("-addr", s.addr)
 	if err != nil {
 		return err
 	}
-	defer apiListener.Close()
-	awsListener, err := listen("-aws-addr", s.awsAddr)
+	defer api.Close()
+	aws, err := listen("-aws-addr", s.awsAddr)
 	if err != nil {
 		return err
 	}
-	defer awsListener.Close()
-	declared, err := template.Parse(source, template.Options{
-		Parameters: s.parameters,
-		Endpoint:   "http://" + awsListener.Addr().String(),
-	})
+	defer aws.Close()
+	declared, err := template.Parse(source, template.Options{Parameters: s.parameters, Endpoint: "http://" + aws.Addr().String()})
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", s.template, err)
 	}
+	if s.ignored {
+		for _, i := range declared.Ignored {
+			fmt.Fprintf(stdout, "%s:%d: %s: %s\n", s.template, i.Line, i.Where, i.Reason)
+		}
+		return nil
+	}
 
-	binaries, err := os.MkdirTemp("", "docuhook-local-")
+	binaries, err := makeDirectory(os.TempDir())
 	if err != nil {
-		return fmt.Errorf("making a directory for the functions: %w", err)
+		return err
 	}
 	defer os.RemoveAll(binaries)
 	root, err := filepath.Abs(filepath.Dir(s.template))
@@ -160,27 +168,26 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err := build(ctx, declared.Functions, root, binaries, s.race, stdout, stderr); err != nil {
 		return err
 	}
-
-	stack, err := newStack(declared, stackOptions{
-		settings: s,
-		binaries: binaries,
-		api:      apiListener,
-		aws:      awsListener,
-		stderr:   stderr,
-	})
+	stack, err := newStack(declared, stackOptions{settings: s, binaries: binaries, api: api, aws: aws, stderr: stderr})
 	if err != nil {
 		return err
 	}
-	failed := stack.start(ctx)
+
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := stack.start(running)
 	fmt.Fprint(stdout, stack.banner())
+	var demo sync.WaitGroup
 	if s.demo {
-		go runDemo(ctx, stack, stdout)
+		demo.Go(func() { runDemo(running, stack, stdout) })
 	}
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(stdout, "\nStopping.")
 	case err = <-failed:
 	}
+	cancel()
+	demo.Wait()
+	fmt.Fprintln(stdout, "\nStopping.")
 	return errors.Join(err, stack.stop())
 }
 

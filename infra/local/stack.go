@@ -61,24 +61,24 @@ type stack struct {
 func newStack(declared *template.Template, options stackOptions) (*stack, error) {
 	options.stderr = &lockedWriter{w: options.stderr}
 	s := &stack{stackOptions: options, declared: declared, servers: map[*http.Server]net.Listener{}}
-	var err error
-	if s.policies, err = identity.New(identity.Options{
-		Principals: principals(declared.Functions),
-		Enforce:    s.settings.enforceIAM,
-		OnDenied:   s.reportDenial,
-	}); err != nil {
-		return nil, err
-	}
-	if err := s.makeStorage(); err != nil {
-		return nil, err
-	}
-	if err := s.makeFunctions(); err != nil {
-		return nil, err
-	}
-	if err := s.makeServers(); err != nil {
-		return nil, errors.Join(err, s.functions.Close(context.Background()))
+	for _, step := range []func() error{s.makePolicies, s.makeStorage, s.makeFunctions, s.makeServers} {
+		if err := step(); err != nil {
+			if s.functions != nil {
+				err = errors.Join(err, s.functions.Close(context.Background()))
+			}
+			return nil, err
+		}
 	}
 	return s, nil
+}
+
+func (s *stack) makePolicies() (err error) {
+	s.policies, err = identity.New(identity.Options{
+		Principals: principals(s.declared.Functions),
+		Enforce:    s.settings.enforceIAM,
+		OnDenied:   s.reportDenial,
+	})
+	return err
 }
 
 func (s *stack) endpoint() string { return "http://" + s.aws.Addr().String() }
@@ -317,6 +317,7 @@ func (s *stack) banner() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\nThe local stack of %s, for development and tests; everything is in memory.\n", s.settings.template)
 	fmt.Fprintf(&out, "  API           %s\n  AWS services  %s   region %s, any credentials\n", s.apiURL(), s.endpoint(), template.Region)
+	fmt.Fprintf(&out, "  template      %d functions, %d tables, %d queues; -ignored lists what has no effect here\n", len(s.declared.Functions), len(s.declared.Tables), len(s.declared.Queues))
 	for _, o := range s.settings.organizations {
 		fmt.Fprintf(&out, "  organization  %s   X-Api-Key: %s\n", o.id, o.key)
 	}

@@ -1,0 +1,4 @@
+// Command typo does not compile.
+package main
+
+func main() { undefined() }

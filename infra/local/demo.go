@@ -165,7 +165,7 @@ func (s *stack) commands(ctx context.Context, config string, style palette) stri
 		return fmt.Sprintf("curl -s %s-H 'X-Api-Key: %s' '%s%s'", arguments, key, s.apiURL(), path)
 	}
 	aws := func(arguments string) string {
-		return fmt.Sprintf("AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=%s aws --endpoint-url %s %s", template.Region, s.endpoint(), arguments)
+		return fmt.Sprintf("AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s %s", template.Region, s.endpoint(), arguments)
 	}
 	const jsonAPI = "-H 'Content-Type: application/vnd.api+json' "
 	var out strings.Builder

@@ -262,29 +262,6 @@ func TestGoneDeactivatesTheConfig(t *testing.T) {
 	endpoint.none(t)
 }
 
-func TestRotationWithOverlapAndWithout(t *testing.T) {
-	t.Parallel()
-	c := newClient(t)
-	endpoint := newReceiver(t)
-	old := c.register(endpoint.url, "processed")
-	d := c.must(200, "POST", configPath(old.id, "rotate-secret"), nil)
-	if d.Data.Attributes.PreviousSecretExpiresAt == nil || d.Data.Attributes.Secret == old.credentials.Secret.Reveal() {
-		t.Fatalf("rotated to %+v", d.Data.Attributes)
-	}
-	c.put(newDocument(), "processed")
-	got := endpoint.verified(t, old.credentials) // the previous ones still verify
-	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 2 {
-		t.Errorf("%d signatures during the overlap, want 2", n)
-	}
-	d = c.must(200, "POST", configPath(old.id, "rotate-secret"), envelope("webhook_config", old.id, map[string]any{"overlap_seconds": 0}))
-	now := credentialsOf(d)
-	c.put(newDocument(), "processed")
-	got = endpoint.verified(t, now)
-	if n := len(strings.Fields(got.header.Get("webhook-signature"))); n != 1 {
-		t.Errorf("%d signatures after an immediate switch, want 1", n)
-	}
-}
-
 // TestKilledFunctionLosesNothing kills the deliver function in the middle of a POST.
 func TestKilledFunctionLosesNothing(t *testing.T) {
 	if under.local == nil {

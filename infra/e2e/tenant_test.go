@@ -5,13 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/docuhook/docuhook/shared/signature"
 )
-
-func credentialsOf(d document) signature.Credentials {
-	return signature.Credentials{Token: signature.Secret(d.Data.Attributes.Token), Secret: signature.Secret(d.Data.Attributes.Secret)}
-}
 
 func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
@@ -67,6 +68,17 @@ func queueDefinition(q template.Queue) sqs.Definition {
 	return definition
 }
 
+// reserved says whether a function's variable may not be set: Lambda reserves the name, or it is how
+// the function finds the services of this stack.
+func reserved(name string) bool {
+	switch name {
+	case "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_ENDPOINT_URL",
+		"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR":
+		return true
+	}
+	return strings.HasPrefix(name, "AWS_LAMBDA_")
+}
+
 // lambdaFunction is a function with the environment that Lambda gives it, and nothing of this
 // process's own.
 func lambdaFunction(f template.Function, binaries, endpoint string, sandbox bool) (lambda.Function, error) {
@@ -93,8 +105,8 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox bool
 		environment["AWS_LAMBDA_LOG_LEVEL"] = f.LogLevel
 	}
 	for name, value := range f.Environment {
-		if _, reserved := environment[name]; reserved {
-			return lambda.Function{}, fmt.Errorf("%s: Environment: Lambda reserves the variable %s", f.Name, name)
+		if reserved(name) {
+			return lambda.Function{}, fmt.Errorf("%s: Environment: the variable %s is reserved", f.Name, name)
 		}
 		environment[name] = value
 	}
@@ -129,7 +141,7 @@ func gatewayOptions(t *template.Template) gateway.Options {
 		}
 		return &gateway.Throttle{RatePerSecond: t.RatePerSecond, Burst: t.Burst}
 	}
-	options := gateway.Options{Account: template.Account}
+	options := gateway.Options{Account: template.Account, Region: template.Region}
 	authorizers := map[string]*gateway.Authorizer{}
 	if t.API != nil {
 		options.API = t.API.Name

@@ -54,7 +54,7 @@ func TestLambdaFunctionRefuses(t *testing.T) {
 		function template.Function
 		want     string
 	}{
-		"a variable that Lambda reserves":    {template.Function{Name: "F", Environment: map[string]string{"AWS_REGION": "x"}}, "F: Environment: Lambda reserves the variable AWS_REGION"},
+		"a variable that Lambda reserves":    {template.Function{Name: "F", Environment: map[string]string{"AWS_REGION": "x"}}, "F: Environment: the variable AWS_REGION is reserved"},
 		"a function that is switched off":    {template.Function{Name: "F", Reserved: new(0)}, "F: ReservedConcurrentExecutions: 0"},
 		"the Runtime API's own address, too": {template.Function{Name: "F", Environment: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}, "AWS_LAMBDA_RUNTIME_API"},
 	} {

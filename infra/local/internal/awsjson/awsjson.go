@@ -14,8 +14,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -102,16 +106,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	write(w, http.StatusOK, payload)
+}
+
+// write sends a response with the checksum that DynamoDB's clients verify.
+func write(w http.ResponseWriter, status int, payload []byte) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(payload)), 10))
+	w.WriteHeader(status)
 	w.Write(payload)
 }
 
 func (s *Server) prefixes() string {
-	var names []string
-	for name := range s.Services {
-		names = append(names, name)
-	}
-	return strings.Join(names, ", ")
+	return strings.Join(slices.Sorted(maps.Keys(s.Services)), ", ")
 }
 
 // AccessKey returns the access key id of a SigV4 signed request, or "".
@@ -136,11 +143,13 @@ func writeError(w http.ResponseWriter, err error) {
 	if e.Query != "" {
 		w.Header().Set("x-amzn-query-error", e.Query+";Sender")
 	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	status := e.Status
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body)
+	payload, err := json.Marshal(body)
+	if err != nil {
+		payload = []byte(`{"__type":"InternalServerError"}`)
+	}
+	write(w, status, payload)
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"mime"
 	"net"
 	"net/http"
@@ -149,7 +150,7 @@ func (x *exchange) authorizerEvent(g *Gateway, sources []string) ([]byte, error)
 	e := x.describe(g)
 	e.Type = "REQUEST"
 	e.IdentitySource = sources
-	e.RouteARN = "arn:aws:execute-api:us-east-1:" + g.account + ":" + g.api + "/$default/" + x.route.Method + x.route.Path
+	e.RouteARN = fmt.Sprintf("arn:aws:execute-api:%s:%s:%s/$default/%s%s", g.region, g.account, g.api, x.route.Method, x.route.Path)
 	return json.Marshal(e)
 }
 

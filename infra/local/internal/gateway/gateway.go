@@ -63,8 +63,9 @@ type Throttle struct {
 
 // Options are what an API is made of.
 type Options struct {
-	API      string // its id, in events
+	API      string // its id; this and the next two are what events say
 	Account  string
+	Region   string
 	Routes   []Route
 	Throttle *Throttle // of routes without their own; nil: no limit
 	Invoker  Invoker
@@ -74,12 +75,13 @@ type Options struct {
 
 // Gateway serves the API. It may be used by many goroutines at once.
 type Gateway struct {
-	api, account string
-	routes       *routes
-	invoker      Invoker
-	now          func() time.Time
-	report       func(route, requestID, message string, err error)
-	started      string // part of every request id, so that ids differ between runs
+	api, account, region string
+
+	routes  *routes
+	invoker Invoker
+	now     func() time.Time
+	report  func(route, requestID, message string, err error)
+	started string // part of every request id, so that ids differ between runs
 
 	mu       sync.Mutex
 	verdicts map[identity]verdict
@@ -92,6 +94,7 @@ func New(options Options) (*Gateway, error) {
 	g := &Gateway{
 		api:      options.API,
 		account:  options.Account,
+		region:   options.Region,
 		invoker:  options.Invoker,
 		now:      options.Now,
 		report:   options.Report,

@@ -40,7 +40,7 @@ func newGateway(t *testing.T, options Options) *Gateway {
 		options.Now = func() time.Time { return noon }
 	}
 	if options.Account == "" {
-		options.Account, options.API = "000000000000", "Api"
+		options.Account, options.API, options.Region = "000000000000", "Api", "us-east-1"
 	}
 	g, err := New(options)
 	if err != nil {
@@ -242,7 +242,7 @@ func TestSlowFunctionIsUnavailable(t *testing.T) {
 func TestLimits(t *testing.T) {
 	g := newGateway(t, Options{Routes: []Route{{Method: "POST", Path: "/a", Function: "F"}}, Invoker: answering(`{}`)})
 	post := func(size int, header string) *http.Request {
-		r := httptest.NewRequest("POST", "/a", bytes.NewReader(make([]byte, size)))
+		r := httptest.NewRequest("POST", "/a", bytes.NewReader(bytes.Repeat([]byte("x"), size)))
 		r.Header.Set("X-Long", header)
 		return r
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 )
@@ -103,6 +102,6 @@ func (r *response) write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(r.status)
 	if !bodyless {
-		io.WriteString(w, string(r.body))
+		w.Write(r.body)
 	}
 }

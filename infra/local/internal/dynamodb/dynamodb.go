@@ -6,8 +6,8 @@
 // What AWS refuses is refused, with its error codes and as near as possible its messages, before
 // anything is changed.
 //
-// Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard; local
-// indexes, the legacy parameters (Expected, KeyConditions, …), PartiQL, and operations on tables
+// Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard; the
+// legacy parameters (Expected, KeyConditions, …), PartiQL, and operations on tables
 // other than describing them are refused; reads are always consistent, and only charged as asked.
 package dynamodb
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -260,48 +259,6 @@ func TestGoneDeactivatesTheConfig(t *testing.T) {
 		return a.DeactivatedReason, !a.IsActive && a.DeactivatedReason == "endpoint_gone"
 	}, func() string { return "the config to be deactivated" })
 	endpoint.none(t)
-}
-
-// TestKilledFunctionLosesNothing kills the deliver function in the middle of a POST.
-func TestKilledFunctionLosesNothing(t *testing.T) {
-	if under.local == nil {
-		t.Skip("only the local stack lets a test kill its functions")
-	}
-	c := newClient(t)
-	endpoint := newReceiver(t)
-	release := make(chan struct{})
-	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
-		select { // hangs until the sender is dead
-		case <-release:
-		case <-r.Context().Done():
-		}
-	})
-	config := c.register(endpoint.url, "processed")
-	c.put(newDocument(), "processed")
-	first := endpoint.next(t)
-	var found localConfig
-	if err := under.local.config(&found); err != nil {
-		t.Fatal(err)
-	}
-	killed := 0
-	for _, process := range found.Processes["DeliverFunction"] {
-		if process.Busy {
-			if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			killed++
-		}
-	}
-	if killed == 0 {
-		t.Fatal("no deliver function was busy")
-	}
-	close(release)
-	endpoint.status(http.StatusOK)
-	again := endpoint.verified(t, config.credentials)
-	if !bytes.Equal(first.body, again.body) {
-		t.Errorf("got %s, first %s", again.body, first.body)
-	}
-	c.delivery(config.id, "delivered")
 }
 
 func TestBrokenRecordsAndMessagesStopNobody(t *testing.T) {

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"bytes"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// killDeliver kills the deliver functions that are working on a batch and returns how many there were.
+// The tests that call it are not parallel: they would kill each other's.
+func killDeliver(t *testing.T) int {
+	t.Helper()
+	var found localConfig
+	if err := under.local.config(&found); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, process := range found.Processes["DeliverFunction"] {
+		if process.Busy {
+			if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			killed++
+		}
+	}
+	return killed
+}
+
+// hang makes the endpoint answer nothing until the sender gives up.
+func (r *receiver) hang() {
+	r.answer(func(_ http.ResponseWriter, request *http.Request) { <-request.Context().Done() })
+}
+
+// TestKilledFunctionLosesNothing kills the deliver function in the middle of a POST.
+func TestKilledFunctionLosesNothing(t *testing.T) {
+	if under.local == nil {
+		t.Skip("only the local stack lets a test kill its functions")
+	}
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	endpoint.hang()
+	config := c.register(endpoint.url, "processed")
+	c.put(newDocument(), "processed")
+	first := endpoint.next(t)
+	endpoint.status(http.StatusOK)
+	if killDeliver(t) == 0 {
+		t.Fatal("no deliver function was busy")
+	}
+	again := endpoint.verified(t, config.credentials)
+	if !bytes.Equal(first.body, again.body) {
+		t.Errorf("got %s, first %s", again.body, first.body)
+	}
+	c.delivery(config.id, "delivered")
+}
+
+// TestHangingEndpointHoldsUpNobody delivers one event to ten configs, of which one hangs: the others
+// are in the log at once, and a crash while it hangs does not repeat their POSTs.
+func TestHangingEndpointHoldsUpNobody(t *testing.T) {
+	if under.local == nil {
+		t.Skip("only the local stack lets a test kill its functions")
+	}
+	c := newClient(t)
+	slow := newReceiver(t)
+	slow.hang()
+	slowConfig := c.register(slow.url, "processed")
+	var others []*receiver
+	var configs []registered
+	for range 9 {
+		other := newReceiver(t)
+		others = append(others, other)
+		configs = append(configs, c.register(other.url, "processed"))
+	}
+	c.put(newDocument(), "processed")
+	slow.next(t)
+	var last time.Time
+	for i, other := range others {
+		if got := other.verified(t, configs[i].credentials); got.at.After(last) {
+			last = got.at
+		}
+	}
+	for _, config := range configs {
+		logged := c.delivery(config.id, "delivered")
+		if len(logged.Attributes.Attempts) != 1 {
+			t.Errorf("%d attempts are in the log", len(logged.Attributes.Attempts))
+		}
+	}
+	t.Logf("all nine were seen in the log %s after the last of their POSTs", time.Since(last).Round(time.Millisecond))
+	slow.status(http.StatusOK)
+	if n := killDeliver(t); n != 1 {
+		t.Fatalf("%d deliver functions were busy, want the one that waits for the hanging endpoint", n)
+	}
+	slow.verified(t, slowConfig.credentials)
+	c.delivery(slowConfig.id, "delivered")
+	// The whole batch has come back by now: the slow delivery was part of it.
+	for _, other := range others {
+		other.none(t)
+	}
+}

@@ -73,7 +73,7 @@ func (d *Dispatcher) Handle(ctx context.Context, batch Batch) (Answer, error) {
 	defer d.Metrics.Flush()
 	var changes []change
 	for _, raw := range batch.Records {
-		c, err := d.decode(raw)
+		c, err := d.guarded(ctx, func() (change, error) { return parse(raw) })
 		switch {
 		case errors.Is(err, errNoChange):
 		case err != nil:
@@ -149,15 +149,15 @@ func (d *Dispatcher) dispatch(ctx context.Context, changes []change, sent *int) 
 	return again
 }
 
-// decode reads one record; a panic on the way is an error like any other.
-func (d *Dispatcher) decode(raw json.RawMessage) (c change, err error) {
+// guarded makes a panic on one record an error like any other.
+func (d *Dispatcher) guarded(ctx context.Context, read func() (change, error)) (c change, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
-			d.Log.Error("panic while reading a record", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			d.Log.ErrorContext(ctx, "panic while reading a record", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	return parse(raw)
+	return read()
 }
 
 // cut keeps a hostile id or error from flooding the log.
@@ -165,6 +165,11 @@ func cut(s string) string { return s[:min(len(s), webhook.MaxDocumentIDLength)] 
 
 // errNoChange is returned for a record that is sound but no change of a status.
 var errNoChange = errors.New("status has not changed")
+
+// maxOrganizationIDLength is how many bytes an organization's id may have: with the longest document
+// id and a separator it must fit into a partition key, which DynamoDB limits to 2048 bytes. A longer
+// one could never be read or logged and would hold up its shard until the record expires.
+const maxOrganizationIDLength = 2048 - 1 - webhook.MaxDocumentIDLength
 
 // change is a stream record that counts.
 type change struct {
@@ -212,7 +217,7 @@ type record struct {
 func parse(raw json.RawMessage) (change, error) {
 	var r record
 	if err := json.Unmarshal(raw, &r); err != nil {
-		return change{}, fmt.Errorf("not a stream record: %w", err)
+		return change{sequenceNumber: r.DynamoDB.SequenceNumber, eventID: r.EventID}, fmt.Errorf("not a stream record: %w", err)
 	}
 	now, old := r.DynamoDB.NewImage, r.DynamoDB.OldImage
 	c := change{
@@ -235,6 +240,8 @@ func parse(raw json.RawMessage) (change, error) {
 		return c, fmt.Errorf("unknown status %q", cut(string(status)))
 	case c.organizationID == "":
 		return c, errors.New("no organization_id")
+	case len(c.organizationID) > maxOrganizationIDLength:
+		return c, fmt.Errorf("organization_id of %d bytes, more than %d", len(c.organizationID), maxOrganizationIDLength)
 	case c.documentID == "":
 		return c, errors.New("no string attribute id in the key")
 	case len(c.documentID) > webhook.MaxDocumentIDLength:
@@ -245,7 +252,8 @@ func parse(raw json.RawMessage) (change, error) {
 	if !previous.Known() {
 		previous = "" // a status of the document system's own, which the contract does not know
 	}
-	c.created = time.UnixMilli(int64(seconds * 1000)).UTC()
+	// Whole seconds are all that the stream promises, so that nothing more may decide the event's id.
+	c.created = time.Unix(int64(seconds), 0).UTC()
 	occurred, err := webhook.ParseTime(now.text("updated_at"))
 	if err != nil {
 		occurred = webhook.At(c.created)

@@ -196,6 +196,8 @@ func (t *Configs) Exists(ctx context.Context, organizationID, id string) (bool, 
 }
 
 // Update writes what may change of c, if the stored config still has c's version, and counts that up.
+// It errors with webhook.ErrConflict or webhook.ErrNotFound. Failures, which deliveries count without
+// a new version, are never written back but only forgotten, if c has none.
 func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 	next := fromConfig(c)
 	next.Version++
@@ -207,7 +209,7 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 	names, values := map[string]string{}, item{":before": number(c.Version)}
 	for _, name := range []string{
 		"state_id", "url", "description", "subscribed_statuses", "deactivated_reason", "secret_prefix", "sealed", "previous_sealed",
-		"previous_expires_at", "failure_count", "failing_since", "version", "updated_at",
+		"previous_expires_at", "version", "updated_at",
 	} {
 		names["#"+name] = name
 		if value, ok := fields[name]; ok {
@@ -216,6 +218,9 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 		} else {
 			remove = append(remove, "#"+name)
 		}
+	}
+	if c.FailureCount == 0 && c.FailingSince.IsZero() {
+		remove = append(remove, "failure_count", "failing_since")
 	}
 	expression := "SET " + strings.Join(set, ", ")
 	if len(remove) > 0 {
@@ -232,6 +237,9 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 			return webhook.ErrNotFound
 		}
 		return webhook.ErrConflict
+	}
+	if _, met := errors.AsType[*types.TransactionConflictException](err); met {
+		return webhook.ErrConflict // it is being deleted at this moment
 	}
 	if err != nil {
 		return fmt.Errorf("updating config %s: %w", c.ID, err)
@@ -272,6 +280,9 @@ func (t *Configs) byState(ctx context.Context, organizationID, prefix, after str
 	from := prefix
 	if after != "" {
 		from = prefix + after + "!" // sorts just after that id
+	}
+	if from > prefix+lastID {
+		return nil, nil // DynamoDB refuses a range that ends before it begins
 	}
 	input := &dynamodb.QueryInput{
 		TableName: &t.Table, IndexName: aws.String(stateIndex), ConsistentRead: aws.Bool(true),

@@ -155,17 +155,20 @@ func (l *Log) Load(ctx context.Context, keys []delivery.Key) (map[delivery.Key]d
 		add(configs, k.OrganizationID+"\x00"+k.ConfigID, configKey(k.OrganizationID, k.ConfigID))
 		add(deliveries, k.ConfigID+"\x00"+k.EventID, deliveryKey(k.ConfigID, k.EventID))
 	}
-	foundConfigs, foundDeliveries := map[[2]string]*webhook.Config{}, map[[2]string]*webhook.Delivery{}
+	foundConfigs, foundDeliveries := map[[2]string]webhook.Config{}, map[[2]string]*webhook.Delivery{}
 	unreadable := map[[2]string]bool{}
+	var broken error // an item that is there but makes no sense is not the same as none
 	left, err := batchGet(ctx, l.Client, request, func(table string, found item) {
+		which := identity(found)
+		var err error
 		if table == configs {
-			if c, err := toConfig(found); err == nil {
-				foundConfigs[[2]string{c.OrganizationID, c.ID}] = &c
-			}
-			return
+			foundConfigs[which], err = toConfig(found)
+		} else {
+			foundDeliveries[which], err = toDelivery(found)
 		}
-		if d, err := toDelivery(found); err == nil {
-			foundDeliveries[[2]string{d.ConfigID, d.Event.ID}] = d
+		if err != nil {
+			unreadable[which] = true
+			broken = errors.Join(broken, fmt.Errorf("%s %s: %w", which[0], which[1], err))
 		}
 	})
 	for _, wanted := range left {
@@ -177,17 +180,20 @@ func (l *Log) Load(ctx context.Context, keys []delivery.Key) (map[delivery.Key]d
 	for _, k := range keys {
 		config, event := [2]string{k.OrganizationID, k.ConfigID}, [2]string{k.ConfigID, k.EventID}
 		if !unreadable[config] && !unreadable[event] {
-			one := delivery.Loaded{Config: foundConfigs[config]}
+			one := delivery.Loaded{}
+			if c, ok := foundConfigs[config]; ok {
+				one.Config = &c // each delivery has its own: they are worked on at the same time
+			}
 			if d := foundDeliveries[event]; d != nil && d.OrganizationID == k.OrganizationID {
 				one.Delivery = d
 			}
 			loaded[k] = one
 		}
 	}
-	return loaded, err
+	return loaded, errors.Join(err, broken)
 }
 
-// identity returns the two parts of a key of either table.
+// identity returns the two parts of the key of an item of either table.
 func identity(key item) [2]string {
 	if _, ok := key["config_id"]; ok {
 		return [2]string{text(key, "config_id"), text(key, "event_id")}
@@ -336,14 +342,12 @@ func newUpdate(e delivery.Entry) *update {
 	if u.after.Test {
 		u.assign("test", &types.AttributeValueMemberBOOL{Value: true})
 	}
-	attempts := &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
 	if e.Attempt != nil {
-		if fields, err := attributevalue.MarshalMap(fromAttempt(e.Attempt)); err == nil { // numbers and strings always marshal
-			attempts.Value = append(attempts.Value, &types.AttributeValueMemberM{Value: fields})
-		}
+		fields, _ := attributevalue.MarshalMap(fromAttempt(e.Attempt)) // numbers and strings always marshal
+		u.values[":attempt"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: fields}}}
+		u.values[":none"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
+		u.set = append(u.set, "attempts = list_append(if_not_exists(attempts, :none), :attempt)")
 	}
-	u.values[":attempt"], u.values[":none"] = attempts, &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
-	u.set = append(u.set, "attempts = list_append(if_not_exists(attempts, :none), :attempt)")
 	return u
 }
 

@@ -76,7 +76,9 @@ func (t *Deliveries) sources(s api.Selection) []*source {
 		}
 	}
 	if s.DocumentID != "" {
-		return []*source{make(documentIndex, "document_key", "event_id", documentKey(s.OrganizationID, s.DocumentID))}
+		one := make(documentIndex, "document_key", "event_id", documentKey(s.OrganizationID, s.DocumentID))
+		one.ties = true
+		return []*source{one}
 	}
 	var sources []*source
 	for _, id := range s.ConfigIDs {
@@ -129,9 +131,12 @@ func newest(ctx context.Context, sources []*source) (*source, error) {
 	return best, nil
 }
 
-func newer(a, b *webhook.Delivery) bool {
-	return cmp.Or(strings.Compare(a.Event.ID, b.Event.ID), strings.Compare(a.ConfigID, b.ConfigID)) > 0
+// newestFirst compares deliveries by their places in a list.
+func newestFirst(a, b *webhook.Delivery) int {
+	return cmp.Or(strings.Compare(b.Event.ID, a.Event.ID), strings.Compare(b.ConfigID, a.ConfigID))
 }
+
+func newer(a, b *webhook.Delivery) bool { return newestFirst(a, b) < 0 }
 
 // source reads one partition of the table or of an index from new to old, a chunk at a time.
 type source struct {
@@ -141,8 +146,10 @@ type source struct {
 	oldest, latest    string // event ids, inclusive
 	after             *api.Place
 	chunk             int
+	ties              bool // several deliveries, to different configs, may have one event id
 
 	ready []*webhook.Delivery
+	held  []*webhook.Delivery
 	start item
 	done  bool
 }
@@ -178,6 +185,9 @@ func (s *source) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if s.ties {
+			found = s.hold(found)
+		}
 		for _, d := range found {
 			if s.after == nil || newer(&webhook.Delivery{ConfigID: s.after.ConfigID, Event: webhook.Event{ID: s.after.EventID}}, d) {
 				s.ready = append(s.ready, d)
@@ -185,6 +195,22 @@ func (s *source) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hold returns what may be listed of found and of what was held back before: all but the oldest
+// event, of which the next chunk may bring more. The index does not say in which order it holds the
+// deliveries of one event, but a place in the list needs one.
+func (s *source) hold(found []*webhook.Delivery) []*webhook.Delivery {
+	all := append(s.held, found...)
+	slices.SortFunc(all, newestFirst)
+	s.held = nil
+	if s.done || len(all) == 0 {
+		return all
+	}
+	oldest := all[len(all)-1].Event.ID
+	n := slices.IndexFunc(all, func(d *webhook.Delivery) bool { return d.Event.ID == oldest })
+	s.held = all[n:]
+	return all[:n:n]
 }
 
 // read turns what a query found into deliveries; an index holds only their keys.
@@ -210,11 +236,6 @@ func (s *source) read(ctx context.Context, items []item) ([]*webhook.Delivery, e
 		}
 		deliveries = append(deliveries, d)
 	}
-	slices.SortFunc(deliveries, func(a, b *webhook.Delivery) int {
-		if newer(a, b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(deliveries, newestFirst)
 	return deliveries, nil
 }

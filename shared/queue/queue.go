@@ -13,6 +13,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,11 +26,14 @@ import (
 )
 
 const (
-	batchSize     = 10 // SQS's limit
-	maxTries      = 4
-	lanes         = 8                // batches sent at once
-	maxDelay      = 15 * time.Minute // SQS's limit of DelaySeconds
-	maxVisibility = 12 * time.Hour   // SQS's limit
+	batchSize = 10 // SQS's limit
+	maxTries  = 4
+	lanes     = 8                // batches sent at once
+	maxDelay  = 15 * time.Minute // SQS's limit of DelaySeconds
+
+	// maxVisibility is SQS's limit of 12 hours, which counts from the receive, less what a batch may
+	// have taken since.
+	maxVisibility = 12*time.Hour - 2*time.Minute
 )
 
 // ErrRefused is returned for an entry that SQS has refused.
@@ -51,7 +55,8 @@ type Queue struct {
 
 // Send sends messages: those to one config in their order, those to others at the same time. The
 // message group is the config, so that a busy one delays the others little (SQS fair queues). It
-// returns nil if all were accepted, else one error (or nil) for each.
+// returns nil if all were accepted, else one error (or nil) for each. After a call that failed as a
+// whole nothing more of its lane is sent: the queue is away, and order would suffer.
 //
 // Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
 func (q *Queue) Send(ctx context.Context, messages []webhook.Message) []error {
@@ -82,24 +87,31 @@ func (q *Queue) Send(ctx context.Context, messages []webhook.Message) []error {
 func (q *Queue) sendInOrder(ctx context.Context, messages []webhook.Message, which []int, errs []error) {
 	for len(which) > 0 {
 		n := min(batchSize, len(which))
-		q.sendBatch(ctx, messages, which[:n], errs)
+		err := q.sendBatch(ctx, messages, which[:n], errs)
 		which = which[n:]
+		if err != nil {
+			for _, i := range which {
+				errs[i] = err
+			}
+			return
+		}
 	}
 }
 
-func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which []int, errs []error) {
+// sendBatch sends some messages and sets their errors. It errors if the whole call has failed.
+func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which []int, errs []error) error {
 	var entries []types.SendMessageBatchRequestEntry
 	for _, i := range which {
-		body, err := json.Marshal(messages[i])
+		body, err := encode(messages[i])
 		if err != nil {
-			errs[i] = fmt.Errorf("writing a message: %w", err)
+			errs[i] = err
 			continue
 		}
 		entries = append(entries, types.SendMessageBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(string(body)), MessageGroupId: aws.String(messages[i].ConfigID),
+			Id: aws.String(strconv.Itoa(i)), MessageBody: body, MessageGroupId: aws.String(messages[i].ConfigID),
 		})
 	}
-	left := retry(ctx, entries, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
+	left, err := retry(ctx, entries, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
 		func(entries []types.SendMessageBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
 			out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
 			if err != nil {
@@ -111,11 +123,22 @@ func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which
 		i, _ := strconv.Atoi(id)
 		errs[i] = err
 	}
+	return err
+}
+
+// encode returns the body of a message. SQS refuses two characters that JSON lets pass; they can
+// only be within strings, where they may as well be escaped.
+func encode(message webhook.Message) (*string, error) {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("writing a message: %w", err)
+	}
+	return aws.String(strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(string(body))), nil
 }
 
 // retry calls send with entries, and again with those that failed. It returns the errors of those
-// that were not accepted in the end, by id.
-func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) ([]types.BatchResultErrorEntry, error)) map[string]error {
+// that were not accepted in the end, by id, and the error of a call that failed as a whole.
+func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) ([]types.BatchResultErrorEntry, error)) (map[string]error, error) {
 	for try := 1; len(entries) > 0; try++ {
 		failed, err := send(entries)
 		errs := map[string]error{}
@@ -124,7 +147,7 @@ func retry[E any](ctx context.Context, entries []E, id func(E) string, send func
 			for _, entry := range entries {
 				errs[id(entry)] = err
 			}
-			return errs
+			return errs, err
 		}
 		var left []E
 		for _, f := range failed {
@@ -136,11 +159,11 @@ func retry[E any](ctx context.Context, entries []E, id func(E) string, send func
 			}
 		}
 		if len(left) == 0 || try == maxTries || pause(ctx, try) != nil {
-			return errs
+			return errs, nil
 		}
 		entries = left
 	}
-	return nil
+	return nil, nil
 }
 
 func pause(ctx context.Context, try int) error {
@@ -166,7 +189,7 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []delivery.Visibil
 				VisibilityTimeout: seconds(change.Due.Sub(q.Now()), maxVisibility),
 			})
 		}
-		left := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
+		left, _ := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
 			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
 				out, err := q.Client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.URL, Entries: entries})
 				if err != nil {
@@ -184,12 +207,12 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []delivery.Visibil
 
 // PutBack sends a copy of a message that becomes visible after delay, 15 minutes at most.
 func (q *Queue) PutBack(ctx context.Context, message webhook.Message, delay time.Duration) error {
-	body, err := json.Marshal(message)
+	body, err := encode(message)
 	if err != nil {
-		return fmt.Errorf("writing a message: %w", err)
+		return err
 	}
 	_, err = q.Client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &q.URL, MessageBody: aws.String(string(body)), MessageGroupId: aws.String(message.ConfigID), DelaySeconds: seconds(delay, maxDelay),
+		QueueUrl: &q.URL, MessageBody: body, MessageGroupId: aws.String(message.ConfigID), DelaySeconds: seconds(delay, maxDelay),
 	})
 	if err != nil {
 		return fmt.Errorf("putting a message back: %w", err)

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	standardlog "log"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"os"
@@ -34,28 +35,37 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// Environment is what a function finds around it.
+// Environment is what a function finds around it. It is for one goroutine at a time.
 type Environment struct {
 	getenv func(string) string
 	exit   func(message string)
 	log    *slog.Logger
 	out    io.Writer
+
+	tables *dynamodb.Client // of all tables, so that they share connections; nil until it is needed
 }
 
 // New returns the environment of this process.
 func New() *Environment {
+	e := newEnvironment(os.Getenv, os.Stdout, os.Exit)
+	standardlog.SetFlags(0)
+	standardlog.SetOutput(telemetry.StandardLog(e.log)) // net/http writes there
+	return e
+}
+
+func newEnvironment(getenv func(string) string, out io.Writer, exit func(code int)) *Environment {
 	level := slog.LevelInfo
 	// Set by Lambda from LoggingConfig; anything else leaves the default.
-	_ = level.UnmarshalText([]byte(os.Getenv("AWS_LAMBDA_LOG_LEVEL")))
-	log := telemetry.NewLogger(os.Stdout, level)
+	_ = level.UnmarshalText([]byte(getenv("AWS_LAMBDA_LOG_LEVEL")))
+	log := telemetry.NewLogger(out, level)
 	return &Environment{
-		getenv: os.Getenv,
+		getenv: getenv,
 		exit: func(message string) {
 			log.Error("function cannot start", "error", message)
-			os.Exit(1)
+			exit(1)
 		},
 		log: log,
-		out: os.Stdout,
+		out: out,
 	}
 }
 
@@ -77,7 +87,17 @@ func (e *Environment) number(name string, least int) int {
 	return n
 }
 
-func (e *Environment) sandbox() bool { return e.require("ENVIRONMENT") == "sandbox" }
+// sandbox reports whether the stack is a sandbox and not in production.
+func (e *Environment) sandbox() bool {
+	switch e.require("ENVIRONMENT") {
+	case "sandbox":
+		return true
+	case "production":
+		return false
+	}
+	e.exit("environment variable ENVIRONMENT is neither sandbox nor production")
+	return false
+}
 
 // allowPrivate reports whether endpoints may have private addresses: in a sandbox, when the local
 // stack asks for it.
@@ -96,7 +116,12 @@ func (e *Environment) aws() aws.Config {
 	return config
 }
 
-func (e *Environment) dynamo() *dynamodb.Client { return dynamodb.NewFromConfig(e.aws()) }
+func (e *Environment) dynamo() *dynamodb.Client {
+	if e.tables == nil {
+		e.tables = dynamodb.NewFromConfig(e.aws())
+	}
+	return e.tables
+}
 
 // Configs returns the table of configs.
 func (e *Environment) Configs() *dynamo.Configs {
@@ -175,7 +200,7 @@ func (e *Environment) Deliverer() *delivery.Deliverer {
 }
 
 func (e *Environment) metrics() *telemetry.Metrics {
-	return &telemetry.Metrics{Out: e.out, Now: e.Now}
+	return &telemetry.Metrics{Out: e.out, Namespace: e.require("METRICS_NAMESPACE"), Now: e.Now}
 }
 
 // ServeAPI runs an API function with the operations of its routes. It does not return.

@@ -1,0 +1,194 @@
+package wiring
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/docuhook/docuhook/shared/telemetry"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+// variables are those of a function in production.
+func variables() map[string]string {
+	return map[string]string{
+		"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_SESSION_TOKEN": "session",
+		"ENVIRONMENT": "production", "METRICS_NAMESPACE": "docuhook",
+		"CONFIGS_TABLE": "configs", "DELIVERIES_TABLE": "deliveries", "DOCUMENTS_TABLE": "documents", "API_KEYS_TABLE": "keys",
+		"DELIVERY_QUEUE_URL": "https://sqs.example/queue", "KEYRING_SECRET_ARN": "arn:secret",
+		"CONFIG_LIMIT": "100", "RETRY_DELAYS": "10,60,300,900", "ENDPOINT_FAILURE_THRESHOLD": "20",
+	}
+}
+
+// stopped is what exit panics with in tests.
+type stopped string
+
+// environment has variables() with changes; an empty value takes one away.
+func environment(changes map[string]string) *Environment {
+	all := variables()
+	maps.Copy(all, changes)
+	var out bytes.Buffer
+	return &Environment{
+		getenv: func(name string) string { return all[name] },
+		exit:   func(message string) { panic(stopped(message)) },
+		log:    telemetry.NewLogger(&out, 0),
+		out:    &out,
+	}
+}
+
+// stops returns the message with which f stops, "" if it does not.
+func stops(f func()) (message string) {
+	defer func() {
+		if p := recover(); p != nil {
+			message = string(p.(stopped))
+		}
+	}()
+	f()
+	return ""
+}
+
+func TestEnvironment(t *testing.T) {
+	aws := slices.Clip([]string{"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
+	for part, test := range map[string]struct {
+		build func(*Environment)
+		needs []string
+	}{
+		"the configs":    {func(e *Environment) { e.Configs() }, append(aws, "CONFIGS_TABLE")},
+		"the deliveries": {func(e *Environment) { e.Deliveries() }, append(aws, "DELIVERIES_TABLE")},
+		"the documents":  {func(e *Environment) { e.Documents() }, append(aws, "DOCUMENTS_TABLE")},
+		"the API keys":   {func(e *Environment) { e.APIKeys() }, append(aws, "API_KEYS_TABLE")},
+		"the queue":      {func(e *Environment) { e.Queue() }, append(aws, "DELIVERY_QUEUE_URL")},
+		"the keyring":    {func(e *Environment) { e.Keyring() }, append(aws, "KEYRING_SECRET_ARN")},
+		"the URL policy": {func(e *Environment) { e.URLPolicy() }, []string{"ENVIRONMENT"}},
+		"the limit":      {func(e *Environment) { e.ConfigLimit() }, []string{"CONFIG_LIMIT"}},
+		"the dispatcher": {func(e *Environment) { e.Dispatcher() }, append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "METRICS_NAMESPACE")},
+		"the deliverer": {func(e *Environment) { e.Deliverer() }, append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "KEYRING_SECRET_ARN",
+			"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "ENVIRONMENT", "METRICS_NAMESPACE")},
+	} {
+		t.Run(part+" can be built", func(t *testing.T) {
+			if message := stops(func() { test.build(environment(nil)) }); message != "" {
+				t.Error(message)
+			}
+		})
+		for name := range variables() {
+			t.Run(part+" without "+name, func(t *testing.T) {
+				message := stops(func() { test.build(environment(map[string]string{name: ""})) })
+				needed := slices.Contains(test.needs, name)
+				if needed && message != "environment variable "+name+" is not set" {
+					t.Errorf("got %q, want a stop that names the variable", message)
+				}
+				if !needed && message != "" {
+					t.Errorf("stops with %q", message)
+				}
+			})
+		}
+	}
+}
+
+func TestEnvironmentInvalid(t *testing.T) {
+	for name, test := range map[string]struct {
+		variable, value string
+		build           func(*Environment)
+	}{
+		"a limit that is no number":          {"CONFIG_LIMIT", "many", func(e *Environment) { e.ConfigLimit() }},
+		"a limit of nothing":                 {"CONFIG_LIMIT", "0", func(e *Environment) { e.ConfigLimit() }},
+		"a threshold below nothing":          {"ENDPOINT_FAILURE_THRESHOLD", "-1", func(e *Environment) { e.Deliverer() }},
+		"a threshold that is no number":      {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliverer() }},
+		"too few delays":                     {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliverer() }},
+		"a delay that is no number":          {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliverer() }},
+		"an environment that nobody knows":   {"ENVIRONMENT", "staging", func(e *Environment) { e.URLPolicy() }},
+		"an environment in other characters": {"ENVIRONMENT", "Sandbox", func(e *Environment) { e.Deliverer() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			message := stops(func() { test.build(environment(map[string]string{test.variable: test.value})) })
+			if !strings.Contains(message, "environment variable "+test.variable) {
+				t.Errorf("got %q, want a stop that names %s", message, test.variable)
+			}
+		})
+	}
+	t.Run("a threshold of nothing turns it off", func(t *testing.T) {
+		if d := environment(map[string]string{"ENDPOINT_FAILURE_THRESHOLD": "0"}).Deliverer(); d.FailureThreshold != 0 {
+			t.Errorf("got %d", d.FailureThreshold)
+		}
+	})
+}
+
+func TestURLPolicy(t *testing.T) {
+	const https, http, private = "https://example.com/", "http://example.com/", "https://10.0.0.1/"
+	for name, test := range map[string]struct {
+		variables               map[string]string
+		https, http, private    bool
+		plainPrivate, localhost bool
+	}{
+		"production takes https to public hosts":                 {map[string]string{"ENVIRONMENT": "production"}, true, false, false, false, false},
+		"production does so even if asked for private addresses": {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"}, true, false, false, false, false},
+		"a sandbox takes http too, to public hosts":              {map[string]string{"ENVIRONMENT": "sandbox"}, true, true, false, false, false},
+		"a sandbox takes private addresses when asked":           {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"}, true, true, true, true, true},
+		"a sandbox asked in other words does not":                {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "yes"}, true, true, false, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := environment(test.variables)
+			policy := e.URLPolicy()
+			for raw, want := range map[string]bool{
+				https: test.https, http: test.http, private: test.private, "http://127.0.0.1:8080/": test.plainPrivate, "http://localhost/": test.localhost,
+			} {
+				c := validConfig(raw)
+				if problems := c.Validate(policy); (len(problems) == 0) != want {
+					t.Errorf("%s: %v", raw, problems)
+				}
+			}
+		})
+	}
+}
+
+func TestTablesShareConnections(t *testing.T) {
+	e := environment(nil)
+	if e.Configs().Client != e.Deliveries().Client {
+		t.Error("two tables have two clients")
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	if got := environment(nil).aws().BaseEndpoint; got != nil {
+		t.Errorf("without AWS_ENDPOINT_URL requests go to %s", *got)
+	}
+	got := environment(map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}).aws()
+	if got.BaseEndpoint == nil || *got.BaseEndpoint != "http://127.0.0.1:4566" {
+		t.Errorf("AWS_ENDPOINT_URL is passed over")
+	}
+	credentials, err := got.Credentials.Retrieve(t.Context())
+	if err != nil || credentials.AccessKeyID != "id" || credentials.SecretAccessKey != "key" || credentials.SessionToken != "session" {
+		t.Errorf("credentials %v, %v", credentials.AccessKeyID, err)
+	}
+}
+
+func TestExitNamesWhatIsWrong(t *testing.T) {
+	var out bytes.Buffer
+	code := 0
+	e := newEnvironment(func(string) string { return "" }, &out, func(c int) { code = c; panic(stopped("exit")) })
+	if stops(func() { e.Configs() }) != "exit" || code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if line := out.String(); !strings.Contains(line, `"environment variable AWS_REGION is not set"`) || !strings.Contains(line, `"level":"ERROR"`) {
+		t.Errorf("the log says %s", line)
+	}
+	t.Run("the log level is Lambda's", func(t *testing.T) {
+		for level, want := range map[string]bool{"DEBUG": true, "INFO": false, "": false, "nonsense": false} {
+			e := newEnvironment(func(name string) string {
+				if name == "AWS_LAMBDA_LOG_LEVEL" {
+					return level
+				}
+				return ""
+			}, &out, nil)
+			if got := e.log.Enabled(t.Context(), -4); got != want {
+				t.Errorf("%q: debug lines %t, want %t", level, got, want)
+			}
+		}
+	})
+}
+
+func validConfig(url string) webhook.Config {
+	return webhook.Config{URL: url, SubscribedStatuses: []webhook.Status{webhook.Processed}}
+}

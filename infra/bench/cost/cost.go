@@ -1,0 +1,196 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+	"time"
+)
+
+const million = 1e6
+
+// prices are list prices of us-east-1 in US dollars, without free tiers and discounts for volume, as
+// they were in 2026.
+type prices struct {
+	// https://aws.amazon.com/lambda/pricing/
+	lambdaRequest  float64
+	lambdaGBSecond float64 // arm64
+
+	// https://aws.amazon.com/dynamodb/pricing/on-demand/ (reading a stream costs nothing for Lambda)
+	writeUnit float64
+	readUnit  float64
+	gbMonth   float64
+
+	// https://aws.amazon.com/sqs/pricing/
+	sqsRequest  float64
+	fairRequest float64 // what a message group id adds on a standard queue
+
+	// https://aws.amazon.com/cloudwatch/pricing/
+	logGB  float64
+	metric float64 // a month
+	alarm  float64 // a month
+
+	// https://aws.amazon.com/xray/pricing/
+	trace float64
+
+	// https://aws.amazon.com/secrets-manager/pricing/
+	secret     float64 // a month
+	secretCall float64
+
+	// https://aws.amazon.com/ec2/pricing/on-demand/#Data_Transfer
+	outGB float64
+}
+
+func listPrices() prices {
+	return prices{
+		lambdaRequest: 0.20 / million, lambdaGBSecond: 0.0000133334,
+		writeUnit: 0.625 / million, readUnit: 0.125 / million, gbMonth: 0.25,
+		sqsRequest: 0.40 / million, fairRequest: 0.10 / million,
+		logGB: 0.50, metric: 0.30, alarm: 0.10,
+		trace:  5.00 / million,
+		secret: 0.40, secretCall: 0.05 / 10_000,
+		outGB: 0.09,
+	}
+}
+
+// traffic is what there is to deliver, and how it comes.
+type traffic struct {
+	name       string
+	deliveries float64
+	perSecond  float64       // deliveries, while there are any
+	latency    time.Duration // of the endpoints, on average
+	fanout     float64       // configs that an event goes to
+	retried    float64       // share of the deliveries that need a second attempt
+	records    float64       // of the stream, in one batch of dispatch
+	messages   float64       // in one batch of deliver
+}
+
+// What the code takes. Units and batch sizes are the design's; `make scale` measures the units.
+const (
+	memoryGB = 256.0 / 1024
+
+	writesAtOnce  = 2 // the item and its entry in the index by document
+	writesRetried = 3 // more: the entry in the index of unsettled ones comes and goes, and the item is written again
+	readsInBatch  = 2 // the config and the item, of each message
+	readsDispatch = 1 // the organization's active configs, up to 4 KB; each record of a batch from another one
+
+	storedBytes   = 1200 // the item, its entry in the index, and what DynamoDB adds to both
+	storedMonths  = 3    // 90 days
+	sendBatch     = 10   // messages in one SendMessageBatch
+	attemptOut    = 3000 // bytes to the internet: TLS handshake, headers, body
+	logBatch      = 1300 // bytes: one line and the metrics of a batch
+	logFailure    = 800  // bytes: the line of a failed attempt
+	deliverItself = 30 * time.Millisecond
+	dispatchBatch = 20 * time.Millisecond
+	dispatchEach  = time.Millisecond // more for each record
+
+	tracedShare  = 0.05 // of what is beyond one invocation a second, which X-Ray always records
+	minutesMonth = 730 * 60
+	idlePolls    = 5 * 3 // long polls a minute: Lambda keeps five, of 20 s each, on an empty queue
+	keyringReads = 12 * 730
+	bytesInGB    = 1e9
+	metricsInUse = 10 // of those in the code, those that come up while all is well
+)
+
+// line is one line of a bill.
+type line struct {
+	service string
+	what    string
+	amount  float64 // US dollars
+}
+
+// bill returns what it costs to deliver the traffic.
+func bill(t traffic, p prices) []line {
+	events := t.deliveries / t.fanout
+	attempts := t.deliveries * (1 + t.retried)
+	dispatches := events / t.records
+	batches := attempts / t.messages
+	sends := t.deliveries / math.Min(sendBatch, t.records*t.fanout)
+
+	deliverSeconds := (time.Duration(slowest(t.messages)*float64(t.latency)) + deliverItself).Seconds()
+	dispatchSeconds := (dispatchBatch + time.Duration(t.records*float64(dispatchEach))).Seconds()
+	requests := sends + 2*batches + t.deliveries*t.retried/t.messages // receive and delete each batch, delay those to retry
+	traces := dispatches*traced(t.perSecond/t.fanout/t.records) + batches*traced(t.perSecond/t.messages)
+	logged := (dispatches+batches)*logBatch + t.deliveries*t.retried*logFailure
+
+	return []line{
+		{"Lambda", fmt.Sprintf("deliver, %.0f ms a batch", deliverSeconds*1000), batches * (p.lambdaRequest + deliverSeconds*memoryGB*p.lambdaGBSecond)},
+		{"Lambda", fmt.Sprintf("dispatch, %.0f ms a batch", dispatchSeconds*1000), dispatches * (p.lambdaRequest + dispatchSeconds*memoryGB*p.lambdaGBSecond)},
+		{"DynamoDB", "writes", (t.deliveries*writesAtOnce + t.deliveries*t.retried*writesRetried) * p.writeUnit},
+		{"DynamoDB", "reads", (attempts*readsInBatch + events*readsDispatch) * p.readUnit},
+		{"DynamoDB", "90 days of log", t.deliveries * storedBytes / bytesInGB * storedMonths * p.gbMonth},
+		{"SQS", "requests, fair queue", requests * (p.sqsRequest + p.fairRequest)},
+		{"CloudWatch", "logs", logged / bytesInGB * p.logGB},
+		{"X-Ray", "traces", traces * p.trace},
+		{"Network", "to the endpoints", attempts * attemptOut / bytesInGB * p.outGB},
+	}
+}
+
+// slowest is how many times longer than the average the slowest of n endpoints takes, if their
+// latencies are distributed exponentially: 1 + 1/2 + … + 1/n.
+func slowest(n float64) float64 {
+	sum := 0.0
+	for i := 1.0; i <= n; i++ {
+		sum += 1 / i
+	}
+	return sum
+}
+
+// traced is the share of invocations that X-Ray records at so many a second.
+//
+// Source: https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+func traced(perSecond float64) float64 {
+	if perSecond <= 1 {
+		return 1
+	}
+	return (1 + tracedShare*(perSecond-1)) / perSecond
+}
+
+// monthly returns what a stack costs in a month beside its traffic.
+func monthly(alarms int, p prices) []line {
+	return []line{
+		{"Secrets Manager", "the keyring", p.secret + keyringReads*p.secretCall},
+		{"CloudWatch", fmt.Sprintf("%d alarms", alarms), float64(alarms) * p.alarm},
+		{"SQS", "polling an empty queue", minutesMonth * idlePolls * p.sqsRequest},
+		{"CloudWatch", fmt.Sprintf("%d metrics, in months with deliveries", metricsInUse), metricsInUse * p.metric},
+	}
+}
+
+// alternatives returns what others ask for the same number of deliveries, by their public price lists.
+func alternatives(deliveries float64) []line {
+	return []line{
+		// https://aws.amazon.com/eventbridge/pricing/ A custom event and an API destination. It signs
+		// nothing, has no log of deliveries, and needs a connection for each endpoint.
+		{"EventBridge", "event and API destination, neither signed nor logged", deliveries * (1.00 + 0.20) / million},
+		// https://www.svix.com/pricing/ 50,000 messages are included in both plans.
+		{"Svix", "Free plan", math.Max(0, deliveries-50_000) * 0.0001},
+		{"Svix", "Professional plan", 490 + math.Max(0, deliveries-50_000)*0.0001},
+	}
+}
+
+// write prints the tables.
+func write(out io.Writer, traffics []traffic, alarms int, p prices) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, t := range traffics {
+		fmt.Fprintf(table, "%.0f deliveries, %s\t\tUSD\n", t.deliveries, t.name)
+		fmt.Fprintf(table, "  (endpoints take %s, %.0f %% need a second attempt, an event goes to %.0f configs)\n", t.latency, t.retried*100, t.fanout)
+		lines(table, bill(t, p))
+	}
+	fmt.Fprintf(table, "A month, whatever is delivered\t\tUSD\n")
+	lines(table, monthly(alarms, p))
+	fmt.Fprintf(table, "%.0f deliveries elsewhere\t\tUSD\n", traffics[0].deliveries)
+	for _, l := range alternatives(traffics[0].deliveries) {
+		fmt.Fprintf(table, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
+	}
+	return table.Flush()
+}
+
+func lines(out io.Writer, lines []line) {
+	sum := 0.0
+	for _, l := range lines {
+		fmt.Fprintf(out, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
+		sum += l.amount
+	}
+	fmt.Fprintf(out, "  Sum\t\t%8.2f\n\n", sum)
+}

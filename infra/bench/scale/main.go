@@ -1,0 +1,236 @@
+// Command scale measures what API calls read from large tables.
+//
+// It runs DynamoDB Local in memory, creates the tables of template.yaml, fills them through the same
+// code that the functions use, and makes the calls of the list operations, twice: on a small table and
+// on one that is ten times larger. Every request asks DynamoDB for the capacity that it consumed. The
+// command fails if a call goes beyond its bound or grows with the table.
+//
+// Usage:
+//
+//	go run ./infra/bench/scale [flags]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/dynamo"
+)
+
+type settings struct {
+	version    string
+	directory  string
+	template   string
+	deliveries int
+	configs    int
+}
+
+func main() {
+	var s settings
+	flag.StringVar(&s.version, "dynamodb-local", "2.6.1", "`version` of DynamoDB Local, from Maven Central")
+	flag.StringVar(&s.directory, "directory", ".build/dynamodb-local", "where DynamoDB Local is kept")
+	flag.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`")
+	flag.IntVar(&s.deliveries, "deliveries", 200_000, "deliveries in the large table")
+	flag.IntVar(&s.configs, "configs", 10_000, "configs in the large table")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings, out io.Writer) (err error) {
+	source, err := os.ReadFile(s.template)
+	if err != nil {
+		return fmt.Errorf("reading the template: %w", err)
+	}
+	tables, err := parseTables(source)
+	if err != nil {
+		return err
+	}
+	folder, err := install(ctx, s.directory, s.version)
+	if err != nil {
+		return err
+	}
+	local, err := start(ctx, folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, local.stop()) }()
+	client := dynamodb.New(dynamodb.Options{
+		Region: "us-east-1", BaseEndpoint: &local.url, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
+	}, meter)
+	if err := createTables(ctx, client, tables); err != nil {
+		return err
+	}
+	b := &bench{
+		out: out, configs: &dynamo.Configs{Client: client, Table: "ConfigsTable"},
+		deliveries: &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"},
+	}
+	if err := b.measureConfigs(ctx, s.configs); err != nil {
+		return err
+	}
+	if err := b.measureDeliveries(ctx, s.deliveries); err != nil {
+		return err
+	}
+	if len(b.problems) > 0 {
+		return fmt.Errorf("%d calls are not as they should be:\n  %s", len(b.problems), strings.Join(b.problems, "\n  "))
+	}
+	return nil
+}
+
+// bench measures and prints.
+type bench struct {
+	out        io.Writer
+	configs    *dynamo.Configs
+	deliveries *dynamo.Deliveries
+	problems   []string
+}
+
+// measureConfigs lists the configs of an organization with count/10 and with count of them.
+func (b *bench) measureConfigs(ctx context.Context, count int) error {
+	list := api.ListConfigs{Configs: b.configs, Now: now}
+	calls := configCalls(list, api.ListDeliveries{Deliveries: b.deliveries, Configs: b.configs, Now: now}, count/100)
+	measured := [2][]measurement{}
+	from := 0
+	for i, to := range []int{count / 10, count} {
+		if err := b.load("configs", to, func() error { return createConfigs(ctx, b.configs, many, from, to) }); err != nil {
+			return err
+		}
+		from = to
+		found, err := measureAll(ctx, calls)
+		if err != nil {
+			return err
+		}
+		measured[i] = found
+	}
+	b.print("list-configs", "configs", count, calls, measured)
+	return b.walkConfigs(ctx, list, count)
+}
+
+// measureDeliveries lists the deliveries of an organization with count/10 and with count of them.
+func (b *bench) measureDeliveries(ctx context.Context, count int) error {
+	if err := createConfigs(ctx, b.configs, busy, 0, mergedConfigs); err != nil {
+		return err
+	}
+	list := api.ListDeliveries{Deliveries: b.deliveries, Configs: b.configs, Now: now}
+	calls := deliveryCalls(list)
+	measured := [2][]measurement{}
+	var fresh written
+	from := 0
+	for i, to := range []int{count / 10, count} {
+		err := b.load("deliveries", to, func() error {
+			part, err := record(ctx, b.deliveries, from, to, count)
+			fresh.deliveries += part.deliveries
+			fresh.units += part.units
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		from = to
+		found, err := measureAll(ctx, calls)
+		if err != nil {
+			return err
+		}
+		measured[i] = found
+	}
+	b.print("list-deliveries", "deliveries", count, calls, measured)
+	if err := b.walkDeliveries(ctx, list, count); err != nil {
+		return err
+	}
+	return b.measureDeliver(ctx, fresh, count)
+}
+
+// Units of the design for a delivery that succeeds at the first attempt.
+const (
+	writesPerDelivery = 2 // the item and its entry in the index by document
+	readsPerDelivery  = 2 // the config and the item, which is mostly not there yet
+)
+
+// measureDeliver prints what the deliver function reads and writes for a delivery.
+func (b *bench) measureDeliver(ctx context.Context, fresh written, total int) error {
+	const messages = 10
+	var keys []delivery.Key
+	for n := range messages {
+		// These are there already. DynamoDB takes as much for a key without an item; DynamoDB Local
+		// would count nothing.
+		message := entry(n, total).Message
+		keys = append(keys, delivery.Key{OrganizationID: message.OrganizationID, ConfigID: message.ConfigID, EventID: message.Event.ID})
+	}
+	counted, used := metered(ctx)
+	loaded, err := (&dynamo.Log{Deliveries: b.deliveries, Configs: b.configs}).Load(counted, keys)
+	if err != nil {
+		return err
+	}
+	if len(loaded) != messages {
+		return fmt.Errorf("%d deliveries were read, not %d", len(loaded), messages)
+	}
+	requests, units := used.total()
+	writes, reads := fresh.units/float64(fresh.deliveries), units/messages
+	fmt.Fprintf(b.out, "\nA delivery: %.2f write units; %.2f read units, %d request for %d messages to different configs\n", writes, reads, requests, messages)
+	if writes > writesPerDelivery {
+		b.problems = append(b.problems, fmt.Sprintf("a delivery takes %.2f write units, not %d", writes, writesPerDelivery))
+	}
+	if reads > readsPerDelivery {
+		b.problems = append(b.problems, fmt.Sprintf("a delivery takes %.2f read units, not %d", reads, readsPerDelivery))
+	}
+	return nil
+}
+
+// load fills a table and says how long it took.
+func (b *bench) load(what string, to int, fill func() error) error {
+	began := time.Now()
+	if err := fill(); err != nil {
+		return fmt.Errorf("writing %s: %w", what, err)
+	}
+	fmt.Fprintf(b.out, "%d %s written after %s\n", to, what, time.Since(began).Round(time.Second))
+	return nil
+}
+
+func measureAll(ctx context.Context, calls []call) ([]measurement, error) {
+	var found []measurement
+	for _, c := range calls {
+		m, err := c.measure(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, m)
+	}
+	return found, nil
+}
+
+// print prints a table of calls and keeps what is wrong with them.
+func (b *bench) print(operation, what string, count int, calls []call, measured [2][]measurement) {
+	fmt.Fprintf(b.out, "\n%s, with %d and with %d %s\n", operation, count/10, count, what)
+	table := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "items\t\trequests\t\tbound\tread units\t\tbound\t  ")
+	for i, c := range calls {
+		small, large := measured[0][i], measured[1][i]
+		verdict := ""
+		if problem := judge(c.bound, small, large); problem != "" {
+			verdict = "  " + problem
+			b.problems = append(b.problems, operation+", "+c.name+": "+problem)
+		}
+		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.1f\t  %s%s\n",
+			small.items, large.items, small.requests, large.requests, c.bound.requests, small.units, large.units, c.bound.units, c.name, verdict)
+	}
+	table.Flush()
+	fmt.Fprintln(b.out)
+}

@@ -2,13 +2,15 @@
 # what else is needed is installed below .build, at the versions pinned here.
 
 CFN_LINT       := 1.51.0
+DYNAMODB_LOCAL := 2.6.1
 
 PYTHON ?= python3
 VENV   := .build/venv
 FLAGS  ?=
+FUZZTIME ?= 5m
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build e2e clean
+.PHONY: help run test check lint template build fuzz receivers scale bench e2e clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +37,23 @@ template: $(VENV)/cfn-lint-$(CFN_LINT) ## cfn-lint
 build: ## build the functions as they are deployed, into .build/functions
 	@mkdir -p .build/functions
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "-s -w -buildid=" -o .build/functions ./functions/...
+
+fuzz: ## run every fuzz target for FUZZTIME (default 5m)
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+		done; \
+	done
+
+receivers: ## run the example receivers in Go, Node.js and Python against real requests
+	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
+
+scale: ## measure what API calls read from large tables (needs Maven and a JDK of version 17 or newer)
+	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
+
+bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
+	go test -run '^$$' -bench . ./infra/bench
+	go run ./infra/bench/cost
 
 e2e: ## run the end-to-end suite, against a deployed stack with FLAGS="-stack NAME -receiver URL"
 	go test -count=1 ./infra/e2e $(FLAGS)

@@ -10,6 +10,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,8 @@ type Store interface {
 
 // Health keeps what final results mean for a config.
 type Health interface {
-	// Deactivate deactivates config, if it is still at the version that was attempted.
+	// Deactivate deactivates config, if it is still at the version that was attempted, and then
+	// says so in config.Active.
 	Deactivate(ctx context.Context, config *webhook.Config, reason string, now time.Time) error
 	// CountFailure counts one more final failure and returns the count and when it began.
 	CountFailure(ctx context.Context, config *webhook.Config, now time.Time) (count int, since time.Time, err error)
@@ -110,6 +112,9 @@ const (
 	putBackDelayBroken = 15 * time.Minute
 	// margin is what a batch needs after its last attempt, to log and answer.
 	margin = 5 * time.Second
+	// readTimeout is how long the tables or the keyring may take before the messages are put back:
+	// should they hang, the batch still ends by itself and no attempt is lost.
+	readTimeout = 10 * time.Second
 	// restedAfter is how long after a batch kept-alive connections are no longer trusted: the
 	// process may have been frozen meanwhile and the other side may have hung up unheard.
 	restedAfter = 5 * time.Second
@@ -213,35 +218,52 @@ func (d *Deliverer) read(ctx context.Context, record Record) *job {
 	}
 	j.message = message
 	j.key = Key{message.OrganizationID, message.ConfigID, message.Event.ID}
-	if j.round = message.Round; j.round == "" {
-		j.round = record.MessageID
-	}
+	j.round = cmp.Or(message.Round, record.MessageID)
 	j.receives, _ = strconv.Atoi(record.Attributes.ApproximateReceiveCount)
 	return j
 }
 
 // deliver works on all deliveries at once and on the messages of one delivery one after the other.
 func (d *Deliverer) deliver(ctx context.Context, keys []Key, groups map[Key][]*job) {
-	loaded, err := d.Store.Load(ctx, keys)
+	loaded, err := d.load(ctx, keys)
 	if err != nil {
 		d.Log.ErrorContext(ctx, "configs and deliveries not readable", "error", err.Error(), "count", len(keys)-len(loaded))
 	}
 	r := &recorder{store: d.Store, running: len(keys)}
 	var wait sync.WaitGroup
 	for _, key := range keys {
-		known, ok := loaded[key]
+		one, ok := loaded[key]
+		k := &known{Loaded: one}
+		if k.Config != nil {
+			config := *k.Config // deliveries to one config share it, and run at the same time
+			k.Config = &config
+		}
 		wait.Go(func() {
 			defer r.leave(ctx)
 			for _, j := range groups[key] {
-				if !ok {
-					d.putBack(ctx, j, putBackDelay, "configs not readable")
-					continue
-				}
-				d.guarded(ctx, j, func() { d.process(ctx, j, &known, r) })
+				d.guarded(ctx, j, func() {
+					if !ok {
+						d.putBack(ctx, j, putBackDelay, "configs not readable")
+						return
+					}
+					d.process(ctx, j, k, r)
+				})
 			}
 		})
 	}
 	wait.Wait()
+}
+
+// load is Store.Load in bounded time, and a panic is an error of every key.
+func (d *Deliverer) load(ctx context.Context, keys []Key) (loaded map[Key]Loaded, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			loaded, err = nil, fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return d.Store.Load(ctx, keys)
 }
 
 // guarded keeps a panic to the message that caused it.
@@ -255,24 +277,32 @@ func (d *Deliverer) guarded(ctx context.Context, j *job, f func()) {
 	f()
 }
 
-// process takes one message to its end in this batch and brings known up to date.
-func (d *Deliverer) process(ctx context.Context, j *job, known *Loaded, r *recorder) {
-	switch now := d.Now(); {
-	case known.obsolete(j):
+// process takes one message to its end in this batch and brings k up to date.
+func (d *Deliverer) process(ctx context.Context, j *job, k *known, r *recorder) {
+	j.round = k.round(j)
+	switch {
+	case k.unlogged:
+		j.report = true // only the log can say what is left to do
+		return
+	case k.obsolete(j):
 		d.Metrics.Add(metricObsolete, 1)
 		d.Log.DebugContext(ctx, "obsolete", "delivery_id", j.deliveryID(), "message_id", j.MessageID)
 		return
-	case known.over(j):
-		j.report, j.due = true, now // SQS moves it to the dead-letter queue when it is received too often
+	case k.over(j):
+		j.report, j.due = true, d.Now() // SQS moves it to the dead-letter queue when it is received too often
 		return
-	case known.Config == nil || !known.Config.Receives():
-		d.cancel(ctx, j, known, r)
+	case k.Config == nil || !k.Config.Receives():
+		d.cancel(ctx, j, k, r)
 		return
-	case d.late(ctx, now):
-		j.report, j.due = true, now
+	case d.late(ctx):
+		j.report, j.due = true, d.Now()
 		return
 	}
-	current, previous, err := d.open(ctx, known.Config)
+	current, previous, err := d.open(ctx, k.Config)
+	if d.late(ctx) { // by now
+		j.report, j.due = true, d.Now()
+		return
+	}
 	if err != nil {
 		delay := putBackDelay
 		if errors.Is(err, keyring.ErrSealed) || errors.Is(err, keyring.ErrUnknownKey) {
@@ -286,22 +316,22 @@ func (d *Deliverer) process(ctx context.Context, j *job, known *Loaded, r *recor
 		d.putBack(ctx, j, putBackDelayBroken, err.Error())
 		return
 	}
-	d.attempt(ctx, j, known, r, Request{
-		URL:     known.Config.URL,
+	d.attempt(ctx, j, k, r, Request{
+		URL:     k.Config.URL,
 		EventID: j.message.Event.ID,
 		Body:    body,
-		Attempt: known.nextAttempt(j),
+		Attempt: k.nextAttempt(j),
 		Current: current, Previous: previous,
 	})
 }
 
 // attempt makes the POST and deals with its result.
-func (d *Deliverer) attempt(ctx context.Context, j *job, known *Loaded, r *recorder, request Request) {
+func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, request Request) {
 	result := d.Poster.Post(ctx, request)
 	now := d.Now()
 	entry := Entry{
-		Message: j.message, Round: j.round, At: webhook.At(now), Known: known.Delivery,
-		FirstReceive: j.receives <= 1,
+		Message: j.message, Round: j.round, At: webhook.At(now), Known: k.Delivery,
+		FirstReceive: j.receives == 1,
 		Attempt: &webhook.Attempt{
 			Number: request.Attempt, StartedAt: webhook.At(result.StartedAt), Duration: result.Duration,
 			ResponseStatus: result.Status, ErrorCode: result.Code, Error: result.Error, ResponseSnippet: result.Snippet,
@@ -321,31 +351,38 @@ func (d *Deliverer) attempt(ctx context.Context, j *job, known *Loaded, r *recor
 		entry.NextAttemptAt = webhook.At(due)
 		j.report, j.due = true, due
 	}
-	d.note(ctx, j, known.Config, entry, result)
-	d.record(ctx, j, known, r, entry)
-	d.judge(ctx, j, known.Config, entry, result)
+	d.note(ctx, j, entry, result)
+	if d.record(ctx, j, k, r, entry) {
+		d.judge(ctx, j, k.Config, entry, result)
+	}
 }
 
 // cancel ends a delivery whose config no longer receives.
-func (d *Deliverer) cancel(ctx context.Context, j *job, known *Loaded, r *recorder) {
-	d.Metrics.AddBy("Status", string(webhook.Canceled), metricDeliveries, 1)
+func (d *Deliverer) cancel(ctx context.Context, j *job, k *known, r *recorder) {
 	d.Log.InfoContext(ctx, "canceled", "organization_id", j.key.OrganizationID, "delivery_id", j.deliveryID())
-	d.record(ctx, j, known, r, Entry{
-		Message: j.message, Round: j.round, At: webhook.At(d.Now()), Known: known.Delivery, Status: webhook.Canceled,
+	d.record(ctx, j, k, r, Entry{
+		Message: j.message, Round: j.round, At: webhook.At(d.Now()), Known: k.Delivery, Status: webhook.Canceled,
 	})
 }
 
-// record logs an entry. A message whose entry is not safe stays in the queue; what the batch knows
-// is updated in any case, so that no other message of the delivery repeats the POST in this batch.
-func (d *Deliverer) record(ctx context.Context, j *job, known *Loaded, r *recorder, entry Entry) {
-	err := r.record(ctx, entry)
-	after := entry.Apply(known.Delivery)
-	known.Delivery = &after
-	if err != nil {
-		j.report = true
+// record logs an entry and reports whether it is safe. If it is not, the message stays in the queue
+// and so do the others of its delivery, so that none of them repeats the POST in this batch.
+func (d *Deliverer) record(ctx context.Context, j *job, k *known, r *recorder, entry Entry) bool {
+	if err := r.record(ctx, entry); err != nil {
+		j.report, k.unlogged = true, true
+		if entry.Status != webhook.Retrying {
+			j.due = time.Time{} // it is not known to be over: leave the log time to recover before the next attempt
+		}
 		d.Metrics.Add(metricLogFailures, 1)
 		d.Log.ErrorContext(ctx, "result not logged", "delivery_id", j.deliveryID(), "status", string(entry.Status), "error", err.Error())
+		return false
 	}
+	after := entry.Apply(k.Delivery)
+	k.Delivery = &after
+	if entry.Status != webhook.Retrying {
+		d.Metrics.AddBy("Status", string(entry.Status), metricDeliveries, 1)
+	}
+	return true
 }
 
 // judge keeps the health of the config. The message does not depend on it: an endpoint that is
@@ -376,30 +413,27 @@ func (d *Deliverer) deactivate(ctx context.Context, config *webhook.Config, reas
 	if err := d.Health.Deactivate(ctx, config, reason, d.Now()); err != nil {
 		return err
 	}
+	if config.Active {
+		return nil // the organization has changed it meanwhile: another endpoint, or another chance
+	}
 	d.Metrics.AddBy("Reason", reason, metricDeactivated, 1)
 	d.Log.WarnContext(ctx, "config deactivated", "organization_id", config.OrganizationID, "config_id", config.ID, "reason", reason)
 	return nil
 }
 
 // note writes the one wide line of an attempt and its metrics.
-func (d *Deliverer) note(ctx context.Context, j *job, config *webhook.Config, entry Entry, result Result) {
+func (d *Deliverer) note(ctx context.Context, j *job, entry Entry, result Result) {
 	outcome, level := "success", slog.LevelDebug
 	if !result.Success() {
 		outcome, level = result.Code, slog.LevelInfo
 	}
 	d.Metrics.AddBy("Outcome", outcome, metricAttempts, 1)
 	d.Metrics.Observe(metricEndpointLatency, result.Duration)
-	switch entry.Status {
-	case webhook.Delivered:
-		d.Metrics.AddBy("Status", string(webhook.Delivered), metricDeliveries, 1)
-		if j.message.Trigger == webhook.StatusChange {
-			d.Metrics.Observe(metricLatency, max(0, entry.At.Sub(j.message.RequestedAt.Time)))
-		}
-	case webhook.DeliveryFailed:
-		d.Metrics.AddBy("Status", string(webhook.DeliveryFailed), metricDeliveries, 1)
+	if result.Success() && j.message.Trigger == webhook.StatusChange {
+		d.Metrics.Observe(metricLatency, max(0, entry.At.Sub(j.message.RequestedAt.Time)))
 	}
 	d.Log.Log(ctx, level, "attempt",
-		"organization_id", j.key.OrganizationID, "config_id", config.ID, "delivery_id", j.deliveryID(),
+		"organization_id", j.key.OrganizationID, "config_id", j.key.ConfigID, "delivery_id", j.deliveryID(),
 		"event_id", j.key.EventID, "message_id", j.MessageID, "trigger", string(j.message.Trigger),
 		"attempt", entry.Attempt.Number, "receive_count", j.receives, "outcome", outcome, "delivery_status", string(entry.Status),
 		"response_status", result.Status, "error", result.Error,
@@ -413,13 +447,17 @@ func (d *Deliverer) putBack(ctx context.Context, j *job, delay time.Duration, re
 	copied := j.message
 	copied.Round = j.round
 	err := d.Queue.PutBack(ctx, copied, delay)
-	d.Log.WarnContext(ctx, "put back", "delivery_id", j.deliveryID(), "message_id", j.MessageID, "reason", reason, "error", fmt.Sprint(err))
 	if err != nil {
 		j.report = true // neither did the copy get out: let the original come back by itself
+		d.Log.ErrorContext(ctx, "not put back", "delivery_id", j.deliveryID(), "message_id", j.MessageID, "reason", reason, "error", err.Error())
+		return
 	}
+	d.Log.WarnContext(ctx, "put back", "delivery_id", j.deliveryID(), "message_id", j.MessageID, "reason", reason)
 }
 
 func (d *Deliverer) open(ctx context.Context, config *webhook.Config) (signature.Credentials, *signature.Credentials, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	current, err := d.Credentials.Open(ctx, config.Sealed, config.OrganizationID, config.ID)
 	if err != nil || !config.Overlapping(d.Now()) {
 		return current, nil, err
@@ -429,9 +467,9 @@ func (d *Deliverer) open(ctx context.Context, config *webhook.Config) (signature
 }
 
 // late reports whether an attempt that started now might not end before the batch must.
-func (d *Deliverer) late(ctx context.Context, now time.Time) bool {
+func (d *Deliverer) late(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && deadline.Sub(now) < AttemptTimeout+margin
+	return ctx.Err() != nil || ok && deadline.Sub(d.Now()) < AttemptTimeout+margin
 }
 
 // answer sets the visibility of the messages to retry and lists what must stay in the queue.
@@ -462,19 +500,40 @@ func (j *job) deliveryID() string {
 	return id
 }
 
+// known is what is known of a delivery, kept up to date through its messages of one batch.
+type known struct {
+	Loaded
+	unlogged bool // something has happened that is not in the log
+}
+
+// round returns the round that the message belongs to: the one that a put-back carries, else its
+// own. A put-back that reached the dead-letter queue and was redriven from there still carries the
+// round that is over, although redriving starts a new one. It is told by its first receive: the
+// put-back itself has ended the round at its own first receive or later.
+func (k *known) round(j *job) string {
+	carried := cmp.Or(j.message.Round, j.MessageID)
+	if k.Delivery == nil || carried == j.MessageID {
+		return carried
+	}
+	if k.Delivery.Round == j.MessageID || k.Delivery.Round == carried && k.Delivery.RoundOver && j.receives == 1 {
+		return j.MessageID
+	}
+	return carried
+}
+
 // obsolete reports whether a request at or after the message's has succeeded.
-func (l *Loaded) obsolete(j *job) bool {
-	return l.Delivery != nil && !l.Delivery.DoneFor.IsZero() && !l.Delivery.DoneFor.Before(j.message.RequestedAt.Time)
+func (k *known) obsolete(j *job) bool {
+	return k.Delivery != nil && !k.Delivery.DoneFor.IsZero() && !k.Delivery.DoneFor.Before(j.message.RequestedAt.Time)
 }
 
 // over reports whether the message's round has failed for good.
-func (l *Loaded) over(j *job) bool {
-	return l.Delivery != nil && l.Delivery.Round == j.round && (l.Delivery.RoundOver || l.Delivery.RoundAttempts >= webhook.MaxAttempts)
+func (k *known) over(j *job) bool {
+	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
 }
 
-func (l *Loaded) nextAttempt(j *job) int {
-	if l.Delivery == nil || l.Delivery.Round != j.round {
+func (k *known) nextAttempt(j *job) int {
+	if k.Delivery == nil || k.Delivery.Round != j.round {
 		return 1
 	}
-	return l.Delivery.RoundAttempts + 1
+	return k.Delivery.RoundAttempts + 1
 }

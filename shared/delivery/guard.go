@@ -53,8 +53,8 @@ func (g *Guard) Check(host string) error {
 	return g.Control(network, netip.AddrPortFrom(address, 443).String(), nil)
 }
 
-// dialer connects to addresses that the guard lets pass.
-func (g *Guard) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &net.Dialer{Timeout: connectTimeout, Control: g.Control}
+// dialer connects to addresses that the guard lets pass. resolver is nil for the system's.
+func (g *Guard) dialer(resolver *net.Resolver) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: resolver, Control: g.Control}
 	return dialer.DialContext
 }

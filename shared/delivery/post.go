@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,10 +82,10 @@ func (r Result) Gone() bool { return r.Status == http.StatusGone }
 
 // Client makes attempts over HTTP. It keeps connections alive and is safe for concurrent use.
 type Client struct {
-	http      *http.Client
-	transport *http.Transport
+	transport *http.Transport // and no http.Client, which would look at redirects
 	allowHTTP bool
 	now       func() time.Time
+	timeout   time.Duration
 }
 
 // ClientOptions are the choices that a Client leaves.
@@ -94,6 +93,8 @@ type ClientOptions struct {
 	Guard     *Guard
 	AllowHTTP bool
 	Now       func() time.Time
+	Timeout   time.Duration                                                        // of an attempt, 0 for AttemptTimeout, which is also the most
+	Resolver  *net.Resolver                                                        // nil for the system's
 	RootCAs   *x509.CertPool                                                       // nil for the system's
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil for the guard's dialer
 }
@@ -102,7 +103,7 @@ type ClientOptions struct {
 func NewClient(options ClientOptions) *Client {
 	dial := options.Dial
 	if dial == nil {
-		dial = options.Guard.dialer()
+		dial = options.Guard.dialer(options.Resolver)
 	}
 	transport := &http.Transport{
 		Proxy:                  nil, // a proxy from the environment would be dialed in the endpoint's place
@@ -116,37 +117,40 @@ func NewClient(options ClientOptions) *Client {
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    10, // as many as a batch has messages
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-	}
-	return &Client{
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout,
+			// By default an endpoint may send 4 MiB of an answer before anyone has read a byte of it.
+			MaxReceiveBufferPerStream: maxAnswer, MaxReceiveBufferPerConnection: 16 * maxAnswer,
 		},
-		transport: transport,
-		allowHTTP: options.AllowHTTP,
-		now:       options.Now,
 	}
+	timeout := options.Timeout
+	if timeout <= 0 || timeout > AttemptTimeout {
+		timeout = AttemptTimeout
+	}
+	return &Client{transport: transport, allowHTTP: options.AllowHTTP, now: options.Now, timeout: timeout}
 }
 
 // Rested drops idle connections, which may be dead after the process was frozen.
 func (c *Client) Rested() { c.transport.CloseIdleConnections() }
 
 // Post implements Poster. It returns within AttemptTimeout and reads at most 16 KiB of the answer.
+//
+// An attempt succeeds when a 2xx answer has arrived in whole, or its first 16 KiB have. One that
+// breaks off or does not end in time is a failure even though its status says 2xx: the endpoint
+// may have died at its work, and a webhook that comes twice does less harm than one that is lost.
 func (c *Client) Post(ctx context.Context, r Request) Result {
-	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	result := Result{StartedAt: c.now()}
-	started := time.Now()
 	c.post(ctx, r, &result)
-	result.Duration = time.Since(started)
+	result.Duration = c.now().Sub(result.StartedAt)
 	result.Error = cut(redact(result.Error, r), maxErrorText)
 	return result
 }
 
 func (c *Client) post(ctx context.Context, r Request, result *Result) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
-	if err != nil {
+	if err != nil || request.URL.Hostname() == "" {
 		result.Code, result.Error = CodeInvalidDestination, "the config's url cannot be requested"
 		return
 	}
@@ -163,14 +167,18 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		result.Code, result.Error = CodeInvalidDestination, err.Error()
 		return
 	}
-	answer, err := c.http.Do(request)
+	answer, err := c.transport.RoundTrip(request)
 	if err != nil {
 		result.Code, result.Error = classify(err)
 		return
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	result.Status = answer.StatusCode
+	var body []byte
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		// After 101 the body is the connection itself, which no deadline ends.
+		body, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	}
 	switch {
 	case answer.StatusCode >= 200 && answer.StatusCode <= 299:
 		if isTimeout(err) {
@@ -192,17 +200,12 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
 }
 
-// classify returns the code of an error before an answer, and its text without the URL.
+// classify returns the code of an error before an answer, and its text.
 func classify(err error) (code, text string) {
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
-		err = urlError.Err // what it wraps, without method and URL
-	}
 	text = err.Error()
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var operation *net.OpError
 	switch {
 	case errors.Is(err, ErrBlockedAddress):
@@ -212,7 +215,8 @@ func classify(err error) (code, text string) {
 			return CodeDNSFailure, "looking up the endpoint's host took too long"
 		}
 		return CodeDNSFailure, "the endpoint's host could not be found"
-	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &alert), strings.Contains(text, "tls: "):
+	case errors.As(err, &certificate), errors.As(err, &record), strings.HasPrefix(text, "tls: "),
+		errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"): // TLS alerts
 		return CodeTLSFailure, text
 	case isTimeout(err):
 		return CodeTimeout, "no answer in time"

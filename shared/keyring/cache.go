@@ -13,7 +13,8 @@ import (
 // maxAge is how long a keyring is used before it is read again.
 const maxAge = 5 * time.Minute
 
-// minAge keeps values sealed with a key that exists nowhere from causing a read each.
+// minAge is the least time between two reads while there is a keyring, so that neither values sealed
+// with a key that exists nowhere nor a source that cannot be read cause a read each.
 const minAge = 10 * time.Second
 
 // Source reads the keyring's JSON.
@@ -22,15 +23,16 @@ type Source interface {
 }
 
 // Cache is a keyring that is read once, again when it is five minutes old, and at once when a
-// sealed value names a key that it lacks. A keyring that cannot be read again is used on. It is
-// safe for concurrent use.
+// sealed value names a key that it lacks, but not more often than every ten seconds. A keyring that
+// cannot be read again is used on; if there is none yet, every call tries. It is safe for concurrent use.
 type Cache struct {
 	Source Source
 	Now    func() time.Time
 
-	mu     sync.Mutex // guards the fields below and lets only one caller read the source
-	ring   *Ring
-	readAt time.Time
+	mu      sync.Mutex // guards the fields below and lets only one caller read the source
+	ring    *Ring
+	readAt  time.Time // when ring was read
+	triedAt time.Time // when it was last tried
 }
 
 // Seal encrypts credentials with the primary key. An error means that the keyring cannot be read.
@@ -61,17 +63,19 @@ func (c *Cache) Open(ctx context.Context, sealed, organizationID, configID strin
 func (c *Cache) get(ctx context.Context, age time.Duration) (*Ring, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ring != nil && c.Now().Sub(c.readAt) < age {
+	now := c.Now()
+	if c.ring != nil && (now.Sub(c.readAt) < age || now.Sub(c.triedAt) < minAge) {
 		return c.ring, nil
 	}
+	c.triedAt = now
 	ring, err := c.read(ctx)
 	if err != nil {
 		if c.ring != nil {
-			return c.ring, nil // better the old keyring than none; the next call tries again
+			return c.ring, nil // better the old keyring than none
 		}
 		return nil, err
 	}
-	c.ring, c.readAt = ring, c.Now()
+	c.ring, c.readAt = ring, now
 	return ring, nil
 }
 

@@ -97,7 +97,7 @@ func (r *Ring) Open(sealed, organizationID, configID string) (signature.Credenti
 	if key == nil {
 		return signature.Credentials{}, fmt.Errorf("%w: %q", ErrUnknownKey, name)
 	}
-	data, err := base64.RawStdEncoding.DecodeString(encoded)
+	data, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
 		return signature.Credentials{}, ErrSealed
 	}
@@ -109,7 +109,11 @@ func (r *Ring) Open(sealed, organizationID, configID string) (signature.Credenti
 	if err := json.Unmarshal(plain, &c); err != nil {
 		return signature.Credentials{}, ErrSealed
 	}
-	return signature.Credentials{Token: signature.Secret(c.Token), Secret: signature.Secret(c.Secret)}, nil
+	credentials := signature.Credentials{Token: signature.Secret(c.Token), Secret: signature.Secret(c.Secret)}
+	if credentials.Check() != nil {
+		return signature.Credentials{}, ErrSealed // an attempt with them would blame the endpoint
+	}
+	return credentials, nil
 }
 
 // additionalData ties a sealed value to its config, so that a copy in another item does not open.

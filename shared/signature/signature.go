@@ -36,13 +36,21 @@ const (
 const (
 	tokenPrefix  = "whtok_"
 	secretPrefix = "whsec_"
-	keyLength    = 32 // bytes
+	keyLength    = 32 // bytes, of a secret that is minted
+	minKeyLength = 24 // bytes, of any; Standard Webhooks sets both limits
+	maxKeyLength = 64
 )
 
-// ErrSignature is returned for a request that was not signed with the given credentials.
-var ErrSignature = errors.New("signature does not match")
+var (
+	// ErrSignature is returned for a request that was not signed with the given credentials.
+	ErrSignature = errors.New("signature does not match")
+	// ErrCredentials is returned for credentials that cannot sign. It does not quote them.
+	ErrCredentials = errors.New("the token must begin with whtok_, the secret must be whsec_ and the base64 of 24 to 64 bytes")
+)
 
-// Secret is a string that never shows up in logs, errors or JSON by accident.
+// Secret is a string that does not show up in logs, errors or JSON by accident. Keep it out of
+// unexported fields of structs that are printed as a whole and out of the keys of maps that become
+// JSON: there, the standard library takes it for an ordinary string.
 type Secret string
 
 const redacted = "[redacted]"
@@ -50,8 +58,8 @@ const redacted = "[redacted]"
 // String implements fmt.Stringer.
 func (Secret) String() string { return redacted }
 
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return redacted }
+// Format implements fmt.Formatter, because verbs such as %d pass String by.
+func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // LogValue implements slog.LogValuer.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
@@ -83,29 +91,35 @@ func NewCredentials(random io.Reader) (Credentials, error) {
 	}, nil
 }
 
+// Check errors with ErrCredentials if c cannot sign: an empty secret, say, would sign with an empty key.
+func (c Credentials) Check() error {
+	encoded, ok := strings.CutPrefix(c.Secret.Reveal(), secretPrefix)
+	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if !ok || err != nil || len(key) < minKeyLength || len(key) > maxKeyLength || !strings.HasPrefix(c.Token.Reveal(), tokenPrefix) {
+		return ErrCredentials
+	}
+	return nil
+}
+
 // Prefix returns the part of the secret that may be shown, to tell secrets apart.
 func (c Credentials) Prefix() string {
 	return c.Secret.Reveal()[:min(len(c.Secret), len(secretPrefix)+6)]
 }
 
 // Sign sets the headers that prove the origin of body, for an attempt at now. previous is nil
-// outside of an overlap.
+// outside of an overlap. It errors with ErrCredentials, and then has set nothing.
 func Sign(header http.Header, eventID string, body []byte, now time.Time, current Credentials, previous *Credentials) error {
 	own := current
+	all := []Credentials{current}
 	if previous != nil {
 		own = *previous
+		all = append(all, *previous)
 	}
-	header.Set(TokenHeader, own.Token.Reveal())
-	header.Set(SignatureHeader, Hex(own.Secret, body))
-
-	signatures := make([]string, 0, 2)
-	for _, credentials := range []*Credentials{&current, previous} {
-		if credentials == nil {
-			continue
-		}
-		webhook, err := standardwebhooks.NewWebhook(credentials.Secret.Reveal())
+	var signatures []string
+	for _, credentials := range all {
+		webhook, err := credentials.webhook()
 		if err != nil {
-			return errors.New("the secret is not whsec_ and base64") // err would quote it
+			return err
 		}
 		signed, err := webhook.Sign(eventID, now, body)
 		if err != nil {
@@ -113,10 +127,24 @@ func Sign(header http.Header, eventID string, body []byte, now time.Time, curren
 		}
 		signatures = append(signatures, signed)
 	}
+	header.Set(TokenHeader, own.Token.Reveal())
+	header.Set(SignatureHeader, Hex(own.Secret, body))
 	header.Set(standardwebhooks.HeaderWebhookID, eventID)
 	header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
 	return nil
+}
+
+// webhook returns the Standard Webhooks library's form of the secret.
+func (c Credentials) webhook() (*standardwebhooks.Webhook, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	webhook, err := standardwebhooks.NewWebhook(c.Secret.Reveal())
+	if err != nil {
+		return nil, ErrCredentials // err would quote the secret
+	}
+	return webhook, nil
 }
 
 // Hex returns the hex HMAC-SHA256 of body under the secret's characters as shown, prefix included.
@@ -127,17 +155,23 @@ func Hex(secret Secret, body []byte) string {
 }
 
 // Verify checks the token and both signatures of a request, as a receiver should. It errors with
-// ErrSignature or, for a timestamp more than five minutes away, an error of the Standard Webhooks library.
+// ErrSignature, with ErrCredentials or, for a timestamp more than five minutes away from the
+// clock's, with an error of the Standard Webhooks library.
 func Verify(header http.Header, body []byte, credentials Credentials) error {
+	webhook, err := credentials.webhook()
+	if err != nil {
+		return err
+	}
 	if !hmac.Equal([]byte(header.Get(TokenHeader)), []byte(credentials.Token.Reveal())) {
 		return fmt.Errorf("%s: %w", TokenHeader, ErrSignature)
 	}
 	if !hmac.Equal([]byte(header.Get(SignatureHeader)), []byte(Hex(credentials.Secret, body))) {
 		return fmt.Errorf("%s: %w", SignatureHeader, ErrSignature)
 	}
-	webhook, err := standardwebhooks.NewWebhook(credentials.Secret.Reveal())
-	if err != nil {
-		return errors.New("the secret is not whsec_ and base64")
+	if err := webhook.Verify(body, header); errors.Is(err, standardwebhooks.ErrNoMatchingSignature) {
+		return fmt.Errorf("%s: %w", standardwebhooks.HeaderWebhookSignature, ErrSignature)
+	} else if err != nil {
+		return err
 	}
-	return webhook.Verify(body, header)
+	return nil
 }

@@ -8,10 +8,12 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,9 +21,6 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
-
-// Namespace is the CloudWatch namespace of all metrics.
-const Namespace = "Docuhook"
 
 // NewLogger returns a logger that writes JSON lines to out from level on, with the id of the Lambda
 // request that the context belongs to.
@@ -49,6 +48,21 @@ func (h requestHandler) WithGroup(name string) slog.Handler {
 	return requestHandler{h.Handler.WithGroup(name)}
 }
 
+// StandardLog returns an output for package log that turns its lines into warnings of logger.
+//
+// Nothing of ours uses package log, but net/http does, and quotes what endpoints send unasked on an
+// idle connection. That might be a token that came back: it is cut off.
+func StandardLog(logger *slog.Logger) io.Writer { return standardLog{logger} }
+
+type standardLog struct{ logger *slog.Logger }
+
+// Write implements io.Writer. Package log calls it once for each line.
+func (s standardLog) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(string(line), " starting with ")
+	s.logger.Warn("standard log", "text", strings.TrimSpace(text))
+	return len(line), nil
+}
+
 // Unit is a unit that CloudWatch knows.
 type Unit string
 
@@ -66,13 +80,13 @@ type key struct{ dimension, value, name string }
 type series struct {
 	unit   Unit
 	values []float64
-	sum    bool // Count metrics are added up
 }
 
 // Metrics collects the metrics of one service. It is safe for concurrent use.
 type Metrics struct {
-	Out io.Writer
-	Now func() time.Time
+	Out       io.Writer
+	Namespace string // in CloudWatch, one for each stack: two stacks of an account must not add up
+	Now       func() time.Time
 
 	mu     sync.Mutex
 	series map[key]*series
@@ -83,31 +97,34 @@ func (m *Metrics) Add(name string, n int) { m.AddBy("", "", name, n) }
 
 // AddBy counts n more of a metric with one dimension, whose values must be few.
 func (m *Metrics) AddBy(dimension, value, name string, n int) {
-	m.record(key{dimension, value, name}, Count, float64(n), true)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.get(key{dimension, value, name}, Count)
+	if len(s.values) == 0 {
+		s.values = []float64{0}
+	}
+	s.values[0] += float64(n)
 }
 
 // Observe records a duration of a metric.
 func (m *Metrics) Observe(name string, d time.Duration) {
-	m.record(key{name: name}, Milliseconds, float64(d.Microseconds())/1000, false)
-}
-
-func (m *Metrics) record(k key, unit Unit, value float64, sum bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s := m.get(key{name: name}, Milliseconds)
+	s.values = append(s.values, float64(d.Microseconds())/1000)
+}
+
+// get returns a series, a new one if need be. The caller holds m.mu.
+func (m *Metrics) get(k key, unit Unit) *series {
 	if m.series == nil {
 		m.series = map[key]*series{}
 	}
 	s := m.series[k]
 	if s == nil {
-		s = &series{unit: unit, sum: sum}
+		s = &series{unit: unit}
 		m.series[k] = s
 	}
-	switch {
-	case s.sum && len(s.values) == 1:
-		s.values[0] += value
-	case len(s.values) < maxValues:
-		s.values = append(s.values, value)
-	}
+	return s
 }
 
 type definition struct {
@@ -121,36 +138,55 @@ type directive struct {
 	Metrics    []definition `json:"Metrics"`
 }
 
-// Flush writes what has been collected, one line for each value of a dimension, and starts anew.
+// Flush writes what has been collected and starts anew: one line for each value of a dimension,
+// and more of them for metrics with more values than a line may hold.
 func (m *Metrics) Flush() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	groups := map[[2]string][]key{}
-	for k := range m.series {
-		group := [2]string{k.dimension, k.value}
-		groups[group] = append(groups[group], k)
-	}
-	for group, keys := range groups {
-		slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.name, b.name) })
-		d := directive{Namespace: Namespace, Dimensions: [][]string{{}}}
-		line := map[string]any{}
-		if group[0] != "" {
-			d.Dimensions = [][]string{{group[0]}}
-			line[group[0]] = group[1]
+	keys := slices.SortedFunc(maps.Keys(m.series), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.value, b.value), cmp.Compare(a.name, b.name))
+	})
+	for len(keys) > 0 {
+		n := 1
+		for n < len(keys) && keys[n].dimension == keys[0].dimension && keys[n].value == keys[0].value {
+			n++
 		}
-		for _, k := range keys {
-			s := m.series[k]
-			d.Metrics = append(d.Metrics, definition{k.name, s.unit})
-			if s.sum {
-				line[k.name] = s.values[0]
-			} else {
-				line[k.name] = s.values
-			}
+		for m.write(keys[:n]) {
 		}
-		line["_aws"] = map[string]any{"Timestamp": m.Now().UnixMilli(), "CloudWatchMetrics": []directive{d}}
-		if data, err := json.Marshal(line); err == nil {
-			m.Out.Write(append(data, '\n'))
-		}
+		keys = keys[n:]
 	}
 	m.series = nil
+}
+
+// write writes one line with the next values of metrics of one dimension and value, and reports
+// whether there were any. The caller holds m.mu.
+func (m *Metrics) write(keys []key) bool {
+	d := directive{Namespace: m.Namespace, Dimensions: [][]string{{}}}
+	line := map[string]any{}
+	if dimension := keys[0].dimension; dimension != "" {
+		d.Dimensions = [][]string{{dimension}}
+		line[dimension] = keys[0].value
+	}
+	for _, k := range keys {
+		s := m.series[k]
+		n := min(maxValues, len(s.values))
+		switch n {
+		case 0:
+			continue
+		case 1:
+			line[k.name] = s.values[0]
+		default:
+			line[k.name] = s.values[:n]
+		}
+		d.Metrics = append(d.Metrics, definition{k.name, s.unit})
+		s.values = s.values[n:]
+	}
+	if len(d.Metrics) == 0 {
+		return false
+	}
+	line["_aws"] = map[string]any{"Timestamp": m.Now().UnixMilli(), "CloudWatchMetrics": []directive{d}}
+	if data, err := json.Marshal(line); err == nil {
+		m.Out.Write(append(data, '\n'))
+	}
+	return true
 }

@@ -1,0 +1,390 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTLS(t *testing.T) {
+	trusted := newAuthority(t)
+	tomorrow := time.Now().Add(24 * time.Hour)
+	serve := func(c tls.Certificate, change ...func(*tls.Config)) string {
+		config := &tls.Config{Certificates: []tls.Certificate{c}}
+		for _, f := range change {
+			f(config)
+		}
+		return serveRaw(t, config, func(p *peer) {
+			if p.next() != nil {
+				p.write(ok)
+			}
+		})
+	}
+	cases := []struct {
+		name    string
+		scheme  string
+		address string
+		code    string
+		text    string // part of the error
+	}{
+		{name: "a trusted certificate is accepted", address: serve(trusted.issue(t, host, tomorrow))},
+		{name: "an expired certificate is refused", address: serve(trusted.issue(t, host, time.Now().Add(-time.Hour))), code: CodeTLSFailure, text: "certificate has expired"},
+		{name: "a certificate for another host is refused", address: serve(trusted.issue(t, "other.example", tomorrow)), code: CodeTLSFailure, text: "valid for other.example, not " + host},
+		{name: "a self-signed certificate is refused", address: serve((*authority)(nil).issue(t, host, tomorrow)), code: CodeTLSFailure, text: "unknown authority"},
+		{name: "a certificate of an unknown authority is refused", address: serve(newAuthority(t).issue(t, host, tomorrow)), code: CodeTLSFailure, text: "x509: certificate"},
+		{
+			name: "a server that knows only TLS 1.1 is refused",
+			address: serve(trusted.issue(t, host, tomorrow), func(c *tls.Config) {
+				c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+			}),
+			code: CodeTLSFailure, text: "protocol version",
+		},
+		{
+			name: "a server that insists on a client certificate is refused",
+			address: serve(trusted.issue(t, host, tomorrow), func(c *tls.Config) {
+				c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12
+			}),
+			code: CodeTLSFailure, text: "tls: ",
+		},
+		{
+			name:    "a server that answers in plain HTTP is refused",
+			address: serveRaw(t, nil, func(p *peer) { p.write("HTTP/1.1 400 Bad Request\r\n\r\n"); p.hang() }),
+			code:    CodeTLSFailure, text: "first record does not look like a TLS handshake",
+		},
+		{
+			name: "a server that is called in plain HTTP where it wants TLS has its say", scheme: "http",
+			address: serve(trusted.issue(t, host, tomorrow)),
+			code:    CodeConnectionReset,
+		},
+		{name: "a server that hangs in the handshake times out", address: serveRaw(t, nil, (*peer).hang), code: CodeTimeout},
+		{name: "a server that ends the connection in the handshake is cut off", address: serveRaw(t, nil, func(p *peer) { io.ReadFull(p, make([]byte, 5)) }), code: CodeConnectionReset},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			client, _ := newClient(c.address, func(o *ClientOptions) {
+				o.RootCAs = trusted.pool
+				if c.code == CodeTimeout {
+					o.Timeout = 300 * time.Millisecond
+				}
+			})
+			scheme := "https"
+			if c.scheme != "" {
+				scheme = c.scheme
+			}
+			got := client.Post(t.Context(), request(scheme+"://"+host+"/hook"))
+			if got.Code != c.code || !strings.Contains(got.Error, c.text) {
+				t.Errorf("code %q, error %q; want %q, %q", got.Code, got.Error, c.code, c.text)
+			}
+		})
+	}
+}
+
+func TestConnectionThatCannotBeMade(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := listener.Addr().String()
+	listener.Close()
+	failing := func(err error) func(*ClientOptions) {
+		return func(o *ClientOptions) {
+			o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, err }
+		}
+	}
+	cases := []struct {
+		name   string
+		change func(*ClientOptions)
+		want   Result
+	}{
+		{name: "is refused", change: func(*ClientOptions) {}, want: Result{Code: CodeConnectionRefused, Error: "the endpoint refused the connection"}},
+		{
+			name: "is without a route", change: failing(&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("no route to host")}),
+			want: Result{Code: CodeConnectionFailed, Error: "connecting to the endpoint failed"},
+		},
+		{
+			name: "never comes about",
+			change: func(o *ClientOptions) {
+				o.Timeout = 50 * time.Millisecond
+				o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+			},
+			want: Result{Code: CodeTimeout, Error: "no answer in time"},
+		},
+		{
+			name: "has a name that does not exist", change: failing(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}),
+			want: Result{Code: CodeDNSFailure, Error: "the endpoint's host could not be found"},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			client, _ := newClient(nobody, c.change)
+			got := client.Post(t.Context(), request("http://"+host))
+			got.StartedAt = time.Time{}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestStaleConnectionCostsNoAttempt: a server may hang up on an idle connection at any moment, also
+// at the one when the next request is on its way.
+func TestStaleConnectionCostsNoAttempt(t *testing.T) {
+	cases := map[string]func(p *peer){
+		"when the server hangs up after its answer":        func(p *peer) { p.next(); p.write(ok) },
+		"when the server resets after its answer":          func(p *peer) { p.next(); p.write(ok); p.reset() },
+		"when the server hangs up after the next request":  func(p *peer) { p.next(); p.write(ok); p.next() },
+		"when the server resets after the next request":    func(p *peer) { p.next(); p.write(ok); p.next(); p.reset() },
+		"when the server says that it will close":          func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") },
+		"when the server goes on answering, reusing it":    func(p *peer) { serveAll(p) },
+		"when the server has sent what nobody has asked":   func(p *peer) { p.next(); p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n"); p.hang() },
+		"when the server's answer was longer than is read": func(p *peer) { p.next(); p.write(answer(200, "", strings.Repeat("x", 100<<10))); p.hang() },
+	}
+	for name, first := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var last []byte
+			address := serveRaw(t, nil, func(p *peer) {
+				if p.number == 1 {
+					first(p)
+					return
+				}
+				for raw := p.next(); raw != nil; raw = p.next() {
+					mu.Lock()
+					last = raw
+					mu.Unlock()
+					p.write(ok)
+				}
+			})
+			client, dialer := newClient(address)
+			for n := range 3 {
+				r := request("http://" + host)
+				if got := client.Post(t.Context(), r); !got.Success() {
+					t.Fatalf("attempt %d failed: %+v", n+1, got)
+				}
+				mu.Lock()
+				if last != nil && !bytes.HasSuffix(last, r.Body) {
+					t.Errorf("attempt %d arrived as %q", n+1, last)
+				}
+				mu.Unlock()
+			}
+			if n := dialer.dials.Load(); n > 2 {
+				t.Errorf("%d connections for three attempts", n)
+			}
+		})
+	}
+}
+
+func serveAll(p *peer) {
+	for p.next() != nil {
+		p.write(ok)
+	}
+}
+
+func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
+	address := serveRaw(t, nil, serveAll)
+	client, dialer := newClient(address)
+	for n, want := range []int64{1, 1, 2, 2} {
+		if n == 2 {
+			client.Rested()
+		}
+		if got := client.Post(t.Context(), request("http://"+host)); !got.Success() {
+			t.Fatalf("failed: %+v", got)
+		}
+		if got := dialer.dials.Load(); got != want {
+			t.Errorf("%d connections after %d attempts, want %d", got, n+1, want)
+		}
+	}
+}
+
+// serveHTTP2 runs a server that offers HTTP/2 and returns a client of it.
+func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	trusted := newAuthority(t)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))}}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return newClient(server.Listener.Addr().String(), func(o *ClientOptions) { o.RootCAs = trusted.pool })
+}
+
+func TestHTTP2IsUsedWhereOffered(t *testing.T) {
+	client, dialer := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.Proto != "HTTP/2.0" || !bytes.Equal(body, request("").Body) || r.ContentLength != int64(len(body)) {
+			w.WriteHeader(http.StatusTeapot)
+			fmt.Fprint(w, r.Proto, r.ContentLength, string(body), err)
+		}
+	})
+	var wait sync.WaitGroup
+	for range 10 {
+		wait.Go(func() {
+			if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+				t.Errorf("failed: %+v", got)
+			}
+		})
+	}
+	wait.Wait()
+	before := dialer.dials.Load()
+	if got := client.Post(t.Context(), request("https://"+host)); !got.Success() || dialer.dials.Load() != before {
+		t.Errorf("%+v, %d connections after %d", got, dialer.dials.Load(), before)
+	}
+}
+
+func TestGoAwayCostsNoAttempt(t *testing.T) {
+	t.Run("when it comes after the answer", func(t *testing.T) {
+		client, _ := serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
+		for n := range 3 {
+			if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+				t.Errorf("attempt %d failed: %+v", n+1, got)
+			}
+		}
+	})
+	// Both say that the request has not been looked at.
+	refusals := map[string]func(p *peer, stream uint32){
+		"when it comes instead of an answer":          func(p *peer, _ uint32) { writeFrame(p, frameGoAway, 0, 0, make([]byte, 8)) },
+		"when the stream alone is refused unanswered": func(p *peer, stream uint32) { writeFrame(p, frameReset, 0, stream, []byte{0, 0, 0, 7}) },
+	}
+	for name, refuse := range refusals {
+		t.Run(name, func(t *testing.T) {
+			trusted := newAuthority(t)
+			config := &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"}}
+			var requests atomic.Int64
+			address := serveRaw(t, config, func(p *peer) {
+				serveFrames(p, func(stream uint32) {
+					if requests.Add(1) == 1 {
+						refuse(p, stream)
+						return
+					}
+					const status200 = 0x88 // index 8 of HPACK's static table
+					writeFrame(p, frameHeaders, flagEndStream|flagEndHeaders, stream, []byte{status200})
+				})
+			})
+			client, _ := newClient(address, func(o *ClientOptions) { o.RootCAs = trusted.pool })
+			got := client.Post(t.Context(), request("https://"+host))
+			if !got.Success() || requests.Load() != 2 {
+				t.Errorf("%+v after %d requests, want success after 2", got, requests.Load())
+			}
+		})
+	}
+}
+
+// Frame types and flags of HTTP/2 (RFC 9113, section 6).
+const (
+	frameData      = 0
+	frameHeaders   = 1
+	frameReset     = 3
+	frameSettings  = 4
+	frameGoAway    = 7
+	flagAck        = 1
+	flagEndStream  = 1
+	flagEndHeaders = 4
+)
+
+func writeFrame(p *peer, kind, flags byte, stream uint32, payload []byte) {
+	frame := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
+	frame = append(frame, flags)
+	frame = binary.BigEndian.AppendUint32(frame, stream)
+	p.Conn.Write(append(frame, payload...))
+}
+
+// serveFrames speaks just enough HTTP/2 to call answer for every request.
+func serveFrames(p *peer, answer func(stream uint32)) {
+	if _, err := io.ReadFull(p.Conn, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
+		return
+	}
+	writeFrame(p, frameSettings, 0, 0, nil)
+	for {
+		header := make([]byte, 9)
+		if _, err := io.ReadFull(p.Conn, header); err != nil {
+			return
+		}
+		length := binary.BigEndian.Uint32(header) >> 8
+		kind, flags, stream := header[3], header[4], binary.BigEndian.Uint32(header[5:])
+		if _, err := io.CopyN(io.Discard, p.Conn, int64(length)); err != nil {
+			return
+		}
+		switch {
+		case kind == frameSettings && flags&flagAck == 0:
+			writeFrame(p, frameSettings, flagAck, 0, nil)
+		case kind == frameData && flags&flagEndStream != 0:
+			answer(stream)
+		}
+	}
+}
+
+// TestEndlessAnswerIsReadInPart: what a client reads and allocates does not depend on what an
+// endpoint sends. It must not run beside other tests, whose allocations it would count.
+func TestEndlessAnswerIsReadInPart(t *testing.T) {
+	chunk := make([]byte, 64<<10)
+	const size = 1 << 30
+	cases := map[string]struct {
+		status int
+		http2  bool
+	}{
+		"HTTP/1, success": {200, false}, "HTTP/1, failure": {500, false},
+		"HTTP/2, success": {200, true}, "HTTP/2, failure": {500, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var client *Client
+			var d *dialer
+			scheme := "http"
+			if c.http2 {
+				scheme = "https"
+				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Length", fmt.Sprint(size))
+					w.WriteHeader(c.status)
+					for n := 0; n < size; n += len(chunk) {
+						if _, err := w.Write(chunk); err != nil {
+							return
+						}
+					}
+				})
+			} else {
+				client, d = newClient(serveRaw(t, nil, func(p *peer) {
+					for p.next() != nil {
+						fmt.Fprintf(p, "HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n", c.status, size)
+						for n := 0; n < size; n += len(chunk) {
+							if _, err := p.Write(chunk); err != nil {
+								return
+							}
+						}
+					}
+				}))
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			const attempts = 10
+			for range attempts {
+				if got := client.Post(t.Context(), request(scheme+"://"+host)); got.Status != c.status || got.Success() != (c.status == 200) {
+					t.Fatalf("%+v", got)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if read := d.read.Load() / attempts; read > 64<<10 {
+				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
+			}
+			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
+				t.Errorf("an attempt allocated %d bytes", bytes)
+			}
+		})
+	}
+}

@@ -1,0 +1,374 @@
+package delivery
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+// answer is a complete answer.
+func answer(status int, headers, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%sContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
+}
+
+// status is the result of an answer that is neither 2xx nor 3xx.
+func status(n int, snippet string) Result {
+	return Result{Status: n, Code: CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", n), Snippet: snippet}
+}
+
+func redirect(n int) Result {
+	return Result{Status: n, Code: CodeRedirect, Error: fmt.Sprintf("the endpoint answered %d; redirects are not followed", n)}
+}
+
+func TestAnswerMeans(t *testing.T) {
+	after := func(status int, seconds int) Result {
+		return Result{
+			Status: status, Code: CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", status),
+			RetryAfter: time.Duration(seconds) * time.Second,
+		}
+	}
+	var (
+		timeout   = Result{Code: CodeTimeout, Error: "no answer in time"}
+		cutOff    = Result{Code: CodeConnectionReset, Error: "the endpoint ended the connection without an answer"}
+		slow      = Result{Status: 200, Code: CodeBodyTooSlow, Error: "the answer did not end in time"}
+		truncated = Result{Status: 200, Code: CodeAnswerTruncated, Error: "the connection ended within the answer"}
+	)
+	const broken = "net/http: HTTP/1.x transport connection broken: "
+	send := func(s string) func(*peer) { return func(p *peer) { p.write(s) } }
+	sendAndHang := func(s string) func(*peer) { return func(p *peer) { p.write(s); p.hang() } }
+
+	cases := []struct {
+		name  string
+		hangs bool // until the client gives up
+		serve func(*peer)
+		want  Result
+	}{
+		// Success: 2xx and nothing else.
+		{name: "200 is success", serve: send(ok), want: Result{Status: 200}},
+		{name: "201 is success", serve: send(answer(201, "", "")), want: Result{Status: 201}},
+		{name: "202 with a body is success without a snippet", serve: send(answer(202, "", "thank you")), want: Result{Status: 202}},
+		{name: "204 is success", serve: send("HTTP/1.1 204 No Content\r\n\r\n"), want: Result{Status: 204}},
+		{name: "299 is success", serve: send(answer(299, "", "")), want: Result{Status: 299}},
+		{name: "an answer that ends with the connection is success", serve: send("HTTP/1.1 200 OK\r\n\r\ndone"), want: Result{Status: 200}},
+		{name: "an answer of HTTP/1.0 is success", serve: send("HTTP/1.0 200 OK\r\n\r\n"), want: Result{Status: 200}},
+		{name: "a few 1xx before 200 are success", serve: send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 3) + ok), want: Result{Status: 200}},
+		{name: "more body than announced is success", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more"), want: Result{Status: 200}},
+
+		// 1xx.
+		{
+			name: "1xx without end is a protocol error",
+			serve: func(p *peer) {
+				for p.write("HTTP/1.1 102 Processing\r\nX-Filler: "+strings.Repeat("x", 1000)+"\r\n\r\n") == nil {
+				}
+			},
+			want: Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
+		},
+		{name: "101 with an open connection is a failure at once", serve: sendAndHang("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), want: status(101, "")},
+		{name: "100 and nothing more is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 100 Continue\r\n\r\n"), want: timeout},
+
+		// Redirects: never followed.
+		{name: "300 is a failure", serve: send(answer(300, "", "")), want: redirect(300)},
+		{name: "301 to a private address is a failure", serve: send(answer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")), want: redirect(301)},
+		{name: "302 to itself is a failure", serve: send(answer(302, "Location: /hook\r\n", "")), want: redirect(302)},
+		{name: "302 to nowhere is a failure with its status", serve: send(answer(302, "", "")), want: redirect(302)},
+		{name: "302 to what is no URL is a failure with its status", serve: send(answer(302, "Location: http://[::1\r\n", "")), want: redirect(302)},
+		{name: "303 is a failure", serve: send(answer(303, "Location: https://other.example/\r\n", "")), want: redirect(303)},
+		{name: "304 is a failure", serve: send("HTTP/1.1 304 Not Modified\r\n\r\n"), want: redirect(304)},
+		{name: "307, which would carry the body along, is a failure", serve: send(answer(307, "Location: http://127.0.0.1:1/\r\n", "")), want: redirect(307)},
+		{name: "308 is a failure", serve: send(answer(308, "Location: http://10.0.0.1/\r\n", "")), want: redirect(308)},
+
+		// Other statuses.
+		{name: "400 is a failure with a snippet", serve: send(answer(400, "", "no such field")), want: status(400, "no such field")},
+		{name: "401 is a failure", serve: send(answer(401, "WWW-Authenticate: Basic\r\n", "")), want: status(401, "")},
+		{name: "404 is a failure", serve: send(answer(404, "", "")), want: status(404, "")},
+		{name: "404 is not asked when to retry", serve: send(answer(404, "Retry-After: 60\r\n", "")), want: status(404, "")},
+		{name: "410 is a failure", serve: send(answer(410, "", "bye")), want: status(410, "bye")},
+		{name: "410 is 410 even if its body hangs", hangs: true, serve: sendAndHang("HTTP/1.1 410 Gone\r\nContent-Length: 10\r\n\r\nbye"), want: status(410, "bye")},
+		{name: "500 is a failure", serve: send(answer(500, "", "")), want: status(500, "")},
+		{name: "599 is a failure", serve: send(answer(599, "", "")), want: status(599, "")},
+		{name: "999 is a failure", serve: send(answer(999, "", "")), want: status(999, "")},
+
+		// Retry-After.
+		{name: "429 with seconds is to be retried then", serve: send(answer(429, "Retry-After: 120\r\n", "")), want: after(429, 120)},
+		{name: "503 with a date is to be retried then", serve: send(answer(503, "Retry-After: Sun, 01 Mar 2026 12:03:00 GMT\r\n", "")), want: after(503, 180)},
+		{name: "503 with a past date is to be retried as planned", serve: send(answer(503, "Retry-After: Sun, 01 Mar 2020 12:00:00 GMT\r\n", "")), want: after(503, 0)},
+		{name: "503 with garbage is to be retried as planned", serve: send(answer(503, "Retry-After: soon\r\n", "")), want: after(503, 0)},
+		{name: "429 with a negative number is to be retried as planned", serve: send(answer(429, "Retry-After: -120\r\n", "")), want: after(429, 0)},
+		{name: "429 with a number beyond all bounds is to be retried after 15 minutes", serve: send(answer(429, "Retry-After: 99999999999999999999999\r\n", "")), want: after(429, 900)},
+		{name: "500 is not asked when to retry", serve: send(answer(500, "Retry-After: 60\r\n", "")), want: status(500, "")},
+
+		// Hanging.
+		{name: "nothing at all is a timeout", hangs: true, serve: (*peer).hang, want: timeout},
+		{name: "half a status line is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 2"), want: timeout},
+		{name: "half of the headers is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nContent-Le"), want: timeout},
+		{name: "2xx that hangs before its body is too slow", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), want: slow},
+		{name: "2xx that hangs in its body is too slow", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n"), want: slow},
+		{
+			name: "2xx that drips is too slow", hangs: true,
+			serve: func(p *peer) {
+				p.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				for range tick.C {
+					if p.write(".") != nil {
+						return
+					}
+				}
+			},
+			want: slow,
+		},
+		{
+			name: "headers that drip are a timeout", hangs: true,
+			serve: func(p *peer) {
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				for _, c := range "HTTP/1.1 200 OK\r\nX-Filler: " + strings.Repeat("x", 1000) {
+					<-tick.C
+					if p.write(string(c)) != nil {
+						return
+					}
+				}
+			},
+			want: timeout,
+		},
+		{name: "500 that hangs in its body is a 500", hangs: true, serve: sendAndHang("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"), want: status(500, "I think that")},
+
+		// Breaking off.
+		{name: "a connection that ends without an answer is cut off", serve: func(*peer) {}, want: cutOff},
+		{name: "a connection that is reset without an answer is cut off", serve: (*peer).reset, want: cutOff},
+		{name: "a connection that ends within the headers is cut off", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"), want: cutOff},
+		{name: "2xx with less body than announced is truncated", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that"), want: truncated},
+		{name: "2xx with an unfinished chunk is truncated", serve: send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nwiki"), want: truncated},
+		{name: "2xx that is reset within its body is truncated", serve: func(p *peer) {
+			p.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that")
+			p.reset()
+		}, want: truncated},
+		{name: "500 with less body than announced is a 500", serve: send("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"), want: status(500, "I think that")},
+
+		// Nonsense.
+		{
+			name: "half a header is a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Le"),
+			want: Result{Code: CodeProtocolError, Error: broken + `malformed MIME header: missing colon: "Content-Le"`},
+		},
+		{
+			name: "garbage is a protocol error", serve: send("SSH-2.0-OpenSSH_9.9\r\n"),
+			want: Result{Code: CodeProtocolError, Error: broken + `malformed HTTP response "SSH-2.0-OpenSSH_9.9"`},
+		},
+		{
+			name: "garbage that speaks of TLS is a protocol error", serve: send("tls:handshake\r\n"),
+			want: Result{Code: CodeProtocolError, Error: broken + `malformed HTTP response "tls:handshake"`},
+		},
+		{
+			name: "headers beyond 64 KiB are a protocol error", serve: send("HTTP/1.1 200 OK\r\nX-Filler: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"),
+			want: Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
+		},
+		{
+			name: "two different lengths are a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok"),
+			want: Result{Code: CodeProtocolError, Error: broken + `http: message cannot contain multiple Content-Length headers; got ["1" "2"]`},
+		},
+		{
+			name: "a negative length is a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+			want: Result{Code: CodeProtocolError, Error: broken + `bad Content-Length "-1"`},
+		},
+
+		// Snippets.
+		{name: "a long answer is cut to 256 bytes", serve: send(answer(500, "", strings.Repeat("a", 1000))), want: status(500, strings.Repeat("a", 256))},
+		{name: "a character is not cut in two", serve: send(answer(500, "", strings.Repeat("a", 255)+"€")), want: status(500, strings.Repeat("a", 255))},
+		{name: "what is not UTF-8 is replaced", serve: send(answer(500, "", "a\xff\xfeb")), want: status(500, "a\uFFFDb")},
+		{
+			name: "the token and the secret do not come back", serve: send(answer(500, "", "got "+current.Token.Reveal()+" and "+current.Secret.Reveal())),
+			want: status(500, "got [redacted] and [redacted]"),
+		},
+		{
+			name: "a token is not cut into something that is not recognized", serve: send(answer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
+			want: status(500, strings.Repeat("a", 250)+"[redac"),
+		},
+		{
+			name: "the token does not come back in an error either", serve: send(current.Token.Reveal() + "\r\n"),
+			want: Result{Code: CodeProtocolError, Error: broken + `malformed HTTP response "[redacted]"`},
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			address := serveRaw(t, nil, func(p *peer) {
+				if p.next() != nil {
+					c.serve(p)
+				}
+			})
+			const hanging, most = 300 * time.Millisecond, 4 * time.Second
+			client, dialer := newClient(address, func(o *ClientOptions) {
+				if c.hangs {
+					o.Timeout = hanging
+				}
+			})
+			started := time.Now()
+			got := client.Post(t.Context(), request("http://"+host+"/hook"))
+			took := time.Since(started)
+			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(Result{}, "StartedAt", "Duration")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if took > most || c.hangs && took < hanging {
+				t.Errorf("took %v", took)
+			}
+			if n := dialer.dials.Load(); n != 1 {
+				t.Errorf("%d connections, want one", n)
+			}
+		})
+	}
+}
+
+func TestRequestIsSentExactlyAsPromised(t *testing.T) {
+	for name, previousOne := range map[string]bool{"request.txt": false, "request_overlap.txt": true} {
+		t.Run(name, func(t *testing.T) {
+			got := make(chan []byte, 1)
+			address := serveRaw(t, nil, func(p *peer) {
+				got <- p.next()
+				p.write(ok)
+			})
+			client, _ := newClient(address)
+			r := request("http://" + host + "/hook?tenant=7")
+			if previousOne {
+				r.Previous = &previous
+			}
+			if result := client.Post(t.Context(), r); !result.Success() {
+				t.Fatalf("failed: %+v", result)
+			}
+			raw := <-got
+			golden(t, name, raw)
+			if !bytes.HasSuffix(raw, append([]byte("\r\n\r\n"), r.Body...)) {
+				t.Error("the body is not byte for byte what was rendered")
+			}
+		})
+	}
+}
+
+func TestBodyAndIDStayTheSameOverAttempts(t *testing.T) {
+	var bodies [][]byte
+	var attempts, ids []string
+	address := serveRaw(t, nil, func(p *peer) {
+		for raw := p.next(); raw != nil; raw = p.next() {
+			head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+			bodies = append(bodies, body)
+			for line := range strings.SplitSeq(string(head), "\r\n") {
+				if value, found := strings.CutPrefix(line, "X-Webhook-Attempt: "); found {
+					attempts = append(attempts, value)
+				}
+				if value, found := strings.CutPrefix(line, "Idempotency-Key: "); found {
+					ids = append(ids, value)
+				}
+			}
+			p.write(answer(500, "", ""))
+		}
+	})
+	client, _ := newClient(address)
+	for n := 1; n <= 5; n++ {
+		r := request("http://" + host)
+		r.Attempt = n
+		client.Post(t.Context(), r)
+	}
+	client.Rested() // ends the connection and with it the server's work
+	if diff := cmp.Diff([]string{"1", "2", "3", "4", "5"}, attempts); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	for n := range bodies {
+		if !bytes.Equal(bodies[n], bodies[0]) || ids[n] != event(1).ID {
+			t.Errorf("attempt %d differs in body or id", n+1)
+		}
+	}
+}
+
+func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
+	var bomb bytes.Buffer
+	writer := gzip.NewWriter(&bomb)
+	writer.Write(make([]byte, 4<<20))
+	writer.Close()
+	address := serveRaw(t, nil, func(p *peer) {
+		if raw := p.next(); bytes.Contains(bytes.ToLower(raw), []byte("accept-encoding")) {
+			t.Error("the client asks for compression")
+		}
+		p.write(answer(500, "Content-Encoding: gzip\r\n", bomb.String()))
+	})
+	client, _ := newClient(address)
+	got := client.Post(t.Context(), request("http://"+host))
+	if got.Status != 500 || !strings.HasPrefix(got.Snippet, "\x1f\uFFFD\b") {
+		t.Errorf("status %d, snippet %q: want the compressed bytes themselves", got.Status, got.Snippet)
+	}
+}
+
+func TestDestinationIsRefused(t *testing.T) {
+	cases := []struct {
+		name, url string
+		https     bool // only
+		want      string
+	}{
+		{name: "http in production", url: "http://" + host, https: true, want: CodeBlockedScheme},
+		{name: "HTTP in capitals in production", url: "HTTP://" + host, https: true, want: CodeBlockedScheme},
+		{name: "ftp", url: "ftp://" + host, want: CodeBlockedScheme},
+		{name: "file", url: "file:///etc/passwd", want: CodeInvalidDestination},
+		{name: "a path alone", url: "/hook", want: CodeInvalidDestination},
+		{name: "no host", url: "https://", want: CodeInvalidDestination},
+		{name: "a port alone", url: "https://:443/", want: CodeInvalidDestination},
+		{name: "what is no URL", url: "https://%zz/", want: CodeInvalidDestination},
+		{name: "a host with a space", url: "https://a b/", want: CodeInvalidDestination},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			client, dialer := newClient("127.0.0.1:1", func(o *ClientOptions) { o.AllowHTTP = !c.https })
+			got := client.Post(t.Context(), request(c.url))
+			if got.Code != c.want || dialer.dials.Load() != 0 {
+				t.Errorf("code %q after %d connections, want %q after none", got.Code, dialer.dials.Load(), c.want)
+			}
+			if strings.Contains(got.Error, c.url) {
+				t.Errorf("the error %q quotes the URL", got.Error)
+			}
+		})
+	}
+}
+
+func TestBrokenCredentialsSendNothing(t *testing.T) {
+	client, dialer := newClient("127.0.0.1:1")
+	r := request("https://" + host)
+	r.Current.Secret = "whsec_not base64"
+	got := client.Post(t.Context(), r)
+	if got.Success() || dialer.dials.Load() != 0 || strings.Contains(got.Error, "not base64") {
+		t.Errorf("result %+v after %d connections", got, dialer.dials.Load())
+	}
+}
+
+func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
+		t.Setenv(name, "http://127.0.0.1:1")
+	}
+	address := serveRaw(t, nil, func(p *peer) { p.next(); p.write(ok) })
+	client, dialer := newClient(address)
+	if got := client.Post(t.Context(), request("http://"+host+":8080/hook")); !got.Success() {
+		t.Errorf("failed: %+v", got)
+	}
+	if diff := cmp.Diff([]string{host + ":8080"}, dialer.asked); diff != "" {
+		t.Errorf("dialed (-want +got):\n%s", diff)
+	}
+	if client.transport.Proxy != nil {
+		t.Error("the transport asks for a proxy")
+	}
+}
+
+func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
+	for given, want := range map[time.Duration]time.Duration{0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second} {
+		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
+			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
+		}
+	}
+	if http.StatusSwitchingProtocols != 101 || AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
+		t.Error("the limits are not those that are documented")
+	}
+}

@@ -53,7 +53,7 @@ func Handler(log *slog.Logger, operations map[string]Operation) func(context.Con
 		if err != nil {
 			problems := failure(err)
 			if problems[0].Status >= 500 {
-				log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "request_id", event.RequestContext.RequestID, "error", err.Error())
+				log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "api_request_id", event.RequestContext.RequestID, "error", err.Error())
 			}
 			return answerErrors(problems, event.RequestContext.RequestID), nil
 		}
@@ -145,7 +145,12 @@ func answer(r *Response) events.APIGatewayV2HTTPResponse {
 	return out
 }
 
+// maxErrors is how many errors one answer lists. A body of 64 KiB can have many thousands, more than
+// fit into the answer of a Lambda function.
+const maxErrors = 100
+
 func answerErrors(problems jsonapi.Errors, requestID string) events.APIGatewayV2HTTPResponse {
+	problems = problems[:min(len(problems), maxErrors)]
 	for i := range problems {
 		problems[i].ID = requestID
 		problems[i].Title = http.StatusText(problems[i].Status)

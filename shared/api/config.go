@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -162,11 +160,9 @@ func (o CreateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 	if err := readConfig(request, c, true, o.Policy); err != nil {
 		return nil, err
 	}
-	id, err := uuid.NewV7FromReader(o.Random)
-	if err != nil {
+	if c.ID, err = webhook.NewConfigID(now.Time, o.Random); err != nil {
 		return nil, fmt.Errorf("making an id: %w", err)
 	}
-	c.ID = id.String()
 	credentials, err := issue(ctx, o.Random, o.Keyring, c)
 	if err != nil {
 		return nil, err
@@ -220,7 +216,7 @@ func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
 		active = &b
 	}
 	scope := append([]string{configType, r.OrganizationID}, query.Scope()...)
-	cursor, err := query.Cursor(1, scope...)
+	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool { return len(c) == 1 && webhook.ValidConfigID(c[0]) }, scope...)
 	if err != nil {
 		return nil, err
 	}

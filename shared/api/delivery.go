@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -31,6 +33,46 @@ const maxMergedConfigs = 300
 // Place is a delivery's place in a list, which goes from the newest event to the oldest and, for
 // one event, from the greatest config id to the least.
 type Place struct{ EventID, ConfigID string }
+
+// place reads page[after] of a list of deliveries, nil if there is none.
+func place(query *jsonapi.Query, scope []string) (*Place, error) {
+	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool {
+		if len(c) != 2 {
+			return false
+		}
+		_, err := webhook.EventTime(c[0])
+		return err == nil && webhook.ValidConfigID(c[1])
+	}, scope...)
+	if err != nil || cursor == nil {
+		return nil, err
+	}
+	return &Place{cursor[0], cursor[1]}, nil
+}
+
+// cursor returns p as page[after], "" for no place.
+func (p *Place) cursor(scope []string) string {
+	if p == nil {
+		return ""
+	}
+	return jsonapi.Cursor{p.EventID, p.ConfigID}.Encode(scope...)
+}
+
+// plausibleDocumentID refuses only what the contract can tell: it counts characters. An id of more
+// bytes than MaxDocumentIDLength may exist, but no webhook was ever sent for it.
+func plausibleDocumentID(id string) bool {
+	return id != "" && utf8.RuneCountInString(id) <= webhook.MaxDocumentIDLength
+}
+
+const momentRule = "must be an RFC 3339 time between 1970 and 2999, such as 2026-01-31T12:00:00Z"
+
+// parseMoment reads a time of a request. The limits keep it clear of what cannot be an event's time.
+func parseMoment(value string) (webhook.Time, error) {
+	t, err := webhook.ParseTime(value)
+	if err == nil && (value < "1970" || value >= "3000") {
+		err = errors.New(momentRule)
+	}
+	return t, err
+}
 
 // Selection says which deliveries to list.
 type Selection struct {
@@ -151,27 +193,21 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 		return nil, err
 	}
 	scope := append([]string{deliveryType, r.OrganizationID}, query.Scope()...)
-	cursor, err := query.Cursor(2, scope...)
-	if err != nil {
+	if selection.After, err = place(query, scope); err != nil {
 		return nil, err
 	}
-	if cursor != nil {
-		selection.After = &Place{cursor[0], cursor[1]}
-	}
-	any, err := o.configs(ctx, &selection)
+	some, err := o.configs(ctx, &selection)
 	if err != nil {
 		return nil, err
 	}
 	var deliveries []webhook.Delivery
 	next := ""
-	if any {
-		var place *Place
-		if deliveries, place, err = o.Deliveries.List(ctx, selection); err != nil {
+	if some {
+		var last *Place
+		if deliveries, last, err = o.Deliveries.List(ctx, selection); err != nil {
 			return nil, err
 		}
-		if place != nil {
-			next = jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
-		}
+		next = last.cursor(scope)
 	}
 	resources := []jsonapi.Resource{}
 	for i := range deliveries {
@@ -199,16 +235,16 @@ func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) error {
 		s.ConfigID = value
 	}
 	if value, ok := query.Get(filterDocument); ok {
-		if value == "" || len(value) > webhook.MaxDocumentIDLength {
-			invalid(filterDocument, "must have 1 to %d bytes", webhook.MaxDocumentIDLength)
+		if !plausibleDocumentID(value) {
+			invalid(filterDocument, "must have 1 to %d characters", webhook.MaxDocumentIDLength)
 		}
 		s.DocumentID = value
 	}
 	for name, target := range map[string]*time.Time{filterCreatedAfter: &s.CreatedAfter, filterCreatedBefore: &s.CreatedBefore} {
 		if value, ok := query.Get(name); ok {
-			parsed, err := webhook.ParseTime(value)
+			parsed, err := parseMoment(value)
 			if err != nil {
-				invalid(name, "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+				invalid(name, momentRule)
 			}
 			*target = parsed.Time
 		}
@@ -226,7 +262,7 @@ func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) error {
 }
 
 // configs sets the configs to read, and reports whether there are any.
-func (o ListDeliveries) configs(ctx context.Context, s *Selection) (any bool, err error) {
+func (o ListDeliveries) configs(ctx context.Context, s *Selection) (some bool, err error) {
 	switch {
 	case s.DocumentID != "":
 		return true, nil

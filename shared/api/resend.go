@@ -183,6 +183,7 @@ func readOrder(body []byte) (order, error) {
 	if err != nil {
 		return order{}, err
 	}
+	said := func(name string) bool { _, ok := request.Attributes[name]; return ok }
 	var wanted order
 	var problems jsonapi.Errors
 	invalid := func(name, code, format string, args ...any) {
@@ -191,15 +192,15 @@ func readOrder(body []byte) (order, error) {
 	moment := func(name string, target *webhook.Time) jsonapi.Attribute {
 		return jsonapi.Attribute{Text: func(s string) {
 			var err error
-			if *target, err = webhook.ParseTime(s); err != nil {
-				invalid(name, "invalid_time", "must be an RFC 3339 time, such as 2026-01-31T12:00:00Z")
+			if *target, err = parseMoment(s); err != nil && !said("document_id") {
+				invalid(name, "invalid_time", momentRule)
 			}
 		}}
 	}
 	read := request.Read(map[string]jsonapi.Attribute{
 		"document_id": {Text: func(s string) {
-			if wanted.documentID = s; s == "" || len(s) > webhook.MaxDocumentIDLength {
-				invalid("document_id", "invalid_length", "must have 1 to %d bytes", webhook.MaxDocumentIDLength)
+			if wanted.documentID = s; !plausibleDocumentID(s) {
+				invalid("document_id", "invalid_length", "must have 1 to %d characters", webhook.MaxDocumentIDLength)
 			}
 		}},
 		"webhook_config_id": {Text: func(s string) {
@@ -211,10 +212,10 @@ func readOrder(body []byte) (order, error) {
 		"failed_until": moment("failed_until", &wanted.failedUntil),
 	})
 	problems = append(problems, read...)
-	said := func(name string) bool { _, ok := request.Attributes[name]; return ok }
 	if said("document_id") {
 		for _, name := range []string{"failed_since", "failed_until"} {
-			if said(name) {
+			wrongType := slices.ContainsFunc(read, func(e jsonapi.Error) bool { return *e.Source.Pointer == "/data/attributes/"+name })
+			if said(name) && !wrongType {
 				invalid(name, "not_allowed", "does not go with document_id")
 			}
 		}
@@ -236,9 +237,12 @@ func readOrder(body []byte) (order, error) {
 
 // document sends the current status of a document to every subscribed active config, or to one.
 func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Response, error) {
-	document, err := o.Documents.Get(ctx, wanted.documentID)
-	if err != nil {
-		return nil, fmt.Errorf("reading the document: %w", err)
+	var document *Document
+	if len(wanted.documentID) <= webhook.MaxDocumentIDLength {
+		var err error
+		if document, err = o.Documents.Get(ctx, wanted.documentID); err != nil {
+			return nil, fmt.Errorf("reading the document: %w", err)
+		}
 	}
 	if document == nil || document.OrganizationID != r.OrganizationID {
 		return nil, jsonapi.NewError(404, "not_found", "there is no such document").AtPointer("/data/attributes/document_id")
@@ -327,7 +331,7 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 		return nil, err
 	}
 	scope := []string{resendType, r.OrganizationID, wanted.configID, wanted.failedSince.String(), wanted.failedUntil.String()}
-	cursor, err := query.Cursor(2, scope...)
+	after, err := place(query, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -337,12 +341,9 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 	now := o.Now()
 	selection := Selection{
 		OrganizationID: r.OrganizationID, ConfigIDs: []string{wanted.configID}, Statuses: []webhook.DeliveryStatus{webhook.DeliveryFailed},
-		Limit: maxResend, Now: now,
+		After: after, Limit: maxResend, Now: now,
 	}
-	if cursor != nil {
-		selection.After = &Place{cursor[0], cursor[1]}
-	}
-	deliveries, place, err := o.Deliveries.List(ctx, selection)
+	deliveries, last, err := o.Deliveries.List(ctx, selection)
 	if err != nil {
 		return nil, err
 	}
@@ -359,9 +360,5 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 	if err := send(ctx, o.Queue, messages); err != nil {
 		return nil, err
 	}
-	next := ""
-	if place != nil {
-		next = jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
-	}
-	return sentResponse(messages, query.Links(resendPath, next)), nil
+	return sentResponse(messages, query.Links(resendPath, last.cursor(scope))), nil
 }

@@ -2,8 +2,11 @@ package jsonapi
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,7 +18,7 @@ type Attribute struct {
 	Text     func(string)
 	Texts    func([]string)
 	Bool     func(bool)
-	Integer  func(int64)
+	Integer  func(int64) // 1.0 and 1e3 are integers too; what is out of range comes as the nearest int64
 }
 
 // Read hands the attributes to schema and returns all problems: attributes that are unknown, read-only,
@@ -26,6 +29,8 @@ func (r *Request) Read(schema map[string]Attribute) Errors {
 		pointer := "/data/attributes/" + escape(name)
 		attribute, known := schema[name]
 		switch {
+		case strings.HasPrefix(name, "@"):
+			// JSON:API: @-members are ignored.
 		case !known:
 			problems = append(problems, NewError(422, CodeUnknownAttribute, "there is no such attribute").AtPointer(pointer)...)
 		case attribute.ReadOnly:
@@ -60,11 +65,11 @@ func (a Attribute) read(name string, raw json.RawMessage, pointer string) Errors
 		}
 		a.Bool(*value)
 	case a.Integer != nil:
-		var value *int64
-		if json.Unmarshal(raw, &value) != nil || value == nil {
+		value, ok := integer(string(raw))
+		if !ok {
 			return wrong("an integer")
 		}
-		a.Integer(*value)
+		a.Integer(value)
 	case a.Texts != nil:
 		var values []*string
 		if json.Unmarshal(raw, &values) != nil || values == nil || slices.Contains(values, nil) {
@@ -77,6 +82,26 @@ func (a Attribute) read(name string, raw json.RawMessage, pointer string) Errors
 		a.Texts(texts)
 	}
 	return nil
+}
+
+// integer reads a JSON number that has no fraction.
+func integer(raw string) (n int64, ok bool) {
+	if strings.Trim(raw, "+-.eE0123456789") != "" {
+		return 0, false // not a number at all; ParseFloat would also take infinity
+	}
+	if n, err := strconv.ParseInt(raw, 10, 64); err == nil {
+		return n, true
+	}
+	f, err := strconv.ParseFloat(raw, 64)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), f != math.Trunc(f):
+		return 0, false
+	case f >= math.MaxInt64:
+		return math.MaxInt64, true
+	case f <= math.MinInt64:
+		return math.MinInt64, true
+	}
+	return int64(f), true
 }
 
 // escape writes a name as a reference token of a JSON Pointer (RFC 6901, section 3).

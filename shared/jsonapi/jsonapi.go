@@ -2,7 +2,8 @@
 //
 // Reading is strict: a request document is refused if it is not JSON to the letter, repeats a
 // member, nests deeply or carries an attribute that nobody asked for, and every problem with its
-// attributes is reported at once. Writing is by plain structs. Query parameters and cursors, the
+// attributes is reported at once. Members that JSON:API does not know, and @-members, are ignored,
+// as it demands. Writing is by plain structs. Query parameters and cursors, the
 // other outside input of the API, are parsed here as well.
 //
 // Source: https://jsonapi.org/format/1.1/
@@ -12,7 +13,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // MediaType is the media type of JSON:API.
@@ -243,16 +247,50 @@ func validate(body []byte) error {
 	if !json.Valid(body) {
 		return fmt.Errorf("the body is not valid JSON")
 	}
-	if !bytes.Equal(bytes.ToValidUTF8(body, nil), body) {
+	if !utf8.Valid(body) {
 		return fmt.Errorf("the body is not valid UTF-8")
 	}
-	return walk(json.NewDecoder(bytes.NewReader(body)), 0)
+	if loneSurrogate(body) {
+		return fmt.Errorf("the body has half a surrogate pair, which is no character")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // a number that no float64 can hold is still JSON
+	return walk(decoder, 0)
+}
+
+// loneSurrogate reports whether the strings of valid JSON escape half of a surrogate pair, which
+// encoding/json would silently turn into U+FFFD.
+func loneSurrogate(valid []byte) bool {
+	for i := 0; i < len(valid); i++ {
+		if valid[i] != '\\' {
+			continue
+		}
+		i++ // only strings have backslashes, and something follows each
+		first := escaped(valid[i-1:])
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if utf16.DecodeRune(first, escaped(valid[i+5:])) == utf8.RuneError {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// escaped returns the code unit of a \uXXXX escape at the beginning of text, -1 if there is none.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }
 
 func walk(decoder *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("the body nests deeper than %d levels", maxDepth)
-	}
 	token, err := decoder.Token()
 	if err != nil {
 		return fmt.Errorf("the body is not valid JSON")
@@ -260,6 +298,9 @@ func walk(decoder *json.Decoder, depth int) error {
 	delimiter, ok := token.(json.Delim)
 	if !ok {
 		return nil
+	}
+	if depth == maxDepth {
+		return fmt.Errorf("the body nests deeper than %d levels", maxDepth)
 	}
 	seen := map[string]bool{}
 	for decoder.More() {

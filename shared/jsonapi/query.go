@@ -38,6 +38,10 @@ func ParseQuery(raw string, allowed ...string) (*Query, error) {
 	q := &Query{map[string]string{}}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		shown := strings.ToValidUTF8(name, "\uFFFD")
+		if name == "" {
+			problems = append(problems, NewError(400, CodeUnknownParameter, "the query string has a value without a name")...)
+			continue
+		}
 		switch {
 		case !slices.Contains(allowed, name):
 			problems = append(problems, NewError(400, CodeUnknownParameter, "%s", unknown(shown, allowed)).AtParameter(shown)...)
@@ -99,8 +103,9 @@ func (c Cursor) Encode(scope ...string) string {
 	return base64.RawURLEncoding.EncodeToString(append(check(place, scope), place...))
 }
 
-// Cursor returns page[after], of the given number of parts, or nil if there is none.
-func (q *Query) Cursor(parts int, scope ...string) (Cursor, error) {
+// Cursor returns page[after], or nil if there is none. valid looks at what it says: whoever knows
+// all of the scope can make up a cursor for it.
+func (q *Query) Cursor(valid func(Cursor) bool, scope ...string) (Cursor, error) {
 	value, ok := q.values[PageAfter]
 	if !ok {
 		return nil, nil
@@ -112,7 +117,7 @@ func (q *Query) Cursor(parts int, scope ...string) (Cursor, error) {
 	}
 	var c Cursor
 	place := data[checkLength:]
-	if string(check(place, scope)) != string(data[:checkLength]) || json.Unmarshal(place, &c) != nil || len(c) != parts || c.Encode(scope...) != value {
+	if string(check(place, scope)) != string(data[:checkLength]) || json.Unmarshal(place, &c) != nil || c.Encode(scope...) != value || !valid(c) {
 		return nil, invalid
 	}
 	return c, nil

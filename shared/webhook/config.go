@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -69,6 +72,20 @@ func ValidConfigID(id string) bool {
 	return err == nil && parsed.String() == id
 }
 
+// NewConfigID returns a UUIDv7 (RFC 9562, section 5.7) of the time now.
+func NewConfigID(now time.Time, random io.Reader) (string, error) {
+	var id uuid.UUID
+	if _, err := io.ReadFull(random, id[6:]); err != nil {
+		return "", fmt.Errorf("reading random bytes: %w", err)
+	}
+	var moment [8]byte
+	binary.BigEndian.PutUint64(moment[:], uint64(now.UnixMilli()))
+	copy(id[:6], moment[2:])
+	id[6] = id[6]&0x0f | 0x70 // version 7
+	id[8] = id[8]&0x3f | 0x80 // the variant of RFC 9562
+	return id.String(), nil
+}
+
 // Problem is one reason why a config is invalid.
 type Problem struct {
 	Attribute string // "url", or "subscribed_statuses/1" for an element
@@ -79,7 +96,7 @@ type Problem struct {
 // URLPolicy says which endpoints are acceptable.
 type URLPolicy struct {
 	AllowHTTP bool                    // also http, for sandboxes
-	Address   func(host string) error // refuses a literal address that must not be called; host is an IP address
+	Address   func(host string) error // refuses a literal address that must not be called; host is an IP address; never nil
 }
 
 // Validate returns every reason why c is not acceptable, in the order of its attributes.
@@ -99,15 +116,20 @@ func (c *Config) Validate(policy URLPolicy) []Problem {
 	case strings.ContainsFunc(c.Description, isControl):
 		add("description", "invalid_characters", "must not contain control characters")
 	}
-	if len(c.SubscribedStatuses) == 0 {
+	statuses := c.SubscribedStatuses
+	switch {
+	case len(statuses) == 0:
 		add("subscribed_statuses", "empty", "must name at least one status of %s", joinStatuses())
+	case len(statuses) > len(Statuses()):
+		add("subscribed_statuses", "too_long", "must name each status at most once, so %d at most", len(Statuses()))
+		statuses = nil // a request has room for thousands
 	}
-	for i, status := range c.SubscribedStatuses {
+	for i, status := range statuses {
 		attribute := fmt.Sprintf("subscribed_statuses/%d", i)
 		switch {
 		case !status.Known():
 			add(attribute, "unknown_status", "must be one of %s", joinStatuses())
-		case slices.Contains(c.SubscribedStatuses[:i], status):
+		case slices.Contains(statuses[:i], status):
 			add(attribute, "duplicate", "%s is named twice", status)
 		}
 	}
@@ -157,7 +179,7 @@ func (p URLPolicy) check(raw string) (code, detail string) {
 		return "invalid_url", "must name a port after the colon"
 	}
 	if port := u.Port(); port != "" {
-		if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
 			return "invalid_url", "must name a port between 1 and 65535"
 		}
 	}
@@ -167,7 +189,7 @@ func (p URLPolicy) check(raw string) (code, detail string) {
 func (p URLPolicy) checkHost(host string) (code, detail string) {
 	const notAllowed = "must not point to a private, local or otherwise special-purpose address"
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if ip := net.ParseIP(host); ip != nil || strings.Contains(host, ":") {
+	if net.ParseIP(host) != nil || strings.Contains(host, ":") {
 		if p.Address(host) != nil {
 			return "address_not_allowed", notAllowed
 		}
@@ -175,9 +197,9 @@ func (p URLPolicy) checkHost(host string) (code, detail string) {
 	}
 	labels := strings.Split(name, ".")
 	// inet_aton, which some resolvers still use, also reads 2130706433, 0x7f.1 and 0177.0.0.1 as
-	// addresses. A host name never ends in a number (RFC 3696, section 2), so all of them are refused.
-	if last := labels[len(labels)-1]; numeric(last) {
-		return "address_not_allowed", "must write an IPv4 address as four decimal numbers"
+	// addresses. No top-level domain begins with a digit, so all of them are refused.
+	if last := labels[len(labels)-1]; last != "" && last[0] >= '0' && last[0] <= '9' {
+		return "address_not_allowed", "must write an IPv4 address as four decimal numbers, and a name so that its last part begins with a letter"
 	}
 	if len(name) > 253 {
 		return "invalid_url", "must name a host of at most 253 characters"
@@ -194,11 +216,4 @@ func (p URLPolicy) checkHost(host string) (code, detail string) {
 		}
 	}
 	return "", ""
-}
-
-func numeric(label string) bool {
-	if strings.HasPrefix(label, "0x") {
-		return true
-	}
-	return label != "" && strings.Trim(label, "0123456789") == ""
 }

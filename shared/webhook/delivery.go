@@ -115,7 +115,7 @@ var ErrDeliveryID = errors.New("not a delivery id")
 // DeliveryID returns the public id of the delivery of an event to a config.
 func DeliveryID(configID, eventID string) (string, error) {
 	config, err := uuid.Parse(configID)
-	if err != nil {
+	if err != nil || !ValidConfigID(configID) {
 		return "", ErrDeliveryID
 	}
 	event, err := parseEventID(eventID)

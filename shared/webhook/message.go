@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -46,10 +47,11 @@ func ParseMessage(body string) (Message, error) {
 	if err := decoder.Decode(&m); err != nil {
 		return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
 	}
+	_, end := decoder.Token()
 	_, eventErr := EventTime(m.Event.ID)
 	problem := ""
 	switch {
-	case decoder.More():
+	case end != io.EOF:
 		problem = "something follows the message"
 	case m.Version != messageVersion:
 		problem = fmt.Sprintf("version %d is unknown", m.Version)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -49,13 +50,19 @@ func At(t time.Time) Time {
 	return Time{t.UTC().Truncate(time.Millisecond)}
 }
 
-// ParseTime reads any RFC 3339 time.
+// ParseTime reads any RFC 3339 time that can be written in TimeLayout: one whose year in UTC has four
+// digits, and that is not the zero Time.
 func ParseTime(s string) (Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return Time{}, fmt.Errorf("%q is not an RFC 3339 time", s)
+	// Package time also takes 1:00:00, a comma before the fraction and the zone +24:00.
+	if err != nil || s[len("2006-01-02T15")] != ':' || strings.Contains(s, ",") || !strings.HasSuffix(s, "Z") && s[len(s)-5:] >= "24" {
+		return Time{}, fmt.Errorf("%.40q is not an RFC 3339 time", s)
 	}
-	return At(t), nil
+	at := At(t)
+	if year := at.Year(); at.IsZero() || year < 0 || year > 9999 {
+		return Time{}, fmt.Errorf("%.40q is out of range", s)
+	}
+	return at, nil
 }
 
 // String returns t in TimeLayout, "" for the zero Time.

@@ -25,6 +25,7 @@ func (r *reader) readFunction(id string, o *object) {
 	}
 	o.ignore("functions are built for this machine", "Architectures")
 	o.ignore("functions share this machine's temporary directory", "EphemeralStorage")
+	o.ignore("functions share this machine's network", "VpcConfig")
 	o.oneOf("Runtime", "", "provided.al2023")
 	o.oneOf("Handler", "", "bootstrap")
 	o.oneOf("PackageType", "Zip", "Zip")

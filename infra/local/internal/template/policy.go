@@ -50,8 +50,8 @@ func (r *reader) functionPolicies(id string, o *object) (string, []Statement) {
 // managedPolicy accepts the managed policies that allow nothing that exists here.
 func (r *reader) managedPolicy(n *node, where, path string) {
 	switch name := tail(n.text, "/"); name {
-	case "AWSLambdaBasicExecutionRole", "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess":
-		r.result.Ignored = append(r.result.Ignored, Ignored{Where: where + ": " + path, Line: n.line, Reason: "it is about logs and traces, which go to the terminal or nowhere"})
+	case "AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole", "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess":
+		r.result.Ignored = append(r.result.Ignored, Ignored{Where: where + ": " + path, Line: n.line, Reason: "it is about logs, traces and network interfaces, which are this machine's or nowhere"})
 	default:
 		r.problem(n.line, where+": "+path, "the managed policy %s is not supported by the local stack", n.text)
 	}

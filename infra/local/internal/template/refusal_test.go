@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 		old, new string
 		wants    []string
 	}{
-		"an unknown property of a function":       {"      CodeUri", "      VpcConfig: {}\n      CodeUri", []string{"line 29: F: Properties.VpcConfig", "not supported"}},
+		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 29: F: Properties.Layers", "not supported"}},
 		"an unknown property of a queue":          {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {Colour: red}", []string{"Queue: Properties.Colour"}},
 		"an unknown property of a table":          {"      BillingMode", "      Replicas: []\n      BillingMode", []string{"Table: Properties.Replicas"}},
 		"an unknown property of an event":         {"            BatchSize: 3", "            BatchSize: 3\n            TumblingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.TumblingWindowInSeconds"}},

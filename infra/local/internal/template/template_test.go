@@ -3,6 +3,7 @@ package template
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,11 +39,11 @@ func TestSystemTemplateResolves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folders, err := os.ReadDir("../../../../functions")
+	mains, err := filepath.Glob("../../../../functions/*/main.go")
 	if err == nil {
 		var want, have []string
-		for _, folder := range folders {
-			want = append(want, "functions/"+folder.Name())
+		for _, main := range mains {
+			want = append(want, "functions/"+filepath.Base(filepath.Dir(main)))
 		}
 		for _, f := range got.Functions {
 			have = append(have, f.Folder)

@@ -141,7 +141,7 @@ type attemptJSON struct {
 func deliveryResource(d *webhook.Delivery, now time.Time) jsonapi.Resource {
 	attributes := deliveryAttributes{
 		Status: d.StatusAt(now), Trigger: d.Trigger, DocumentStatus: d.Event.Status, EventID: d.Event.ID, Attempts: []attemptJSON{},
-		CreatedAt: d.CreatedAt(), DeliveredAt: d.DeliveredAt, FailedAt: d.FailedAt, NextAttemptAt: d.NextAttemptAt,
+		CreatedAt: d.CreatedAt(), DeliveredAt: d.DeliveredAt, FailedAt: d.FailedAsOf(now), NextAttemptAt: d.NextAttemptAt,
 	}
 	if attributes.Status != webhook.Retrying {
 		attributes.NextAttemptAt = webhook.Time{}

@@ -349,10 +349,7 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 	}
 	var messages []webhook.Message
 	for i := range deliveries {
-		failedAt := deliveries[i].FailedAt
-		if failedAt.IsZero() || deliveries[i].Status == webhook.Retrying {
-			failedAt = deliveries[i].NextAttemptAt // overdue: it failed when the retry did not come
-		}
+		failedAt := deliveries[i].FailedAsOf(now)
 		if !failedAt.Before(wanted.failedSince.Time) && (wanted.failedUntil.IsZero() || !failedAt.After(wanted.failedUntil.Time)) {
 			messages = append(messages, webhook.NewResend(&deliveries[i], now))
 		}

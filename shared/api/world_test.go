@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -255,7 +256,7 @@ func (d document) ids(t testing.TB) []string {
 func golden(t *testing.T, name string, r reply) {
 	t.Helper()
 	var text bytes.Buffer
-	text.WriteString("HTTP/1.1 " + http.StatusText(r.status) + "\n")
+	fmt.Fprintf(&text, "HTTP/1.1 %d %s\n", r.status, http.StatusText(r.status))
 	if err := r.header.Write(&text); err != nil {
 		t.Fatal(err)
 	}

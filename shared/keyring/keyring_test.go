@@ -120,6 +120,24 @@ func TestEveryTamperedByteIsNoticed(t *testing.T) {
 	}
 }
 
+// TestLastCharacterHasOneForm: base64 may leave bits of it that mean nothing, but not here.
+func TestLastCharacterHasOneForm(t *testing.T) {
+	ring := parse(t, ring1)
+	for _, n := range []int{24, 25, 26} { // whatever the length leaves
+		c := signature.Credentials{Token: credentials.Token + signature.Secret("xxxx"[:n-24]), Secret: credentials.Secret}
+		sealed, err := ring.Seal(c, "org_1", "config_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for last := byte('!'); last <= '~'; last++ {
+			text := sealed[:len(sealed)-1] + string(last)
+			if _, err := ring.Open(text, "org_1", "config_1"); (err == nil) != (text == sealed) {
+				t.Errorf("ending in %q instead of %q: %v", last, sealed[len(sealed)-1], err)
+			}
+		}
+	}
+}
+
 func TestSealingTwiceGivesDifferentValues(t *testing.T) {
 	ring := parse(t, ring12)
 	first, second := seal(t, ring), seal(t, ring)

@@ -107,6 +107,15 @@ func (d *Delivery) StatusAt(now time.Time) DeliveryStatus {
 	return d.Status
 }
 
+// FailedAsOf returns the time of the last final failure to show at now: a retry that will never
+// happen failed when it was due.
+func (d *Delivery) FailedAsOf(now time.Time) Time {
+	if d.Status == Retrying && d.StatusAt(now) == DeliveryFailed {
+		return d.NextAttemptAt
+	}
+	return d.FailedAt
+}
+
 const deliveryPrefix = "dlv_"
 
 // ErrDeliveryID is returned for a string that is not the id of a delivery.

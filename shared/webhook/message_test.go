@@ -1,0 +1,130 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func someMessage() Message {
+	return Message{
+		OrganizationID: "org", ConfigID: someConfig, RequestedAt: noon, Trigger: StatusChange, Round: "r1",
+		Event: Event{Version: 1, ID: someEvent, DocumentID: "d", Status: Processed, PreviousStatus: Processing, OccurredAt: noon, Test: true},
+	}
+}
+
+const someMessageJSON = `{"v":1,"organization_id":"org","config_id":"01969f3c-7b00-7c3a-9d4e-5f60718293a4",` +
+	`"event":{"v":1,"id":"evt_01KFK2W3R0A1B2C3D4E5F6G7H8","document_id":"d","status":"processed","previous_status":"processing","occurred_at":"2026-01-31T12:00:00.000Z","test":true},` +
+	`"requested_at":"2026-01-31T12:00:00.000Z","trigger":"status_change","round":"r1"}`
+
+func TestMessageRoundTrip(t *testing.T) {
+	text, err := json.Marshal(someMessage())
+	if diff := cmp.Diff(someMessageJSON, string(text)); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for name, change := range map[string]func(*Message){
+		"all fields":        func(*Message) {},
+		"no optional field": func(m *Message) { m.Round, m.Event.PreviousStatus, m.Event.Test = "", "", false },
+		"a resend":          func(m *Message) { m.Trigger = Resend },
+		"a test":            func(m *Message) { m.Trigger = Test },
+		"odd characters":    func(m *Message) { m.OrganizationID, m.Event.DocumentID = "\x00\u2028<>&", "\"\\\x7fü" },
+		"a long document":   func(m *Message) { m.Event.DocumentID = strings.Repeat("a", MaxDocumentIDLength) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := someMessage()
+			change(&m)
+			text, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, body := range []string{string(text), " \n" + string(text) + "\n", strings.Replace(string(text), `{"v":1`, `{"new":[{}],"v":1`, 1)} {
+				got, err := ParseMessage(body)
+				if diff := cmp.Diff(m, got); diff != "" || err != nil {
+					t.Errorf("%s: %v (-want +got):\n%s", body, err, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestParseMessageRefuses(t *testing.T) {
+	replace := func(old, new string) string {
+		if strings.Count(someMessageJSON, old) != 1 {
+			t.Fatalf("%s is there %d times", old, strings.Count(someMessageJSON, old))
+		}
+		return strings.Replace(someMessageJSON, old, new, 1)
+	}
+	for name, body := range map[string]string{
+		"nothing":                        "",
+		"no JSON":                        "hello",
+		"null":                           "null",
+		"a list":                         "[" + someMessageJSON + "]",
+		"an empty object":                "{}",
+		"a message cut off":              someMessageJSON[:len(someMessageJSON)-1],
+		"a second message":               someMessageJSON + someMessageJSON,
+		"a brace too many":               someMessageJSON + "}",
+		"a bracket too many":             someMessageJSON + "]",
+		"garbage after it":               someMessageJSON + "x",
+		"another version":                replace(`{"v":1,"org`, `{"v":2,"org`),
+		"no version":                     replace(`{"v":1,"org`, `{"org`),
+		"no organization":                replace(`"organization_id":"org"`, `"organization_id":""`),
+		"a config id that is none":       replace(`"config_id":"01969f3c`, `"config_id":"x`),
+		"a config id in capitals":        replace(`7c3a-9d4e`, `7C3A-9D4E`),
+		"an event id that is none":       replace(someEvent, "evt_1"),
+		"an event of a later version":    replace(`{"v":1,"id"`, `{"v":2,"id"`),
+		"an event without a version":     replace(`{"v":1,"id"`, `{"id"`),
+		"no document":                    replace(`"document_id":"d"`, `"document_id":""`),
+		"a document id of 257 bytes":     replace(`"document_id":"d"`, `"document_id":"`+strings.Repeat("a", 257)+`"`),
+		"an unknown status":              replace(`"processed"`, `"done"`),
+		"no status":                      replace(`"status":"processed",`, ``),
+		"an unknown previous status":     replace(`"processing"`, `"done"`),
+		"no time of occurrence":          replace(`"occurred_at":"2026-01-31T12:00:00.000Z"`, `"occurred_at":null`),
+		"a time that is none":            replace(`"occurred_at":"2026-01-31T12:00:00.000Z"`, `"occurred_at":"now"`),
+		"no time of the request":         replace(`"requested_at":"2026-01-31T12:00:00.000Z",`, ``),
+		"a time that is a number":        replace(`"requested_at":"2026-01-31T12:00:00.000Z"`, `"requested_at":5`),
+		"an unknown trigger":             replace(`"status_change"`, `"retry"`),
+		"no trigger":                     replace(`"trigger":"status_change",`, ``),
+		"a field of another type":        replace(`"round":"r1"`, `"round":1`),
+		"a flag that is a string":        replace(`"test":true`, `"test":"true"`),
+		"a document system's own record": `{"Records":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if m, err := ParseMessage(body); !errors.Is(err, ErrMessage) || m != (Message{}) {
+				t.Errorf("%+v, %v", m, err)
+			}
+		})
+	}
+}
+
+func FuzzParseMessage(f *testing.F) {
+	f.Add(someMessageJSON)
+	f.Add(someMessageJSON + "}")
+	f.Add(strings.ReplaceAll(someMessageJSON, "12:00:00.000Z", "23:59:59.9999-23:00"))
+	f.Fuzz(func(t *testing.T, body string) {
+		m, err := ParseMessage(body)
+		if err != nil {
+			if !errors.Is(err, ErrMessage) || m != (Message{}) {
+				t.Fatalf("%q: %+v, %v", body, m, err)
+			}
+			return
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		again, err := ParseMessage(string(text))
+		if err != nil || again != m {
+			t.Fatalf("%q reads as %+v, written as %s, which reads as %+v, %v", body, m, text, again, err)
+		}
+		rendered, err := m.Event.Render(m.ConfigID)
+		if err != nil || !json.Valid(rendered) {
+			t.Fatalf("%q is rendered as %s, %v", body, rendered, err)
+		}
+		if _, err := DeliveryID(m.ConfigID, m.Event.ID); err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+	})
+}

@@ -1,72 +1,72 @@
 # Everything that is done with this repository. `make run` and `make test` need Go and make alone;
 # what else is needed is installed below .build, at the versions pinned here.
-
 CFN_LINT       := 1.51.0
+CHECKOV        := 3.3.30
+SAM_CLI        := 1.170.0
 DYNAMODB_LOCAL := 2.6.1
 
-PYTHON ?= python3
-VENV   := .build/venv
-FLAGS  ?=
+PYTHON   ?= python3
+FLAGS    ?=
 FUZZTIME ?= 5m
+ENV      ?= sandbox
+F        ?= deliver
+EVENT    ?= $(firstword $(wildcard functions/$(F)/events/*.json))
+SAM      := .build/aws-sam-cli-$(SAM_CLI)/bin/sam
+export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build fuzz receivers scale bench e2e clean
+.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers fuzz bench scale clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
-run: ## start the local stack and show a webhook delivered (FLAGS="-time-scale 60 …")
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+run: ## start the local stack and show a webhook delivered (FLAGS=-help lists what can be set)
 	@echo "Compiling the local stack …"
 	@go build -o .build/local ./infra/local
 	@exec .build/local $(FLAGS)
-
 test: ## run all tests, with the race detector: unit, adapters, end to end
 	go test -race ./...
-
 check: lint template test ## what CI runs: lint, template, test
-
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@unformatted=$$(gofmt -l functions shared infra); test -z "$$unformatted" || { echo "not formatted with gofmt: $$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
-
-template: $(VENV)/cfn-lint-$(CFN_LINT) ## cfn-lint
-	$(VENV)/bin/cfn-lint template.yaml
-
-build: ## build the functions as they are deployed, into .build/functions
-	@mkdir -p .build/functions
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "-s -w -buildid=" -o .build/functions ./functions/...
-
+template: .build/cfn-lint-$(CFN_LINT)/bin/cfn-lint .build/checkov-$(CHECKOV)/bin/checkov $(SAM) ## cfn-lint, checkov, sam validate
+	.build/cfn-lint-$(CFN_LINT)/bin/cfn-lint template.yaml
+	.build/checkov-$(CHECKOV)/bin/checkov --config-file .checkov.yaml
+	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+# Not stripped and trimmed, a function would be twice as large and hold the path of this folder.
+build: $(SAM) ## build the functions as they are deployed, into .aws-sam
+	umask 022 && CGO_ENABLED=0 GOFLAGS="-tags=lambda.norpc -trimpath -buildvcs=false '-ldflags=-s -w -buildid='" $(SAM) build
+reproducible: build ## show that the same source, in another folder, gives the same packages
+	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && \
+	tar -cf - --exclude=./.git --exclude=./.build --exclude=./.aws-sam . | tar -xf - -C $$copy && \
+	$(MAKE) -s -C $$copy build SAM=$(abspath $(SAM)) >/dev/null 2>&1 && \
+	$(dir $(SAM))python infra/packages.py .aws-sam/build $$copy/.aws-sam/build
+deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of samconfig.toml
+	$(SAM) deploy --config-env $(ENV) $(FLAGS)
+invoke: build ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
+	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; }
+	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
+e2e: ## run the end-to-end suite, against a deployed stack with FLAGS="-stack NAME -receiver URL"
+	go test -count=1 ./infra/e2e $(FLAGS)
+receivers: ## run the example receivers in Go, Node.js and Python against real requests
+	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
-	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra); do \
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
 		done; \
 	done
-
-receivers: ## run the example receivers in Go, Node.js and Python against real requests
-	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
-
-scale: ## measure what API calls read from large tables (needs Maven and a JDK of version 17 or newer)
-	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
-
 bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
 	go test -run '^$$' -bench . ./infra/bench
 	go run ./infra/bench/cost
-
-e2e: ## run the end-to-end suite, against a deployed stack with FLAGS="-stack NAME -receiver URL"
-	go test -count=1 ./infra/e2e $(FLAGS)
-
+scale: ## measure what API calls read from large tables (needs Maven and a JDK of version 17 or newer)
+	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
 
-$(VENV)/cfn-lint-$(CFN_LINT):
-	$(call install,cfn-lint==$(CFN_LINT))
-
-define install
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam:
 	@command -v $(PYTHON) >/dev/null || { echo "this target needs Python 3 (set PYTHON)"; exit 1; }
-	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check $(1)
-	@touch $@
-endef
+	$(PYTHON) -m venv .build/$*
+	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/-\([0-9.]*\)$$/==\1/')

@@ -24,7 +24,7 @@ func makeDirectory(parent string) (string, error) {
 	const prefix = "docuhook-local-"
 	entries, err := os.ReadDir(parent)
 	if err != nil {
-		return "", fmt.Errorf("looking for a place for the functions: %w", err)
+		return "", fmt.Errorf("looking for a place for the functions: %w; TMPDIR names another", err)
 	}
 	for _, entry := range entries {
 		owner, ok := strings.CutPrefix(entry.Name(), prefix)
@@ -35,7 +35,7 @@ func makeDirectory(parent string) (string, error) {
 	}
 	directory, err := os.MkdirTemp(parent, fmt.Sprintf("%s%d-", prefix, os.Getpid()))
 	if err != nil {
-		return "", fmt.Errorf("making a directory for the functions: %w", err)
+		return "", fmt.Errorf("making a directory for the functions: %w; TMPDIR names another place", err)
 	}
 	return directory, nil
 }
@@ -78,6 +78,9 @@ func build(ctx context.Context, functions []template.Function, root, directory s
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(stdout, "failed")
 		stderr.Write(output.Bytes())
+		if bytes.Contains(output.Bytes(), []byte(syscall.ENOSPC.Error())) {
+			return fmt.Errorf("there is no space left to build the functions, either in %s (set TMPDIR to build elsewhere) or in Go's build cache (`go env GOCACHE`)", filepath.Dir(directory))
+		}
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			return errors.New("the functions do not compile")
 		}

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/page"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
@@ -19,10 +22,75 @@ func (s *stack) control() http.Handler {
 	mux.HandleFunc("PUT /_local/documents/{id}", s.serveDocument)
 	mux.HandleFunc("GET /_local/queues", s.serveQueues)
 	mux.HandleFunc("GET /_local/config", s.serveConfig)
-	mux.HandleFunc("/_local/", func(w http.ResponseWriter, _ *http.Request) {
-		answerError(w, http.StatusNotFound, "the local stack has PUT /_local/documents/{id}, GET /_local/queues and GET /_local/config")
+	mux.HandleFunc("PUT /_local/endpoint", s.serveBehaviour)
+	mux.HandleFunc("POST /_local/queues/{name}/redrive", s.serveRedrive)
+	mux.HandleFunc("POST /_local/deliveries/{id}/resend", s.serveResend)
+	mux.Handle("GET /_local/", http.StripPrefix("/_local", page.Handler(page.Options{Journal: s.journal, Status: s.pageStatus, Closing: s.closing})))
+	mux.HandleFunc("/_local/", func(w http.ResponseWriter, r *http.Request) {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("the local stack has no %s %s", r.Method, r.URL.Path))
 	})
-	return mux
+	// What anybody on this machine may do, a web page from elsewhere in their browser may not: neither by
+	// a request across origins nor under a name of its own that leads here.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, err := net.SplitHostPort(r.Host); err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
+			answerError(w, http.StatusForbidden, "the local stack answers to loopback addresses only")
+			return
+		}
+		http.NewCrossOriginProtection().Handler(mux).ServeHTTP(w, r)
+	})
+}
+
+// serveBehaviour changes what the demo's endpoint does.
+func (s *stack) serveBehaviour(w http.ResponseWriter, r *http.Request) {
+	endpoint := s.receiver.Load()
+	if endpoint == nil {
+		answerError(w, http.StatusNotFound, "there is no endpoint: the stack runs without its demo")
+		return
+	}
+	var wanted struct{ Behaviour behaviour }
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&wanted)
+	if err == nil {
+		err = endpoint.behave(wanted.Behaviour)
+	}
+	if err != nil {
+		answerError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, map[string]behaviour{"behaviour": wanted.Behaviour})
+}
+
+// serveRedrive moves what is in a dead-letter queue back to where it came from, as the console does.
+func (s *stack) serveRedrive(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if !slices.Contains(s.deadLetterQueues(), name) {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("there is no dead-letter queue %q", name))
+		return
+	}
+	request, err := json.Marshal(map[string]string{"SourceArn": template.QueueARN(name)})
+	if err == nil {
+		_, err = s.broker.Service().Serve(r.Context(), "StartMessageMoveTask", request, administrator)
+	}
+	if err != nil {
+		answerError(w, http.StatusConflict, err.Error())
+		return
+	}
+	answer(w, http.StatusAccepted, map[string]string{"message": "the messages of " + name + " are on their way back"})
+}
+
+// serveResend sends a delivery again, as its organization would.
+func (s *stack) serveResend(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	owner, ok := s.journal.Owner(id)
+	if !ok {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("the page does not show a delivery %q any more", id))
+		return
+	}
+	err := s.call(r.Context(), owner, http.MethodPost, "/v1/webhooks/deliveries/"+id+"/resend", nil, http.StatusAccepted, nil)
+	if err != nil {
+		answerError(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	answer(w, http.StatusAccepted, map[string]string{"message": "it is sent again"})
 }
 
 func (s *stack) serveDocument(w http.ResponseWriter, r *http.Request) {

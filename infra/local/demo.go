@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,12 +37,13 @@ func demo(ctx context.Context, s *stack, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("starting the receiver: %w", err)
 	}
-	arrived := make(chan webhook, 16)
-	endpoint := &receiver{arrived: arrived}
+	arrived := make(chan arrival, 16)
+	url := "http://" + listener.Addr().String()
+	endpoint := newReceiver(url, arrived, s.journal)
 	server := &http.Server{Handler: endpoint, ReadHeaderTimeout: 10 * time.Second}
 	defer server.Close()
 	go server.Serve(listener)
-	url := "http://" + listener.Addr().String()
+	s.receiver.Store(endpoint)
 
 	fmt.Fprintf(stdout, "%s\n  receiver    %s\n", style.bold("Demo"), url)
 	config, err := register(ctx, s, url)
@@ -103,7 +105,7 @@ func register(ctx context.Context, s *stack, url string) (registration, error) {
 			} `json:"attributes"`
 		} `json:"data"`
 	}
-	if err := s.call(ctx, http.MethodPost, "/v1/webhooks/configs", body, http.StatusCreated, &created); err != nil {
+	if err := s.call(ctx, s.settings.organizations[0].id, http.MethodPost, "/v1/webhooks/configs", body, http.StatusCreated, &created); err != nil {
 		return registration{}, err
 	}
 	result := registration{created.Data.ID, created.Data.Attributes.Token, created.Data.Attributes.Secret}
@@ -113,13 +115,29 @@ func register(ctx context.Context, s *stack, url string) (registration, error) {
 	return result, nil
 }
 
-// call makes an API request as the first organization and decodes the answer.
-func (s *stack) call(ctx context.Context, method, path string, body []byte, want int, answer any) error {
+// apiError is an answer of the API that was not expected.
+type apiError struct {
+	request string
+	status  int
+	body    []byte
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("%s answered %d %s: %s", e.request, e.status, http.StatusText(e.status), e.body)
+}
+
+// call makes an API request as an organization and decodes the answer, unless there is no place for
+// it. Any status but the wanted one is an *apiError.
+func (s *stack) call(ctx context.Context, organizationID, method, path string, body []byte, want int, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, method, s.apiURL()+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	request.Header.Set("X-Api-Key", s.settings.organizations[0].key)
+	owner := slices.IndexFunc(s.settings.organizations, func(o organization) bool { return o.id == organizationID })
+	if owner < 0 {
+		return fmt.Errorf("the stack was not started with an API key of %q", organizationID)
+	}
+	request.Header.Set("X-Api-Key", s.settings.organizations[owner].key)
 	request.Header.Set("Content-Type", "application/vnd.api+json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -131,13 +149,16 @@ func (s *stack) call(ctx context.Context, method, path string, body []byte, want
 		return err
 	}
 	if response.StatusCode != want {
-		return fmt.Errorf("%s %s answered %s: %s", method, path, response.Status, bytes.TrimSpace(raw))
+		return &apiError{method + " " + path, response.StatusCode, bytes.TrimSpace(raw)}
+	}
+	if answer == nil {
+		return nil
 	}
 	return json.Unmarshal(raw, answer)
 }
 
 // describe is how an arrived webhook is printed.
-func (h webhook) describe(style palette) string {
+func (h arrival) describe(style palette) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("A webhook arrived"))
 	for _, name := range []string{"Content-Type", "User-Agent", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-Webhook-Signature", "X-Webhook-Token", "X-Webhook-Attempt", "Idempotency-Key"} {
@@ -153,6 +174,9 @@ func (h webhook) describe(style palette) string {
 		fmt.Fprintf(&out, "  %s\n", style.red("refused: "+h.rejected.Error()))
 	} else {
 		fmt.Fprintf(&out, "  %s\n", style.green("token and both signatures verified"))
+		if h.answered != http.StatusNoContent {
+			fmt.Fprintf(&out, "  %s\n", style.red(fmt.Sprintf("answered %d all the same, as the page was told", h.answered)))
+		}
 	}
 	return out.String()
 }
@@ -178,12 +202,17 @@ func (s *stack) commands(ctx context.Context, config string, style palette) stri
 		{"send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test")},
 		{"list the deliveries", api("", "/v1/webhooks/deliveries")},
 		{"send a delivery again", api("-X POST ", "/v1/webhooks/deliveries/"+delivery+"/resend")},
-		{"look at the queue", aws("sqs get-queue-attributes --attribute-names All --queue-url " + s.queueURL("DeliveryQueue"))},
-		{"redrive the dead-letter queue", aws("sqs start-message-move-task --source-arn " + template.QueueARN("DeliveryDeadLetterQueue"))},
 		{"look inside the stack", fmt.Sprintf("curl -s '%s/_local/config'", s.apiURL())},
 	} {
 		fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# "+line[0]), line[1])
 	}
+	for _, queue := range s.declared.Queues {
+		if queue.DeadLetterQueue != "" {
+			fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# look at the queue"), aws("sqs get-queue-attributes --attribute-names All --queue-url "+s.queueURL(queue.Name)))
+			fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# redrive its dead-letter queue"), aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue.DeadLetterQueue)))
+		}
+	}
+	fmt.Fprintf(&out, "  %s\n  %s/_local/\n", style.dim("# or do most of this on the page"), s.apiURL())
 	out.WriteString("\nCtrl-C stops.\n")
 	return out.String()
 }
@@ -201,7 +230,7 @@ func (s *stack) firstDelivery(ctx context.Context) string {
 				ID string `json:"id"`
 			} `json:"data"`
 		}
-		err := s.call(ctx, http.MethodGet, "/v1/webhooks/deliveries", nil, http.StatusOK, &listed)
+		err := s.call(ctx, s.settings.organizations[0].id, http.MethodGet, "/v1/webhooks/deliveries", nil, http.StatusOK, &listed)
 		if err == nil && len(listed.Data) > 0 {
 			return listed.Data[0].ID
 		}

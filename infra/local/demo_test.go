@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/docuhook/docuhook/infra/local/internal/journal"
 )
 
 func TestDemoShowsTheWholePath(t *testing.T) {
@@ -119,8 +121,8 @@ func TestReceiverVerifies(t *testing.T) {
 		"before registration all is refused":       {"", plain("", body), standard(secret, body, now), now, true, "no credentials yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			arrived := make(chan webhook, 1)
-			endpoint := &receiver{arrived: arrived}
+			arrived := make(chan arrival, 1)
+			endpoint := newReceiver("http://127.0.0.1:1", arrived, journal.New(journal.Options{}))
 			if !test.unregistered {
 				endpoint.setCredentials(token, secret)
 			}

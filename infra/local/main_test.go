@@ -384,6 +384,43 @@ func TestRunExplainsItself(t *testing.T) {
 	}
 }
 
+func TestRunTellsWhyItCannotBuild(t *testing.T) {
+	// compiler is a PATH whose go does this.
+	compiler := func(script string) func(t *testing.T) {
+		return func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.WriteFile(filepath.Join(folder, "go"), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", folder)
+		}
+	}
+	for name, test := range map[string]struct {
+		prepare func(t *testing.T)
+		want    []string
+	}{
+		"a full disk":                           {compiler("echo 'write /tmp/x: no space left on device' >&2; exit 1"), []string{"no space left to build", "TMPDIR", "GOCACHE"}},
+		"no compiler":                           {func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, []string{"building the functions", "executable file not found"}},
+		"a temporary directory that is missing": {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/none") }, []string{"testdata/none", "TMPDIR"}},
+		"one that is a file":                    {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/template.yaml") }, []string{"testdata/template.yaml", "TMPDIR"}},
+		"one that takes no directory":           {func(t *testing.T) { t.Setenv("TMPDIR", "/proc") }, []string{"making a directory", "/proc", "TMPDIR"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.prepare(t)
+			var stdout, stderr screen
+			code := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"}, &stdout, &stderr)
+			if code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("stderr does not say %q:\n%s", want, stderr.String())
+				}
+			}
+		})
+	}
+}
+
 func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
 	parent := t.TempDir()
 	// No process has this id: it is above what Linux and macOS give out.

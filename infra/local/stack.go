@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
@@ -21,6 +22,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
 	"github.com/docuhook/docuhook/infra/local/internal/gateway"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/lambda"
 	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
@@ -55,13 +57,19 @@ type stack struct {
 	functions *lambda.Service
 	mappings  []*eventsource.Mapping
 	servers   map[*http.Server]net.Listener
+	journal   *journal.Journal
+	receiver  atomic.Pointer[receiver] // of the demo; nil without, and before it listens
+	started   time.Time
+	closing   chan struct{} // closed when stop begins
+	watching  sync.WaitGroup
+	unwatch   context.CancelFunc
 }
 
 // newStack makes everything that the template declares. Nothing runs before start.
 func newStack(declared *template.Template, options stackOptions) (*stack, error) {
 	options.stderr = &lockedWriter{w: options.stderr}
-	s := &stack{stackOptions: options, declared: declared, servers: map[*http.Server]net.Listener{}}
-	for _, step := range []func() error{s.makePolicies, s.makeStorage, s.makeFunctions, s.makeServers} {
+	s := &stack{stackOptions: options, declared: declared, servers: map[*http.Server]net.Listener{}, started: time.Now(), closing: make(chan struct{})}
+	for _, step := range []func() error{s.makeJournal, s.makePolicies, s.makeStorage, s.makeFunctions, s.makeServers} {
 		if err := step(); err != nil {
 			if s.functions != nil {
 				err = errors.Join(err, s.functions.Close(context.Background()))
@@ -96,7 +104,7 @@ func (s *stack) makeStorage() error {
 			return err
 		}
 	}
-	s.broker = sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.endpoint(), TimeScale: s.settings.timeScale})
+	s.broker = sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.endpoint(), TimeScale: s.settings.timeScale, Observe: s.journal.Queued})
 	var queues []sqs.Definition
 	for _, q := range s.declared.Queues {
 		queues = append(queues, queueDefinition(q))
@@ -209,6 +217,13 @@ func (s *stack) start(ctx context.Context) <-chan error {
 			failed <- err
 		}
 	}
+	watching, unwatch := context.WithCancel(ctx)
+	s.unwatch = unwatch
+	s.watching.Go(func() { s.journal.Run(watching) })
+	s.watching.Go(func() { s.expire(watching) })
+	if stream := s.database.Stream(template.StreamARN(documentsTable)); stream != nil {
+		s.watching.Go(func() { s.watchDocuments(watching, stream) })
+	}
 	return failed
 }
 
@@ -218,6 +233,9 @@ func (s *stack) start(ctx context.Context) <-chan error {
 func (s *stack) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	close(s.closing) // a page would hold the API's server up
+	s.unwatch()
+	s.watching.Wait()
 	var ending sync.WaitGroup
 	for _, mapping := range s.mappings {
 		ending.Go(func() { _ = mapping.Close(ctx) })
@@ -316,7 +334,7 @@ func (s *stack) partitionKey(table string) string {
 func (s *stack) banner() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\nThe local stack of %s, for development and tests; everything is in memory.\n", s.settings.template)
-	fmt.Fprintf(&out, "  API           %s\n  AWS services  %s   region %s, any credentials\n", s.apiURL(), s.endpoint(), template.Region)
+	fmt.Fprintf(&out, "  API           %s\n  look at it    %s/_local/\n  AWS services  %s   region %s, any credentials\n", s.apiURL(), s.apiURL(), s.endpoint(), template.Region)
 	fmt.Fprintf(&out, "  template      %d functions, %d tables, %d queues; -ignored lists what has no effect here\n", len(s.declared.Functions), len(s.declared.Tables), len(s.declared.Queues))
 	for _, o := range s.settings.organizations {
 		fmt.Fprintf(&out, "  organization  %s   X-Api-Key: %s\n", o.id, o.key)

@@ -82,7 +82,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, Errorf("UnknownOperationException", "the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()))
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := readBody(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
 	if err != nil {
 		writeError(w, Errorf("SerializationException", "reading the request: %v", err))
 		return
@@ -107,6 +107,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	write(w, http.StatusOK, payload)
+}
+
+// readBody reads a body of a size that its sender has named, or -1, into no more memory than it takes.
+func readBody(r io.Reader, size int64) ([]byte, error) {
+	if size < 0 || size > maxBody {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, size)
+	_, err := io.ReadFull(r, body)
+	return body, err
 }
 
 // write sends a response with the checksum that DynamoDB's clients verify.

@@ -258,13 +258,16 @@ type legacy struct {
 }
 
 func (l legacy) refuse() error {
-	for name, given := range map[string]json.RawMessage{
-		"AttributesToGet": l.AttributesToGet, "AttributeUpdates": l.AttributeUpdates,
-		"ConditionalOperator": l.ConditionalOperator, "Expected": l.Expected,
-		"KeyConditions": l.KeyConditions, "QueryFilter": l.QueryFilter, "ScanFilter": l.ScanFilter,
+	for _, parameter := range [...]struct {
+		name  string
+		given json.RawMessage
+	}{
+		{"AttributesToGet", l.AttributesToGet}, {"AttributeUpdates", l.AttributeUpdates},
+		{"ConditionalOperator", l.ConditionalOperator}, {"Expected", l.Expected},
+		{"KeyConditions", l.KeyConditions}, {"QueryFilter", l.QueryFilter}, {"ScanFilter", l.ScanFilter},
 	} {
-		if given != nil && string(given) != "null" {
-			return validation("the local stack does not emulate the legacy parameter %s; use an expression", name)
+		if parameter.given != nil && string(parameter.given) != "null" {
+			return validation("the local stack does not emulate the legacy parameter %s; use an expression", parameter.name)
 		}
 	}
 	return nil

@@ -226,6 +226,22 @@ func (s *Stream) Latest() string {
 	return sequenceNumber(s.last)
 }
 
+// Skip counts the records after a sequence number, if they are more than most, and returns the sequence
+// number of the last of them, for a reader that would rather see the latest than everything. Otherwise
+// skipped is 0.
+func (s *Stream) Skip(after string, most int) (skipped int, latest string) {
+	from, err := position(after)
+	if err != nil {
+		return 0, after
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last <= from+uint64(most) {
+		return 0, after
+	}
+	return int(s.last - from), sequenceNumber(s.last)
+}
+
 // Read returns up to limit records after a sequence number, oldest first; "" reads from the oldest
 // record that the stream still has. It waits until there is one or the context ends, and then returns
 // the context's error. Records that have become too old are passed over, as Lambda does.

@@ -172,7 +172,7 @@ func (b *Broker) redrive(t *moveTask, id string, now time.Time) {
 	dest.advance(now)
 	fresh := &message{content: m.content, id: uuid.NewString(), sent: now}
 	dest.add(fresh, now, b.scaled(dest.delay))
-	b.observe(EventMoved, now, dest, fresh, t.source.arn)
+	b.observeMove(now, dest, fresh, t.source.arn, m.id)
 	dest.signal()
 }
 

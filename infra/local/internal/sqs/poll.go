@@ -44,7 +44,7 @@ func (b *Broker) Settle(queueARN string, done, failed []string) error {
 			continue
 		}
 		if m := q.find(r); m != nil && m.state == stateHeld {
-			q.release(m)
+			q.release(m, now)
 		}
 	}
 	q.advance(now)
@@ -90,7 +90,7 @@ func (q *queue) send(c content, delay *int) (id string) {
 	}
 	m := &message{content: c, id: uuid.NewString(), sent: now}
 	q.add(m, now, b.scaled(seconds))
-	b.observe(EventSent, now, q, m, "")
+	b.observe(EventSent, now, q, m)
 	q.signal()
 	return m.id
 }

@@ -91,7 +91,7 @@ func (q *queue) advance(now time.Time) {
 			break
 		}
 		q.drop(m)
-		q.broker.observe(EventExpired, now, q, m, "")
+		q.broker.observe(EventExpired, now, q, m)
 	}
 	for {
 		m, ok := q.hidden.first()
@@ -140,7 +140,7 @@ func (q *queue) take(now time.Time, in intake) []*message {
 		} else {
 			q.hidden.push(m)
 		}
-		q.broker.observe(EventReceived, now, q, m, "")
+		q.broker.observe(EventReceived, now, q, m)
 		taken = append(taken, m)
 	}
 	return taken
@@ -154,7 +154,7 @@ func (q *queue) bury(m *message, now time.Time) {
 	q.drop(m)
 	m.origin = q.arn
 	dlq.add(m, now, 0)
-	q.broker.observe(EventMoved, now, dlq, m, q.arn)
+	q.broker.observeMove(now, dlq, m, q.arn, "")
 	dlq.signal()
 }
 
@@ -173,7 +173,7 @@ func (q *queue) find(r receipt) *message {
 func (q *queue) erase(r receipt, now time.Time) {
 	if m := q.find(r); m != nil {
 		q.drop(m)
-		q.broker.observe(EventDeleted, now, q, m, "")
+		q.broker.observe(EventDeleted, now, q, m)
 		q.signal()
 	}
 }
@@ -183,22 +183,24 @@ func (q *queue) postpone(m *message, now time.Time, timeout time.Duration) {
 	m.visibleAt = now.Add(timeout)
 	if m.state == stateInFlight {
 		q.hidden.fix(m.hiddenIndex)
+		q.broker.observe(EventReturned, now, q, m)
 	}
 	q.advance(now)
 	q.signal()
 }
 
 // release ends the hold on a message: from now on its visibility timeout counts.
-func (q *queue) release(m *message) {
+func (q *queue) release(m *message, now time.Time) {
 	m.state = stateInFlight
 	q.hidden.push(m)
+	q.broker.observe(EventReturned, now, q, m)
 }
 
 // clear deletes all messages, whatever their state.
 func (q *queue) clear(now time.Time) {
 	for _, m := range q.messages {
 		q.drop(m)
-		q.broker.observe(EventDeleted, now, q, m, "")
+		q.broker.observe(EventDeleted, now, q, m)
 	}
 }
 

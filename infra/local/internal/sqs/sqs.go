@@ -72,6 +72,7 @@ type EventKind string
 const (
 	EventSent     EventKind = "sent"
 	EventReceived EventKind = "received"
+	EventReturned EventKind = "returned" // by its consumer: visible again at VisibleAt
 	EventDeleted  EventKind = "deleted"
 	EventMoved    EventKind = "moved" // to a dead-letter queue, or by a move task
 	EventExpired  EventKind = "expired"
@@ -84,7 +85,10 @@ type Event struct {
 	QueueARN     string // where the message is, or was when it left; after a move the destination
 	FromARN      string // only EventMoved: where it came from
 	MessageID    string
+	FormerID     string // only EventMoved by a move task: the id that the message had before
+	Body         string
 	ReceiveCount int
+	VisibleAt    time.Time // of a sent, received or returned message: when it becomes visible, unless that is changed
 }
 
 // Definition declares a queue, as AWS::SQS::Queue does. Times are in seconds; a nil field has SQS's default.
@@ -234,9 +238,19 @@ func (b *Broker) next() uint64 {
 	return b.serial
 }
 
-func (b *Broker) observe(kind EventKind, now time.Time, q *queue, m *message, from string) {
+// observe tells of a step of m in, or out of, q.
+func (b *Broker) observe(kind EventKind, now time.Time, q *queue, m *message) {
+	b.tell(Event{Kind: kind, Time: now, QueueARN: q.arn, MessageID: m.id, Body: m.body, ReceiveCount: m.receives, VisibleAt: m.visibleAt})
+}
+
+// observeMove tells that m has come to q from another queue, where its id was formerID.
+func (b *Broker) observeMove(now time.Time, q *queue, m *message, from, formerID string) {
+	b.tell(Event{Kind: EventMoved, Time: now, QueueARN: q.arn, FromARN: from, MessageID: m.id, FormerID: formerID, Body: m.body, ReceiveCount: m.receives})
+}
+
+func (b *Broker) tell(e Event) {
 	if b.opts.Observe != nil {
-		b.opts.Observe(Event{Kind: kind, Time: now, QueueARN: q.arn, FromARN: from, MessageID: m.id, ReceiveCount: m.receives})
+		b.opts.Observe(e)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	client "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 )
 
@@ -234,6 +236,46 @@ func TestMessageMovesToTheDeadLetterQueueInsteadOfOneMoreReceive(t *testing.T) {
 		}
 	}
 	wantSame(t, story, []string{"sent orders", "received orders", "received orders", "moved dead", "received dead"})
+}
+
+func TestObserversSeeWhereAMessageGoes(t *testing.T) {
+	var events []sqs.Event
+	clock := newClock()
+	b := newBroker(t, sqs.Options{Now: clock.Now, Observe: func(e sqs.Event) { events = append(events, e) }})
+	if _, err := b.Send(arnPrefix+"orders", "work"); err != nil {
+		t.Fatal(err)
+	}
+	messages, err := b.Receive(t.Context(), arnPrefix+"orders", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Settle(arnPrefix+"orders", nil, []string{messages[0].ReceiptHandle}); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, b, nil)
+	clock.advance(30 * time.Second)
+	again := mustReceive(t, c, "orders")[0]
+	_, err = c.ChangeMessageVisibility(t.Context(), &client.ChangeMessageVisibilityInput{QueueUrl: queueURL("orders"), ReceiptHandle: again.ReceiptHandle, VisibilityTimeout: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type step struct {
+		kind    sqs.EventKind
+		body    string
+		visible time.Duration // from now on
+	}
+	var got []step
+	for _, e := range events {
+		s := step{kind: e.Kind, body: e.Body}
+		if e.Kind == sqs.EventReturned {
+			s.visible = e.VisibleAt.Sub(e.Time)
+		}
+		got = append(got, s)
+	}
+	want := []step{{sqs.EventSent, "work", 0}, {sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 30 * time.Second}, {sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 7 * time.Second}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{})); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
 }
 
 func TestReceiveInProcessWaitsWithoutPolling(t *testing.T) {

@@ -1,0 +1,237 @@
+// Package browser tests the local stack's page in a real browser: it clicks as a person would and
+// looks at what a person would see. It needs Chromium and chromedriver on the PATH.
+package browser
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+var (
+	required    = flag.Bool("browser", false, "fail where there is no browser, instead of skipping")
+	screenshots = flag.String("screenshots", "", "write pictures of the page into this `directory`")
+)
+
+// browsers returns the paths of chromedriver and of Chromium, or skips the test.
+func browsers(t *testing.T) (chromedriver, chromium string) {
+	t.Helper()
+	if testing.Short() && !*required {
+		t.Skip("starts a browser and builds every function of the system")
+	}
+	chromedriver, err := exec.LookPath("chromedriver")
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil && chromium == "" {
+			chromium = path
+		}
+	}
+	if err == nil && chromium != "" {
+		return chromedriver, chromium
+	}
+	const missing = "chromium and chromedriver are not both on the PATH"
+	if *required {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return "", ""
+}
+
+// startStack builds and starts the local stack and returns the URL of its API.
+func startStack(t *testing.T, arguments ...string) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(t.TempDir(), "local")
+	build := exec.Command("go", "build", "-o", binary, "./infra/local")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the local stack: %v\n%s", err, out)
+	}
+	command := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-time-scale", "200"}, arguments...)...)
+	command.Dir = root
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stderr = command.Stdout
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		command.Process.Signal(syscall.SIGTERM)
+		if err := command.Wait(); err != nil {
+			t.Errorf("the stack ended with %v", err)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	api := regexp.MustCompile(`API +(http://\S+)`)
+	var printed []string
+	for lines.Scan() {
+		if match := api.FindStringSubmatch(lines.Text()); match != nil {
+			go io.Copy(io.Discard, out)
+			return match[1]
+		}
+		printed = append(printed, lines.Text())
+	}
+	t.Fatalf("the stack did not start:\n%s", strings.Join(printed, "\n"))
+	return ""
+}
+
+// change changes a document's status with the form.
+func (b *tab) change(document, status string) {
+	b.t.Helper()
+	b.fill("#change input[name=id]", document)
+	b.click("#statuses button[value=" + status + "]")
+}
+
+// of is the selector of a part of a document's flow.
+func of(document, part string) string {
+	return fmt.Sprintf("[data-document=%q] %s", document, part)
+}
+
+// wantFits checks that nothing is wider than the page.
+func (b *tab) wantFits(state string) {
+	b.t.Helper()
+	for _, size := range []struct {
+		name          string
+		width, height int
+	}{{"1280", 1280, 900}, {"390", 390, 844}} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.resize(size.width, size.height, scheme)
+			var wide int
+			b.evaluate("return document.documentElement.scrollWidth", &wide)
+			if wide > size.width {
+				b.t.Errorf("%s: the page is %d px wide in a window of %d px", state, wide, size.width)
+			}
+			b.screenshot(*screenshots, state+"-"+size.name+"-"+scheme)
+		}
+	}
+	b.resize(1280, 900, "light")
+}
+
+func TestPageShowsTheWholePath(t *testing.T) {
+	chromedriver, chromium := browsers(t)
+	api := startStack(t)
+	b := startDriver(t, chromedriver).open(t, chromium)
+	b.resize(1280, 900, "light")
+	b.visit(api + "/_local/")
+	b.await("#link[data-state=live]")
+	b.await(of("doc_demo", "[data-outcome=delivered]"))
+
+	b.change("doc_1", "processed")
+	b.await(of("doc_1", "[data-outcome=delivered] .try[data-result='204']"))
+	b.click(of("doc_1", ".try > summary"))
+	if text := b.text(of("doc_1", ".try[open]")); !strings.Contains(text, "Token and both signatures verified") ||
+		!strings.Contains(text, "Webhook-Signature") || !strings.Contains(text, `"document_id": "doc_1"`) || !strings.Contains(text, "Idempotency-Key") {
+		t.Errorf("the attempt shows\n%s", text)
+	}
+	b.wantFits("delivered")
+	b.click(of("doc_1", ".try > summary"))
+
+	b.click("[data-behaviour=fail]")
+	b.await("[data-behaviour=fail][aria-pressed=true]")
+	b.change("doc_2", "failed")
+	b.await(of("doc_2", ".try:nth-of-type(2)[data-result='500']"))
+	b.screenshot(*screenshots, "retrying")
+	b.await(of("doc_2", ".try:nth-of-type(5)[data-result='500']"))
+	b.await(of("doc_2", "[data-outcome=dead_letter]"))
+	b.await("[data-queue=DeliveryDeadLetterQueue][data-total='1']")
+	b.click(of("doc_2", ".messages > summary"))
+	if text := b.text(of("doc_2", ".messages")); !strings.Contains(text, "moved from DeliveryQueue to DeliveryDeadLetterQueue") || !strings.Contains(text, "receive 5") {
+		t.Errorf("the message shows\n%s", text)
+	}
+	b.wantFits("dead")
+
+	b.click("[data-behaviour=succeed]")
+	b.await("[data-behaviour=succeed][aria-pressed=true]")
+	b.click("[data-redrive=DeliveryDeadLetterQueue]:enabled")
+	b.await(of("doc_2", "[data-outcome=delivered] .try:nth-of-type(6)[data-result='204']"))
+	b.await("[data-queue=DeliveryDeadLetterQueue][data-total='0']")
+
+	b.click(of("doc_2", ".resend"))
+	b.await(of("doc_2", "[data-outcome=delivered] .try:nth-of-type(7)[data-result='204']"))
+	if text := b.text(of("doc_2", ".delivery")); !strings.Contains(text, "resend") || !strings.Contains(text, "2 messages") {
+		t.Errorf("the delivery shows\n%s", text)
+	}
+
+	b.click("[data-behaviour=hang]")
+	b.await("[data-behaviour=hang][aria-pressed=true]")
+	b.change("doc_3", "processed")
+	b.await(of("doc_3", "[data-outcome=attempting] .try[data-result=running]"))
+	b.wantFits("hanging")
+	b.click("[data-behaviour=succeed]")
+	b.await(of("doc_3", "[data-outcome=delivered] .try[data-result='204']"))
+
+	// Nobody's text is markup.
+	hostile := `<img src=x onerror=alert(1)>`
+	b.change(hostile, "processed")
+	b.await(`article:first-child [data-outcome=delivered] .try[data-result="204"]`)
+	b.click("article:first-child .try > summary")
+	if text := b.text("article:first-child"); !strings.Contains(text, hostile) {
+		t.Errorf("the hostile name is shown as\n%s", text)
+	}
+	var images int
+	b.evaluate("return document.querySelectorAll('main img').length", &images)
+	if images > 0 {
+		t.Error("a document's name has become an element")
+	}
+
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
+	}
+}
+
+func TestPageWithoutTheDemo(t *testing.T) {
+	chromedriver, chromium := browsers(t)
+	api := startStack(t, "-demo=false", "-organization", "org_1=key_1", "-organization", "org_2=key_2")
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
+	t.Cleanup(endpoint.Close)
+	b := startDriver(t, chromedriver).open(t, chromium)
+	b.resize(1280, 900, "light")
+	b.visit(api + "/_local/")
+	b.await("#link[data-state=live]")
+	b.wantFits("empty")
+	var hidden bool
+	b.evaluate("return document.getElementById('endpoint').hidden", &hidden)
+	if !hidden {
+		t.Error("there is no endpoint to control")
+	}
+
+	b.click("#change select option:nth-child(2)")
+	b.change("doc_1", "processed")
+	if text := b.text(of("doc_1", ".delivery")); !strings.Contains(text, "No message so far") || !strings.Contains(text, "org_2") {
+		t.Errorf("a change that nobody subscribes to shows\n%s", text)
+	}
+
+	body := `{"data":{"type":"webhook_config","attributes":{"url":"` + endpoint.URL + `","subscribed_statuses":["failed"]}}}`
+	request, err := http.NewRequestWithContext(t.Context(), "POST", api+"/v1/webhooks/configs", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-Api-Key", "key_2")
+	request.Header.Set("Content-Type", "application/vnd.api+json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		t.Fatalf("creating a config answered %s", response.Status)
+	}
+	b.change("doc_2", "failed")
+	b.await(of("doc_2", "[data-outcome=delivered] .try[data-result='202']"))
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
+	}
+}

@@ -1,0 +1,353 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
+)
+
+type item = map[string]types.AttributeValue
+
+func text(s string) types.AttributeValue   { return &types.AttributeValueMemberS{Value: s} }
+func number(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} }
+
+// order is an item, or the key of one without more.
+func order(customer string, n int, more ...item) item {
+	result := item{"customer": text(customer), "number": number(fmt.Sprint(n))}
+	for _, m := range more {
+		maps.Copy(result, m)
+	}
+	return result
+}
+
+func put(ctx context.Context, s services, i item) error {
+	_, err := s.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String(orders), Item: i})
+	return err
+}
+
+// show writes an item's strings and numbers in the order of their names.
+func show(i item) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(i)) {
+		switch v := i[name].(type) {
+		case *types.AttributeValueMemberS:
+			parts = append(parts, name+"="+v.Value)
+		case *types.AttributeValueMemberN:
+			parts = append(parts, name+"="+v.Value)
+		default:
+			parts = append(parts, fmt.Sprintf("%s is %T", name, v))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func update(ctx context.Context, s services, key item, expression string, values item) (string, error) {
+	out, err := s.dynamodb.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: aws.String(orders), Key: key, UpdateExpression: &expression, ExpressionAttributeValues: values, ReturnValues: types.ReturnValueUpdatedNew,
+	})
+	if err != nil {
+		return "", err
+	}
+	return show(out.Attributes), nil
+}
+
+func queryNumbers(ctx context.Context, s services, in *dynamodb.QueryInput) string {
+	in.TableName = aws.String(orders)
+	out, err := s.dynamodb.Query(ctx, in)
+	if err != nil {
+		return code(err)
+	}
+	var found []string
+	for _, i := range out.Items {
+		found = append(found, show(item{"number": i["number"]}))
+	}
+	return fmt.Sprintf("%s; scanned %d; more: %v", strings.Join(found, " "), out.ScannedCount, out.LastEvaluatedKey != nil)
+}
+
+// dynamoDBBehaviours are of the table orders. Each case has customers of its own.
+func dynamoDBBehaviours() []behaviour {
+	return []behaviour{
+		{"a put under a false condition fails and shows the item if asked", func(ctx context.Context, s services) string {
+			if err := put(ctx, s, order("condition", 1, item{"note": text("old")})); err != nil {
+				return err.Error()
+			}
+			_, err := s.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{
+				TableName: aws.String(orders), Item: order("condition", 1), ConditionExpression: aws.String("attribute_not_exists(customer)"),
+				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+			})
+			var failed *types.ConditionalCheckFailedException
+			if !errors.As(err, &failed) {
+				return code(err)
+			}
+			return says(err, "The conditional request failed") + "; " + show(failed.Item)
+		}, "ConditionalCheckFailedException: The conditional request failed; customer=condition note=old number=1"},
+		{"a counter counts from nothing", func(ctx context.Context, s services) string {
+			first, err := update(ctx, s, order("counter", 1), "ADD hits :n", item{":n": number("1")})
+			second, again := update(ctx, s, order("counter", 1), "ADD hits :n", item{":n": number("41")})
+			return fmt.Sprint(first, " ", second, " ", code(err), " ", code(again))
+		}, "hits=1 hits=42 ok ok"},
+		{"an update may not touch the key", func(ctx context.Context, s services) string {
+			_, err := update(ctx, s, order("key", 1), "SET customer = :c", item{":c": text("other")})
+			return says(err, "This attribute is part of the key")
+		}, "ValidationException: This attribute is part of the key"},
+		{"a reserved word needs a placeholder", func(ctx context.Context, s services) string {
+			_, err := update(ctx, s, order("reserved", 1), "SET status = :s", item{":s": text("x")})
+			return says(err, "reserved keyword: status")
+		}, "ValidationException: reserved keyword: status"},
+		{"a value that no expression uses is refused", func(ctx context.Context, s services) string {
+			_, err := update(ctx, s, order("unused", 1), "SET a = :a", item{":a": text("x"), ":b": text("y")})
+			return says(err, "unused in expressions")
+		}, "ValidationException: unused in expressions"},
+		{"if_not_exists and arithmetic", func(ctx context.Context, s services) string {
+			got, err := update(ctx, s, order("arithmetic", 1), "SET a = if_not_exists(a, :ten) - :one", item{":ten": number("10"), ":one": number("1")})
+			return got + " " + code(err)
+		}, "a=9 ok"},
+		{"two paths that overlap are refused", func(ctx context.Context, s services) string {
+			_, err := update(ctx, s, order("overlap", 1), "SET a.b = :x, a = :x", item{":x": text("x")})
+			return says(err, "Two document paths overlap")
+		}, "ValidationException: Two document paths overlap"},
+		{"numbers come back in one spelling", func(ctx context.Context, s services) string {
+			if err := put(ctx, s, order("numbers", 1, item{"a": number("1.50"), "b": number("1e2"), "c": number("-0")})); err != nil {
+				return code(err)
+			}
+			out, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(orders), Key: order("numbers", 1)})
+			if err != nil {
+				return code(err)
+			}
+			return show(out.Item)
+		}, "a=1.5 b=100 c=0 customer=numbers number=1"},
+		{"a number of 39 digits is refused", func(ctx context.Context, s services) string {
+			return code(put(ctx, s, order("numbers", 2, item{"a": number(strings.Repeat("1", 39))})))
+		}, "ValidationException"},
+		{"an empty key is refused", func(ctx context.Context, s services) string {
+			return code(put(ctx, s, order("", 1)))
+		}, "ValidationException"},
+		{"an empty index key is refused", func(ctx context.Context, s services) string {
+			return code(put(ctx, s, order("empty", 1, item{"state": text("")})))
+		}, "ValidationException"},
+		{"an empty set is refused", func(ctx context.Context, s services) string {
+			return code(put(ctx, s, order("set", 1, item{"a": &types.AttributeValueMemberSS{Value: []string{}}})))
+		}, "ValidationException"},
+		{"an item above 400 KB is refused", func(ctx context.Context, s services) string {
+			return says(put(ctx, s, order("large", 1, item{"a": text(strings.Repeat("x", 400<<10))})), "Item size has exceeded the maximum allowed size")
+		}, "ValidationException: Item size has exceeded the maximum allowed size"},
+		{"a table that is not there", func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("none"), Key: order("a", 1)})
+			return code(err)
+		}, "ResourceNotFoundException"},
+		{"a key of the wrong type is refused", func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(orders), Key: item{"customer": text("a"), "number": text("1")}})
+			return code(err)
+		}, "ValidationException"},
+		{"a write of 1.5 KB with an index entry takes three units", func(ctx context.Context, s services) string {
+			out, err := s.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{
+				TableName: aws.String(orders), Item: order("capacity", 1, item{"state": text("capacity"), "a": text(strings.Repeat("x", 1500))}), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+			})
+			if err != nil {
+				return code(err)
+			}
+			return fmt.Sprint(aws.ToFloat64(out.ConsumedCapacity.CapacityUnits))
+		}, "3"},
+		{"a batch read with the same key twice is refused", func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: []item{order("batch", 1), order("batch", 1)}}}})
+			return says(err, "Provided list of item keys contains duplicates")
+		}, "ValidationException: Provided list of item keys contains duplicates"},
+		{"a batch read of 101 keys is refused", func(ctx context.Context, s services) string {
+			var keys []item
+			for n := range 101 {
+				keys = append(keys, order("batch", n))
+			}
+			_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: keys}}})
+			return code(err)
+		}, "ValidationException"},
+		{"a batch write with the same key twice is refused", func(ctx context.Context, s services) string {
+			return says(batchWrite(ctx, s, 1, 1), "Provided list of item keys contains duplicates")
+		}, "ValidationException: Provided list of item keys contains duplicates"},
+		{"a batch write of 26 items is refused", func(ctx context.Context, s services) string {
+			numbers := make([]int, 26)
+			for n := range numbers {
+				numbers[n] = n
+			}
+			return code(batchWrite(ctx, s, numbers...))
+		}, "ValidationException"},
+		{"a transaction tells for each item why it failed", func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+				{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 1)}},
+				{ConditionCheck: &types.ConditionCheck{TableName: aws.String(orders), Key: order("transaction", 2), ConditionExpression: aws.String("attribute_exists(customer)")}},
+			}})
+			var canceled *types.TransactionCanceledException
+			if !errors.As(err, &canceled) {
+				return code(err)
+			}
+			var reasons []string
+			for _, r := range canceled.CancellationReasons {
+				reasons = append(reasons, aws.ToString(r.Code))
+			}
+			return strings.Join(reasons, " ")
+		}, "None ConditionalCheckFailed"},
+		{"a transaction on the same item twice is refused", func(ctx context.Context, s services) string {
+			put := types.TransactWriteItem{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 3)}}
+			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{put, put}})
+			return code(err)
+		}, "ValidationException"},
+		{"a query goes by the range key, as a number, and pages", func(ctx context.Context, s services) string {
+			for _, n := range []int{10, 9, 100} {
+				if err := put(ctx, s, order("query", n)); err != nil {
+					return code(err)
+				}
+			}
+			in := &dynamodb.QueryInput{KeyConditionExpression: aws.String("customer = :c"), ExpressionAttributeValues: item{":c": text("query")}}
+			up := queryNumbers(ctx, s, in)
+			in.ScanIndexForward, in.Limit = aws.Bool(false), aws.Int32(2)
+			return up + " | " + queryNumbers(ctx, s, in)
+		}, "number=9 number=10 number=100; scanned 3; more: false | number=100 number=10; scanned 2; more: true"},
+		{"a limit counts before the filter", func(ctx context.Context, s services) string {
+			for n := range 3 {
+				if err := put(ctx, s, order("filter", n)); err != nil {
+					return code(err)
+				}
+			}
+			return queryNumbers(ctx, s, &dynamodb.QueryInput{
+				KeyConditionExpression: aws.String("customer = :c"), FilterExpression: aws.String("attribute_exists(gone)"), Limit: aws.Int32(2), ExpressionAttributeValues: item{":c": text("filter")},
+			})
+		}, "; scanned 2; more: true"},
+		{"a filter may not name the key", func(ctx context.Context, s services) string {
+			return queryNumbers(ctx, s, &dynamodb.QueryInput{
+				KeyConditionExpression: aws.String("customer = :c"), FilterExpression: aws.String("#n > :n"), ExpressionAttributeNames: map[string]string{"#n": "number"}, ExpressionAttributeValues: item{":c": text("filter"), ":n": number("0")},
+			})
+		}, "ValidationException"},
+		{"a sparse index has the items with its key, and their keys only", func(ctx context.Context, s services) string {
+			if err := cmpErr(put(ctx, s, order("sparse", 1, item{"state": text("open"), "note": text("x")})), put(ctx, s, order("sparse", 2))); err != nil {
+				return code(err)
+			}
+			out, err := s.dynamodb.Query(ctx, &dynamodb.QueryInput{
+				TableName: aws.String(orders), IndexName: aws.String("by_state"), KeyConditionExpression: aws.String("#s = :s"),
+				ExpressionAttributeNames: map[string]string{"#s": "state"}, ExpressionAttributeValues: item{":s": text("open")},
+			})
+			if err != nil || len(out.Items) != 1 {
+				return fmt.Sprint(code(err), " ", out)
+			}
+			return show(out.Items[0])
+		}, "customer=sparse number=1 state=open"},
+		{"a global index cannot be read consistently", func(ctx context.Context, s services) string {
+			return queryNumbers(ctx, s, &dynamodb.QueryInput{
+				IndexName: aws.String("by_state"), ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("#s = :s"),
+				ExpressionAttributeNames: map[string]string{"#s": "state"}, ExpressionAttributeValues: item{":s": text("open")},
+			})
+		}, "ValidationException"},
+	}
+}
+
+func batchWrite(ctx context.Context, s services, numbers ...int) error {
+	var requests []types.WriteRequest
+	for _, n := range numbers {
+		requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: order("batch", n)}})
+	}
+	_, err := s.dynamodb.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{orders: requests}})
+	return err
+}
+
+// streamBehaviours are of the stream of orders.
+func streamBehaviours() []behaviour {
+	return []behaviour{
+		{"a stream tells what changed, with both images, and nothing else", func(ctx context.Context, s services) string {
+			changes := []func() error{
+				func() error { return put(ctx, s, order("stream", 1, item{"note": text("a")})) },
+				func() error { return put(ctx, s, order("stream", 1, item{"note": text("a")})) }, // changes nothing
+				func() error { return put(ctx, s, order("stream", 1, item{"note": text("b")})) },
+				func() error {
+					_, err := s.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String(orders), Key: order("stream", 1)})
+					return err
+				},
+				func() error {
+					_, err := s.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String(orders), Key: order("stream", 1)}) // deletes nothing
+					return err
+				},
+			}
+			for _, change := range changes {
+				if err := change(); err != nil {
+					return code(err)
+				}
+			}
+			records, err := recordsOf(ctx, s, "stream")
+			if err != nil {
+				return code(err)
+			}
+			var story []string
+			for _, r := range records {
+				story = append(story, fmt.Sprintf("%s %s->%s", r.EventName, note(r.Dynamodb.OldImage), note(r.Dynamodb.NewImage)))
+			}
+			return strings.Join(story, ", ")
+		}, "INSERT ->a, MODIFY a->b, REMOVE b->"},
+		{"the sequence numbers of a key ascend and the ids differ", func(ctx context.Context, s services) string {
+			for n := range 3 {
+				if err := put(ctx, s, order("sequence", 1, item{"note": text(fmt.Sprint(n))})); err != nil {
+					return code(err)
+				}
+			}
+			records, err := recordsOf(ctx, s, "sequence")
+			if err != nil {
+				return code(err)
+			}
+			var numbers []string
+			ids := map[string]bool{}
+			for _, r := range records {
+				numbers = append(numbers, fmt.Sprintf("%050s", aws.ToString(r.Dynamodb.SequenceNumber)))
+				ids[aws.ToString(r.EventID)] = true
+			}
+			return fmt.Sprintf("%d records, sorted: %v, %d ids", len(records), slices.IsSorted(numbers), len(ids))
+		}, "3 records, sorted: true, 3 ids"},
+	}
+}
+
+func note(image map[string]streamtypes.AttributeValue) string {
+	if v, ok := image["note"].(*streamtypes.AttributeValueMemberS); ok {
+		return v.Value
+	}
+	return ""
+}
+
+// recordsOf reads the stream from its beginning and keeps the records of a customer.
+func recordsOf(ctx context.Context, s services, customer string) ([]streamtypes.Record, error) {
+	table, err := s.dynamodb.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: aws.String(orders)})
+	if err != nil {
+		return nil, err
+	}
+	arn := table.Table.LatestStreamArn
+	stream, err := s.streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
+	if err != nil {
+		return nil, err
+	}
+	var found []streamtypes.Record
+	for _, shard := range stream.StreamDescription.Shards {
+		start, err := s.streams.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{StreamArn: arn, ShardId: shard.ShardId, ShardIteratorType: streamtypes.ShardIteratorTypeTrimHorizon})
+		if err != nil {
+			return nil, err
+		}
+		for next := start.ShardIterator; next != nil; {
+			out, err := s.streams.GetRecords(ctx, &dynamodbstreams.GetRecordsInput{ShardIterator: next})
+			if err != nil {
+				return nil, err
+			}
+			if len(out.Records) == 0 {
+				break
+			}
+			for _, r := range out.Records {
+				if v, ok := r.Dynamodb.Keys["customer"].(*streamtypes.AttributeValueMemberS); ok && v.Value == customer {
+					found = append(found, r)
+				}
+			}
+			next = out.NextShardIterator
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,268 @@
+package journal_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const (
+	config = "01a20a14-beba-730c-9698-702d9cd952c3"
+	main   = "arn:aws:sqs:us-east-1:000000000000:Main"
+	dead   = "arn:aws:sqs:us-east-1:000000000000:Dead"
+)
+
+func start() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+
+func event(n int) string { return webhook.NewEventID(start(), fmt.Sprint(n)) }
+
+// body is a message about the n-th event.
+func body(t *testing.T, n int) string {
+	t.Helper()
+	raw, err := json.Marshal(webhook.Message{
+		OrganizationID: "org", ConfigID: config, RequestedAt: webhook.At(start()), Trigger: webhook.StatusChange,
+		Event: webhook.Event{Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start())},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func request(n int) []byte {
+	e := webhook.Event{Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start())}
+	raw, err := e.Render(config)
+	if err != nil {
+		panic(err) // version 1 is always known
+	}
+	return raw
+}
+
+// run runs a journal in a bubble of its own time.
+func run(t *testing.T, options journal.Options, test func(t *testing.T, j *journal.Journal)) {
+	synctest.Test(t, func(t *testing.T) {
+		options.DeadLetterQueues = []string{dead}
+		if options.Fetch == nil {
+			options.Fetch = func(context.Context, string, string) (*journal.Details, error) { return nil, nil }
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		j := journal.New(options)
+		done := make(chan struct{})
+		go func() { defer close(done); j.Run(ctx) }()
+		test(t, j)
+		cancel()
+		<-done
+	})
+}
+
+// settle lets the journal take in what waits.
+func settle() {
+	<-time.After(time.Second) // of the bubble
+	synctest.Wait()
+}
+
+func TestOutcomeFollowsTheMessage(t *testing.T) {
+	type step struct {
+		kind     sqs.EventKind
+		queue    string
+		from     string
+		id       string
+		formerID string
+	}
+	sent, received := step{sqs.EventSent, main, "", "m1", ""}, step{sqs.EventReceived, main, "", "m1", ""}
+	returned, buried := step{sqs.EventReturned, main, "", "m1", ""}, step{sqs.EventMoved, dead, main, "m1", ""}
+	for name, test := range map[string]struct {
+		steps    []step
+		outcome  string
+		state    string
+		messages int
+	}{
+		"sent it is queued":                               {[]step{sent}, "queued", "queued", 1},
+		"received it is attempted":                        {[]step{sent, received}, "attempting", "in_flight", 1},
+		"returned it waits to be retried":                 {[]step{sent, received, returned}, "retrying", "waiting", 1},
+		"moved to a dead-letter queue it is dead":         {[]step{sent, received, returned, buried}, "dead_letter", "dead", 1},
+		"redriven it is the same message, queued again":   {[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}}, "queued", "queued", 1},
+		"redriven and received under its new id":          {[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}, {sqs.EventReceived, main, "", "m2", ""}}, "attempting", "in_flight", 1},
+		"deleted without a log nobody knows":              {[]step{sent, received, {sqs.EventDeleted, main, "", "m1", ""}}, "unknown", "done", 1},
+		"expired nobody knows either":                     {[]step{sent, {sqs.EventExpired, main, "", "m1", ""}}, "unknown", "expired", 1},
+		"a second message counts, whatever the first did": {[]step{sent, buried, {sqs.EventSent, main, "", "m9", ""}}, "queued", "queued", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+				for _, s := range test.steps {
+					j.Queued(sqs.Event{Kind: s.kind, Time: time.Now(), QueueARN: s.queue, FromARN: s.from, MessageID: s.id, FormerID: s.formerID, Body: body(t, 1), VisibleAt: time.Now()})
+				}
+				settle()
+				watch := j.Subscribe()
+				defer watch.Close()
+				flows := watch.Take()
+				if len(flows) != 1 || len(flows[0].Deliveries) != 1 {
+					t.Fatalf("flows = %+v", flows)
+				}
+				d := flows[0].Deliveries[0]
+				if d.Outcome != test.outcome || len(d.Messages) != test.messages || d.Messages[len(d.Messages)-1].State != test.state {
+					t.Errorf("outcome %s with messages %+v, want %s, %d and %s", d.Outcome, d.Messages, test.outcome, test.messages, test.state)
+				}
+			})
+		})
+	}
+}
+
+func TestChangeMessageRequestAndLogComeTogether(t *testing.T) {
+	status := 204
+	var asked []string
+	fetch := func(_ context.Context, organization, id string) (*journal.Details, error) {
+		asked = append(asked, organization+" "+id)
+		return &journal.Details{Status: "delivered", Trigger: "status_change", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(time.Now().Add(-300 * time.Millisecond)), DurationMS: 200, ResponseStatus: &status}}}, nil
+	}
+	run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+		tell := func(kind sqs.EventKind) {
+			j.Queued(sqs.Event{Kind: kind, Time: time.Now(), QueueARN: main, MessageID: "m1", Body: body(t, 1), ReceiveCount: 1})
+		}
+		j.Changed(journal.Change{EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", PreviousStatus: "processing", At: time.Now()})
+		tell(sqs.EventSent)
+		tell(sqs.EventReceived)
+		settle()
+		answered := j.Arrived(time.Now(), http.Header{"Webhook-Id": {event(1)}, "A": {"b", "c"}}, request(1), nil)
+		<-time.After(150 * time.Millisecond)
+		answered(time.Now(), 204)
+		<-time.After(100 * time.Millisecond)
+		tell(sqs.EventDeleted)
+		settle()
+		if len(asked) > 0 {
+			t.Errorf("the API was asked although nobody watched: %v", asked)
+		}
+
+		watch := j.Subscribe()
+		defer watch.Close()
+		before := watch.Take()
+		if got := before[0].Deliveries[0]; len(got.Attempts) != 1 || got.Attempts[0].Attempt != nil || got.Attempts[0].Request.TookMS != 150 {
+			t.Errorf("before it is fetched the request stands alone, got %+v", got.Attempts)
+		}
+		settle()
+		flow := watch.Take()[0]
+		d := flow.Deliveries[0]
+		id, _ := webhook.DeliveryID(config, event(1))
+		if diff := cmp.Diff([]string{"org " + id}, asked); diff != "" {
+			t.Errorf("asked (-want +got):\n%s", diff)
+		}
+		if !flow.Changed || flow.PreviousStatus != "processing" || d.ID != id || d.Outcome != "delivered" || len(d.Messages[0].Steps) != 3 {
+			t.Errorf("flow = %+v", flow)
+		}
+		owner, ok := j.Owner(id)
+		if owner != "org" || !ok {
+			t.Errorf("owner = %q, %v", owner, ok)
+		}
+	})
+}
+
+func TestRequestsBelongToTheAttemptsOfTheirTime(t *testing.T) {
+	for name, test := range map[string]struct {
+		arrives time.Duration // after the attempt's start
+		merged  bool
+	}{
+		"with its start":                  {0, true},
+		"just before, by rounding":        {-time.Millisecond, true},
+		"within it":                       {90 * time.Millisecond, true},
+		"long before it is another's":     {-time.Second, false},
+		"long after its end is another's": {time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var attempted time.Time
+			fetch := func(context.Context, string, string) (*journal.Details, error) {
+				return &journal.Details{Status: "failed", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(attempted), DurationMS: 100}}}, nil
+			}
+			run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+				attempted = time.Now()
+				watch := j.Subscribe()
+				defer watch.Close()
+				j.Arrived(attempted.Add(test.arrives), http.Header{"Webhook-Id": {event(1)}}, request(1), nil)
+				j.Queued(sqs.Event{Kind: sqs.EventReturned, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
+				settle()
+				tries := watch.Take()[0].Deliveries[0].Attempts
+				if merged := len(tries) == 1 && tries[0].Attempt != nil && tries[0].Request != nil; merged != test.merged || !merged && len(tries) != 2 {
+					t.Errorf("tries = %+v, want merged: %v", tries, test.merged)
+				}
+			})
+		})
+	}
+}
+
+func TestUntrustedRequestMakesNoDelivery(t *testing.T) {
+	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+		answered := j.Arrived(time.Now(), http.Header{"Webhook-Id": {event(1)}}, request(1), errors.New("forged"))
+		answered(time.Now(), 0)
+		watch := j.Subscribe()
+		defer watch.Close()
+		flow := watch.Take()[0]
+		r := flow.Deliveries[0].Attempts[0].Request
+		if flow.ID == event(1) || flow.Deliveries[0].ID != "" || !r.Unexpected || r.Rejected != "forged" || !r.GaveUp {
+			t.Errorf("flow = %+v with %+v", flow, r)
+		}
+	})
+}
+
+func TestDetailsThatCannotBeFetchedAreSaidToBe(t *testing.T) {
+	fetch := func(context.Context, string, string) (*journal.Details, error) { return nil, errors.New("no key") }
+	run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+		watch := j.Subscribe()
+		defer watch.Close()
+		j.Queued(sqs.Event{Kind: sqs.EventDeleted, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
+		settle()
+		if got := watch.Take()[0].Deliveries[0].Problem; got != "no key" {
+			t.Errorf("problem = %q", got)
+		}
+	})
+}
+
+func TestJournalIsBounded(t *testing.T) {
+	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+		watch := j.Subscribe() // and never takes until the end
+		defer watch.Close()
+		for n := range 250 {
+			j.Changed(journal.Change{EventID: event(n), DocumentID: fmt.Sprint(n), Status: "processed", At: time.Now()})
+		}
+		flows := watch.Take()
+		if len(flows) != 100 || flows[0].DocumentID != "150" || flows[99].DocumentID != "249" {
+			t.Errorf("%d flows, of %s to %s; want the last 100", len(flows), flows[0].DocumentID, flows[len(flows)-1].DocumentID)
+		}
+		id, _ := webhook.DeliveryID(config, event(1))
+		if _, ok := j.Owner(id); ok {
+			t.Error("a forgotten flow still has an owner")
+		}
+	})
+}
+
+func TestTooMuchAtOnceIsCountedAndNeverBlocks(t *testing.T) {
+	j := journal.New(journal.Options{}) // nobody takes in
+	for range 2000 {
+		j.Queued(sqs.Event{Kind: sqs.EventSent, MessageID: "m"})
+	}
+	j.PassOver(3)
+	if got := j.PassedOver(); got != 2000-512+3 {
+		t.Errorf("passed over %d", got)
+	}
+}
+
+func TestMessagesOfOthersArePassedOver(t *testing.T) {
+	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+		j.Queued(sqs.Event{Kind: sqs.EventSent, QueueARN: main, MessageID: "m", Body: "hello"})
+		settle()
+		watch := j.Subscribe()
+		defer watch.Close()
+		if flows := watch.Take(); len(flows) != 0 {
+			t.Errorf("flows = %+v", flows)
+		}
+	})
+}

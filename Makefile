@@ -4,6 +4,7 @@ CFN_LINT       := 1.51.0
 CHECKOV        := 3.3.30
 SAM_CLI        := 1.170.0
 DYNAMODB_LOCAL := 2.6.1
+MOTO           := 5.2.5
 
 PYTHON   ?= python3
 FLAGS    ?=
@@ -15,7 +16,7 @@ SAM      := .build/aws-sam-cli-$(SAM_CLI)/bin/sam
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers fuzz bench scale clean
+.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance fuzz bench scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,11 @@ e2e: ## run the end-to-end suite, against a deployed stack with FLAGS="-stack NA
 	go test -count=1 ./infra/e2e $(FLAGS)
 receivers: ## run the example receivers in Go, Node.js and Python against real requests
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
+browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
+	go test -count=1 ./infra/browser -browser $(FLAGS)
+conformance: .build/moto-$(MOTO)/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
+	go run ./infra/bench/scale -install -dynamodb-local $(DYNAMODB_LOCAL)
+	go test -count=1 ./infra/local/conformance -moto $(CURDIR)/$< -dynamodb-local $(CURDIR)/.build/dynamodb-local/$(DYNAMODB_LOCAL) $(FLAGS)
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
@@ -66,7 +72,7 @@ scale: ## measure what API calls read from large tables (needs Maven and a JDK o
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
 
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam:
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server:
 	@command -v $(PYTHON) >/dev/null || { echo "this target needs Python 3 (set PYTHON)"; exit 1; }
 	$(PYTHON) -m venv .build/$*
-	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/-\([0-9.]*\)$$/==\1/')
+	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/^moto-/moto[server]-/; s/-\([0-9.]*\)$$/==\1/')

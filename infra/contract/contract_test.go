@@ -1,9 +1,274 @@
 package contract
 
-import "testing"
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
 
-func TestLoad(t *testing.T) {
-	if _, err := Load(); err != nil {
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/shared/signature"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+const someID = "01969f3c-7b00-7c3a-9d4e-5f60718293a4"
+
+func load(t testing.TB) *Contract {
+	t.Helper()
+	c, err := Load() // refuses examples that break their schemas
+	if err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+// TestTheExampleVerifies makes the webhook that the contract shows: a reader who tries out the
+// example's token, secret and signatures must find that they belong together.
+func TestTheExampleVerifies(t *testing.T) {
+	text, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	e := webhook.Event{
+		Version: 1, ID: webhook.NewEventID(at, "example"), DocumentID: "doc_4711", Status: webhook.Processed,
+		PreviousStatus: webhook.Processing, OccurredAt: webhook.At(at),
+	}
+	body, err := e.Render(someID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest("POST", "https://hooks.example.com/docuhook", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials := signature.Credentials{Token: "whtok_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8", Secret: "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="}
+	if err := signature.Sign(request.Header, e.ID, body, at, credentials, nil); err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := webhook.DeliveryID(someID, e.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := []string{delivery, credentials.Token.Reveal(), credentials.Secret.Reveal()}
+	for _, values := range request.Header {
+		shown = append(shown, values...)
+	}
+	for _, value := range shown {
+		if !strings.Contains(string(text), value) {
+			t.Errorf("the contract does not show %s", value)
+		}
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", e.ID)
+	request.Header.Set("X-Webhook-Attempt", "1")
+	request.Header.Set("User-Agent", "Docuhook/dev")
+	CheckWebhook(t, request, body)
+
+	c := load(t)
+	for name, change := range map[string]func(*http.Request) []byte{
+		"another attempt":      func(r *http.Request) []byte { r.Header.Set("X-Webhook-Attempt", "6"); return body },
+		"no signature":         func(r *http.Request) []byte { r.Header.Del("webhook-signature"); return body },
+		"two tokens":           func(r *http.Request) []byte { r.Header.Add("X-Webhook-Token", credentials.Token.Reveal()); return body },
+		"another method":       func(r *http.Request) []byte { r.Method = "PUT"; return body },
+		"another content type": func(r *http.Request) []byte { r.Header.Set("Content-Type", "application/vnd.api+json"); return body },
+		"no body":              func(r *http.Request) []byte { return nil },
+		"more in the body": func(r *http.Request) []byte {
+			return []byte(strings.Replace(string(body), `"data":`, `"more":1,"data":`, 1))
+		},
+		"an unknown status": func(r *http.Request) []byte { return []byte(strings.Replace(string(body), `"processed"`, `"done"`, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := request.Clone(t.Context())
+			if err := c.VerifyWebhook(changed, change(changed)); !errors.Is(err, ErrMismatch) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// exchange is a request and its response.
+type exchange struct {
+	method, target, contentType, body   string
+	status                              int
+	answerType, answer, cacheControl    string
+	withoutKey, withoutVary, noLocation bool
+}
+
+const created = `{"data":{"type":"webhook_config","attributes":{"url":"https://a.example.com/","subscribed_statuses":["failed"]}}}`
+
+func TestVerify(t *testing.T) {
+	c := load(t)
+	var example struct{ Value json.RawMessage }
+	l := &loader{schemas: map[string]*schema{}}
+	text, err := yamlToJSON("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &l.root); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.resolve("#/components/examples/ConfigWithCredentials")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &example); err != nil {
+		t.Fatal(err)
+	}
+	config := string(example.Value)
+	refused := func(code, source string) string {
+		return `{"jsonapi":{"version":"1.1"},"errors":[{"id":"x","status":"422","code":"` + code + `","title":"t","detail":"d"` + source + `}]}`
+	}
+	valid := exchange{
+		method: "POST", target: "/v1/webhooks/configs", contentType: "application/vnd.api+json", body: created,
+		status: 201, answerType: "application/vnd.api+json", answer: config, cacheControl: "no-store",
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*exchange)
+		want   string // in the error; "" if the exchange follows the contract
+	}{
+		{"an exchange as it should be", func(*exchange) {}, ""},
+		{"a request in plain JSON", func(e *exchange) { e.contentType = "application/json; charset=utf-8" }, ""},
+		{"a forbidden request that is refused", func(e *exchange) {
+			e.body, e.status, e.answer = strings.Replace(created, "https", "ftp", 1), 422, refused("scheme_not_allowed", `,"source":{"pointer":"/data/attributes/url"}`)
+		}, ""},
+		{"an allowed request that is refused for what no schema tells", func(e *exchange) { e.status, e.answer = 422, refused("address_not_allowed", "") }, ""},
+		{"an allowed request that is refused", func(e *exchange) { e.status, e.answer = 422, refused("unknown_status", "") }, "allows this request"},
+		{"a forbidden request that is accepted", func(e *exchange) { e.body = strings.Replace(created, "https", "ftp", 1) }, "forbids this request"},
+		{"an unknown attribute that is accepted", func(e *exchange) { e.body = strings.Replace(created, `"url"`, `"colour":1,"url"`, 1) }, "forbids this request"},
+		{"an id that is accepted", func(e *exchange) { e.body = strings.Replace(created, `"type"`, `"id":"1","type"`, 1) }, "must not be there"},
+		{"a missing body that is accepted", func(e *exchange) { e.body = "" }, "there is no body"},
+		{"a body that is no JSON and accepted", func(e *exchange) { e.body += "x" }, "follows the JSON"},
+		{"another media type that is accepted", func(e *exchange) { e.contentType = "text/plain" }, "media type"},
+		{"an extension that is accepted", func(e *exchange) { e.contentType += `; ext="x"` }, "media type"},
+		{"a query parameter that is accepted", func(e *exchange) { e.target += "?a=1" }, "unknown"},
+		{"a request without an API key that is served", func(e *exchange) { e.withoutKey = true }, "no API key"},
+		{"an undocumented status", func(e *exchange) { e.status = 418 }, "not documented"},
+		{"another status' body", func(e *exchange) { e.status = 422 }, "must have the member"},
+		{"an undocumented code", func(e *exchange) { e.status, e.answer = 422, refused("teapot", "") }, "must be one of"},
+		{"a code of another status", func(e *exchange) { e.status, e.answer = 422, refused("not_found", "") }, "must be one of"},
+		{"a source with two members", func(e *exchange) {
+			e.status, e.answer = 422, refused("empty", `,"source":{"pointer":"/data","header":"Accept"}`)
+		}, "must match one of"},
+		{"a pointer that is none", func(e *exchange) { e.status, e.answer = 422, refused("empty", `,"source":{"pointer":"data"}`) }, "must match one of"},
+		{"an undocumented media type", func(e *exchange) { e.answerType = "application/json" }, "media type"},
+		{"an attribute that is missing", func(e *exchange) { e.answer = strings.Replace(config, `"is_active"`, `"isActive"`, 1) }, "is_active"},
+		{"an attribute too many", func(e *exchange) { e.answer = strings.Replace(config, `"is_active"`, `"sealed":"x","is_active"`, 1) }, "sealed"},
+		{"an answer that is no JSON", func(e *exchange) { e.answer = "<html>" }, "invalid character"},
+		{"no Location", func(e *exchange) { e.noLocation = true }, "Location"},
+		{"no Vary", func(e *exchange) { e.withoutVary = true }, "Vary"},
+		{"another Cache-Control", func(e *exchange) { e.cacheControl = "public" }, "Cache-Control"},
+		{"the credentials where they must not be shown", func(e *exchange) {
+			e.method, e.target, e.body, e.status = "GET", "/v1/webhooks/configs/"+someID, "", 200
+		}, "must not have the member"},
+		{"a body with a 204", func(e *exchange) {
+			e.method, e.target, e.body, e.status = "DELETE", "/v1/webhooks/configs/"+someID, "", 204
+		}, "there is a body"},
+		{"a page size that is accepted", func(e *exchange) {
+			e.method, e.target, e.body, e.status = "GET", "/v1/webhooks/configs?page[size]=101", "", 200
+			e.answer = `{"jsonapi":{"version":"1.1"},"links":{"self":"/v1/","first":"/v1/"},"data":[]}`
+		}, "forbids this request"},
+		{"a page size given twice that is accepted", func(e *exchange) {
+			e.method, e.target, e.body, e.status = "GET", "/v1/webhooks/configs?page[size]=1&page[size]=1", "", 200
+			e.answer = `{"jsonapi":{"version":"1.1"},"links":{"self":"/v1/","first":"/v1/"},"data":[]}`
+		}, "2 times"},
+		{"the gateway's own answer", func(e *exchange) {
+			e.status, e.answerType, e.answer = 429, "application/json", `{"message":"Too Many Requests"}`
+		}, ""},
+		{"the gateway's answer for an unknown route", func(e *exchange) {
+			e.target, e.status, e.answerType, e.answer = "/v1/webhooks", 404, "application/json", `{"message":"Not Found"}`
+		}, ""},
+		{"the gateway's answer for an unknown method", func(e *exchange) {
+			e.method, e.status, e.answerType, e.answer = "PUT", 404, "application/json", `{"message":"Not Found"}`
+		}, ""},
+		{"our answer for an unknown route", func(e *exchange) { e.target, e.status, e.answer = "/v1/webhooks", 404, refused("not_found", "") }, "no such route"},
+		{"an unknown route that is served", func(e *exchange) { e.target = "/v2/webhooks/configs" }, "no such route"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := valid
+			test.change(&e)
+			u, err := url.Parse("https://api.example.com" + e.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request := &http.Request{Method: e.method, URL: u, Header: http.Header{"Content-Type": {e.contentType}, "X-Api-Key": {"k"}}}
+			if e.withoutKey {
+				request.Header.Del("X-Api-Key")
+			}
+			response := &http.Response{StatusCode: e.status, Header: http.Header{
+				"Content-Type": {e.answerType}, "Cache-Control": {e.cacheControl}, "Vary": {"Accept"}, "Location": {"/v1/webhooks/configs/" + someID},
+			}}
+			if e.noLocation {
+				response.Header.Del("Location")
+			}
+			if e.withoutVary {
+				response.Header.Del("Vary")
+			}
+			err = c.Verify(request, []byte(e.body), response, []byte(e.answer))
+			if test.want == "" && err != nil || test.want != "" && (!errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestLoadIsStrict breaks the contract in one place at a time.
+func TestLoadIsStrict(t *testing.T) {
+	text, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, old, new, want string }{
+		{"another version", "openapi: 3.1.0", "openapi: 3.0.3", "not OpenAPI 3.1"},
+		{"an unknown keyword", "      minItems: 1\n      maxItems: 5\n", "      minItem: 1\n      maxItems: 5\n", "minItem"},
+		{"an unknown field of an operation", "      operationId: get-config\n", "      operationId: get-config\n      sumary: x\n", "sumary"},
+		{"an operationId twice", "operationId: get-config\n      tags", "operationId: list-configs\n      tags", "twice"},
+		{"a link to nothing", "    GetConfig:\n      operationId: get-config", "    GetConfig:\n      operationId: read-config", "read-config"},
+		{"a reference to nothing", `{$ref: "#/components/schemas/ConfigCreation"}`, `{$ref: "#/components/schemas/Creation"}`, "Creation is not there"},
+		{"a schema that nothing uses", "    Rotation:\n      type: object", "    Unused: {type: object}\n    Rotation:\n      type: object", "Unused"},
+		{"a bad pattern", `pattern: "^whtok_`, `pattern: "^(whtok_`, "pattern"},
+		{"an example of a parameter that breaks its schema", "      example: 50\n", "      example: 101\n", "at most 100"},
+		{"an example of a schema that breaks it", "examples: [doc_4711]", `examples: [""]`, "at least 1 char"},
+		{"an example of a body that breaks its schema", "            subscribed_statuses: [processed, failed]\n    ConfigUpdate:", "            subscribed_statuses: [done]\n    ConfigUpdate:", "must be one of"},
+		{"an example of an answer that breaks its schema", "            meta: {accepted: 1}\n", "            meta: {accepted: -1}\n", ""},
+		{"no example", "      example: no-store\n", "", "example"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			broken := strings.Replace(string(text), test.old, test.new, 1)
+			if test.want == "" {
+				broken = strings.Replace(string(text), "meta: {accepted: 1}", "meta: {accepted: -1}", 1)
+			}
+			if broken == string(text) {
+				t.Fatal("nothing was changed")
+			}
+			if _, err := parse([]byte(broken)); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	want := []string{
+		"DELETE /v1/webhooks/configs/{id}",
+		"GET /v1/webhooks/configs",
+		"GET /v1/webhooks/configs/{id}",
+		"GET /v1/webhooks/deliveries",
+		"GET /v1/webhooks/deliveries/{id}",
+		"PATCH /v1/webhooks/configs/{id}",
+		"POST /v1/webhooks/configs",
+		"POST /v1/webhooks/configs/{id}/rotate-secret",
+		"POST /v1/webhooks/configs/{id}/test",
+		"POST /v1/webhooks/deliveries/{id}/resend",
+		"POST /v1/webhooks/resend",
+	}
+	if diff := cmp.Diff(want, load(t).Routes()); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
 	}
 }

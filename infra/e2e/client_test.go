@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
 
+	"github.com/docuhook/docuhook/infra/contract"
 	"github.com/docuhook/docuhook/shared/apikey"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/signature"
@@ -92,6 +94,7 @@ func (c *client) call(method, path string, body any) answer {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	contract.Check(c.t, request, payload, response, got)
 	return answer{response.StatusCode, response.Header, got}
 }
 
@@ -260,7 +263,7 @@ func (c *client) put(id, status string, more ...string) time.Time {
 // deadLetters is what the dead-letter queue tells about itself.
 type deadLetters struct {
 	arn               string
-	visible, inFlight string
+	visible, inFlight int
 }
 
 func lookAtDeadLetters(t *testing.T) deadLetters {
@@ -270,17 +273,27 @@ func lookAtDeadLetters(t *testing.T) deadLetters {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return deadLetters{out.Attributes["QueueArn"], out.Attributes["ApproximateNumberOfMessages"], out.Attributes["ApproximateNumberOfMessagesNotVisible"]}
+	number := func(name types.QueueAttributeName) int {
+		n, err := strconv.Atoi(out.Attributes[string(name)])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return n
+	}
+	return deadLetters{
+		out.Attributes[string(types.QueueAttributeNameQueueArn)],
+		number(types.QueueAttributeNameApproximateNumberOfMessages), number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+	}
 }
 
 // waitForDeadLetters waits until the dead-letter queue has so many messages.
-func waitForDeadLetters(t *testing.T, want string) {
+func waitForDeadLetters(t *testing.T, want int) {
 	t.Helper()
 	var last deadLetters
 	eventually(t, func() (bool, bool) {
 		last = lookAtDeadLetters(t)
-		return true, last.visible == want && last.inFlight == "0"
-	}, func() string { return fmt.Sprintf("%s messages in the dead-letter queue; it has %+v", want, last) })
+		return true, last.visible == want && last.inFlight == 0
+	}, func() string { return fmt.Sprintf("%d messages in the dead-letter queue; it has %+v", want, last) })
 }
 
 // redrive moves all messages of the dead-letter queue back, as the console's button does.
@@ -290,7 +303,7 @@ func redrive(t *testing.T) {
 	if _, err := under.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
 		t.Fatal(err)
 	}
-	waitForDeadLetters(t, "0")
+	waitForDeadLetters(t, 0)
 }
 
 func configPath(parts ...string) string {

@@ -12,6 +12,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,13 +61,14 @@ func TestMain(m *testing.M) {
 	stack := flag.String("stack", "", "name of a deployed CloudFormation `stack`; default: start the local stack")
 	receiver := flag.String("receiver", "", "public https `URL` that reaches -receiver-listen")
 	listen := flag.String("receiver-listen", "127.0.0.1:8080", "`address` on which the tests receive")
+	api := flag.String("api", "", "`URL` of the deployed API, if it is not the stack's output ApiUrl")
 	endpoint := flag.String("endpoint", "", "`URL` of the AWS services, for an emulated AWS")
 	flag.Parse()
 	var err error
 	if *stack == "" {
 		under, err = startLocal()
 	} else {
-		under, err = findDeployed(*stack, *endpoint)
+		under, err = findDeployed(*stack, *endpoint, *api)
 		if err == nil {
 			under.receiverURL, under.receiverListener = strings.TrimSuffix(*receiver, "/"), *listen
 		}
@@ -296,7 +298,7 @@ func (o *output) waitFor(pattern *regexp.Regexp, done <-chan error) (string, err
 }
 
 // findDeployed reads the outputs of a CloudFormation stack.
-func findDeployed(name, endpoint string) (*system, error) {
+func findDeployed(name, endpoint, api string) (*system, error) {
 	ctx := context.Background()
 	configuration, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
@@ -313,7 +315,7 @@ func findDeployed(name, endpoint string) (*system, error) {
 	for _, o := range out.Stacks[0].Outputs {
 		found.outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
 	}
-	if found.api = strings.TrimSuffix(found.outputs["ApiUrl"], "/"); found.api == "" {
+	if found.api = strings.TrimSuffix(cmp.Or(api, found.outputs["ApiUrl"]), "/"); found.api == "" {
 		return nil, fmt.Errorf("stack %s has no output ApiUrl", name)
 	}
 	return found, nil

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/docuhook/docuhook/infra/contract"
 	"github.com/docuhook/docuhook/shared/signature"
 )
 
@@ -93,6 +95,7 @@ func (r *receiver) next(t *testing.T) received {
 func (r *receiver) verified(t *testing.T, credentials signature.Credentials) received {
 	t.Helper()
 	got := r.next(t)
+	contract.CheckWebhook(t, &http.Request{Method: http.MethodPost, URL: &url.URL{}, Header: got.header}, got.body)
 	if err := signature.Verify(got.header, got.body, credentials); err != nil {
 		t.Fatalf("the webhook does not verify: %v", err)
 	}

@@ -35,6 +35,7 @@ type settings struct {
 	version    string
 	directory  string
 	template   string
+	install    bool
 	deliveries int
 	configs    int
 }
@@ -44,6 +45,7 @@ func main() {
 	flag.StringVar(&s.version, "dynamodb-local", "2.6.1", "`version` of DynamoDB Local, from Maven Central")
 	flag.StringVar(&s.directory, "directory", ".build/dynamodb-local", "where DynamoDB Local is kept")
 	flag.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`")
+	flag.BoolVar(&s.install, "install", false, "only install DynamoDB Local")
 	flag.IntVar(&s.deliveries, "deliveries", 200_000, "deliveries in the large table")
 	flag.IntVar(&s.configs, "configs", 10_000, "configs in the large table")
 	flag.Parse()
@@ -65,7 +67,7 @@ func run(ctx context.Context, s settings, out io.Writer) (err error) {
 		return err
 	}
 	folder, err := install(ctx, s.directory, s.version)
-	if err != nil {
+	if err != nil || s.install {
 		return err
 	}
 	local, err := start(ctx, folder)

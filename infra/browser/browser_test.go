@@ -18,15 +18,15 @@ import (
 )
 
 var (
-	required    = flag.Bool("browser", false, "fail where there is no browser, instead of skipping")
+	wanted      = flag.Bool("browser", false, "run the tests")
 	screenshots = flag.String("screenshots", "", "write pictures of the page into this `directory`")
 )
 
-// browsers returns the paths of chromedriver and of Chromium, or skips the test.
+// browsers returns the paths of chromedriver and of Chromium. Without -browser it skips the test.
 func browsers(t *testing.T) (chromedriver, chromium string) {
 	t.Helper()
-	if testing.Short() && !*required {
-		t.Skip("starts a browser and builds every function of the system")
+	if !*wanted {
+		t.Skip("make browser runs this: it needs a browser")
 	}
 	chromedriver, err := exec.LookPath("chromedriver")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -37,11 +37,7 @@ func browsers(t *testing.T) (chromedriver, chromium string) {
 	if err == nil && chromium != "" {
 		return chromedriver, chromium
 	}
-	const missing = "chromium and chromedriver are not both on the PATH"
-	if *required {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
+	t.Fatal("chromium and chromedriver are not both on the PATH")
 	return "", ""
 }
 

@@ -56,8 +56,12 @@ func parse(text []byte) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseJSON(converted)
+}
+
+func parseJSON(text []byte) (*Contract, error) {
 	l := &loader{schemas: map[string]*schema{}, operations: map[string]*operation{}}
-	if err := json.Unmarshal(converted, &l.root); err != nil {
+	if err := json.Unmarshal(text, &l.root); err != nil {
 		return nil, err
 	}
 	var version string
@@ -65,6 +69,7 @@ func parse(text []byte) (*Contract, error) {
 		return nil, fmt.Errorf("version %q is not OpenAPI 3.1", version)
 	}
 	c := &Contract{}
+	var err error
 	if c.operations, err = l.paths("paths"); err != nil {
 		return nil, err
 	}
@@ -252,6 +257,7 @@ func (l *loader) response(raw json.RawMessage, at string) (*response, error) {
 		var link struct {
 			OperationID string
 			Parameters  map[string]string
+			RequestBody json.RawMessage // with expressions in it
 		}
 		raw, err := l.follow(raw)
 		if err == nil {

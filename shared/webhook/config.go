@@ -190,7 +190,9 @@ func (p URLPolicy) checkHost(host string) (code, detail string) {
 	const notAllowed = "must not point to a private, local or otherwise special-purpose address"
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if net.ParseIP(host) != nil || strings.Contains(host, ":") {
-		if p.Address(host) != nil {
+		// A zone means an interface of ours; an IPv4 address within IPv6 is one in disguise.
+		disguised := strings.Contains(host, ":") && strings.ContainsAny(host, "%.")
+		if disguised || p.Address(host) != nil {
 			return "address_not_allowed", notAllowed
 		}
 		return "", ""

@@ -54,8 +54,10 @@ func At(t time.Time) Time {
 // digits, and that is not the zero Time.
 func ParseTime(s string) (Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	// Package time also takes 1:00:00, a comma before the fraction and the zone +24:00.
-	if err != nil || s[len("2006-01-02T15")] != ':' || strings.Contains(s, ",") || !strings.HasSuffix(s, "Z") && s[len(s)-5:] >= "24" {
+	// Package time also takes 1:00:00, a comma before the fraction and the zones +24:00 and +01:60.
+	lenient := err == nil && (s[len("2006-01-02T15")] != ':' || strings.Contains(s, ",") ||
+		!strings.HasSuffix(s, "Z") && (s[len(s)-len("00:00"):] >= "24" || s[len(s)-len("00"):] >= "60"))
+	if err != nil || lenient {
 		return Time{}, fmt.Errorf("%.40q is not an RFC 3339 time", s)
 	}
 	at := At(t)

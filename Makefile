@@ -5,9 +5,9 @@ CHECKOV        := 3.3.30
 SAM_CLI        := 1.170.0
 DYNAMODB_LOCAL := 2.6.1
 MOTO           := 5.2.5
+SCHEMATHESIS   := 4.32.5
 
 PYTHON   ?= python3
-FLAGS    ?=
 FUZZTIME ?= 5m
 ENV      ?= sandbox
 F        ?= deliver
@@ -16,7 +16,7 @@ SAM      := .build/aws-sam-cli-$(SAM_CLI)/bin/sam
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance fuzz bench scale clean
+.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz bench scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,8 @@ browser: ## click through the local stack's page in headless Chromium (needs chr
 conformance: .build/moto-$(MOTO)/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
 	go run ./infra/bench/scale -install -dynamodb-local $(DYNAMODB_LOCAL)
 	go test -count=1 ./infra/local/conformance -moto $(CURDIR)/$< -dynamodb-local $(CURDIR)/.build/dynamodb-local/$(DYNAMODB_LOCAL) $(FLAGS)
+contract: .build/schemathesis-$(SCHEMATHESIS)/bin/st ## check the API of a running local stack against infra/openapi.yaml; start it as infra/contract/schemathesis.toml says
+	$< --config-file infra/contract/schemathesis.toml run infra/openapi.yaml --url http://127.0.0.1:3000
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
@@ -71,8 +73,7 @@ scale: ## measure what API calls read from large tables (needs Maven and a JDK o
 	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
-
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server:
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/st:
 	@command -v $(PYTHON) >/dev/null || { echo "this target needs Python 3 (set PYTHON)"; exit 1; }
 	$(PYTHON) -m venv .build/$*
 	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/^moto-/moto[server]-/; s/-\([0-9.]*\)$$/==\1/')

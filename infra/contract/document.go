@@ -36,6 +36,7 @@ type response struct {
 // loader reads a contract. What it does not know, it refuses.
 type loader struct {
 	root       map[string]json.RawMessage
+	components map[string]map[string]json.RawMessage
 	schemas    map[string]*schema // by $ref; nil while one is being compiled
 	examples   []sample
 	operations map[string]*operation // by operationId
@@ -76,11 +77,11 @@ func parseJSON(text []byte) (*Contract, error) {
 	if c.webhooks, err = l.paths("webhooks"); err != nil {
 		return nil, err
 	}
-	return c, errors.Join(l.components(), l.checkLinks(), l.checkExamples())
+	return c, errors.Join(l.checkComponents(), l.checkLinks(), l.checkExamples())
 }
 
-// components compiles also those schemas that nothing uses, and refuses them.
-func (l *loader) components() error {
+// checkComponents refuses unknown kinds of components, and schemas that nothing uses.
+func (l *loader) checkComponents() error {
 	var components struct {
 		SecuritySchemes, Parameters, Headers, Links, Responses, Examples json.RawMessage
 		Schemas                                                          map[string]json.RawMessage
@@ -319,18 +320,17 @@ func (l *loader) follow(raw json.RawMessage) (json.RawMessage, error) {
 	return l.resolve(reference.Ref)
 }
 
-// resolve returns the part of the document that a reference like #/components/schemas/Config names.
+// resolve returns the component that a reference like #/components/schemas/Config names.
 func (l *loader) resolve(ref string) (json.RawMessage, error) {
-	path, ok := strings.CutPrefix(ref, "#/")
-	node := l.root
-	var raw json.RawMessage
-	for step := range strings.SplitSeq(path, "/") {
-		raw, ok = node[step]
-		if !ok {
-			return nil, fmt.Errorf("%s is not there", ref)
+	section, name, ok := strings.Cut(strings.TrimPrefix(ref, "#/components/"), "/")
+	if l.components == nil {
+		if err := json.Unmarshal(l.root["components"], &l.components); err != nil {
+			return nil, fmt.Errorf("components: %w", err)
 		}
-		node = nil
-		_ = json.Unmarshal(raw, &node) // the last step need not be an object
+	}
+	raw := l.components[section][name]
+	if !ok || raw == nil {
+		return nil, fmt.Errorf("%s is not there", ref)
 	}
 	return raw, nil
 }

@@ -115,6 +115,9 @@ const (
 	// readTimeout is how long the tables or the keyring may take before the messages are put back:
 	// should they hang, the batch still ends by itself and no attempt is lost.
 	readTimeout = 10 * time.Second
+	// writeTimeout is how long the log may take for an entry. It is less than margin: should the log
+	// hang, the batch still ends by itself, and answers for the deliveries that are logged.
+	writeTimeout = 4 * time.Second
 	// restedAfter is how long after a batch kept-alive connections are no longer trusted: the
 	// process may have been frozen meanwhile and the other side may have hung up unheard.
 	restedAfter = 5 * time.Second
@@ -241,7 +244,7 @@ func (d *Deliverer) deliver(ctx context.Context, keys []Key, groups map[Key][]*j
 		wait.Go(func() {
 			defer r.leave(ctx)
 			for _, j := range groups[key] {
-				d.guarded(ctx, j, func() {
+				d.guarded(ctx, j, k, func() {
 					if !ok {
 						d.putBack(ctx, j, putBackDelay, "configs not readable")
 						return
@@ -267,10 +270,10 @@ func (d *Deliverer) load(ctx context.Context, keys []Key) (loaded map[Key]Loaded
 }
 
 // guarded keeps a panic to the message that caused it.
-func (d *Deliverer) guarded(ctx context.Context, j *job, f func()) {
+func (d *Deliverer) guarded(ctx context.Context, j *job, k *known, f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.report, j.due = true, time.Time{}
+			j.report, j.due, k.unlogged = true, time.Time{}, true
 			d.Log.ErrorContext(ctx, "panic", "message_id", j.MessageID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()

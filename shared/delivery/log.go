@@ -125,6 +125,8 @@ func (r *recorder) flush(ctx context.Context, due bool) {
 
 // write is Store.Record, but a panic is an error of every entry: nobody may wait for ever.
 func (r *recorder) write(ctx context.Context, entries []Entry) (errs []error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			errs = make([]error, len(entries))

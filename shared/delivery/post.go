@@ -158,6 +158,12 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		result.Code, result.Error = CodeBlockedScheme, "only https is allowed"
 		return
 	}
+	// The transport replays the request on every kept-alive connection that turns out to be dead. An
+	// endpoint that dies at its work would get it on each of them: the first replay takes a new one.
+	request.GetBody = func() (io.ReadCloser, error) {
+		c.transport.CloseIdleConnections()
+		return io.NopCloser(bytes.NewReader(r.Body)), nil
+	}
 	header := request.Header
 	header.Set("Content-Type", "application/json")
 	header.Set("Idempotency-Key", r.EventID)

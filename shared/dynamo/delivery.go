@@ -235,8 +235,7 @@ func (t *Deliveries) put(ctx context.Context, entries []delivery.Entry, which []
 		d := entries[i].Apply(nil)
 		fields, err := attributevalue.MarshalMap(fromDelivery(&d))
 		if err != nil {
-			errs[n] = fmt.Errorf("writing a delivery's item: %w", err)
-			return errs
+			return repeat(fmt.Errorf("writing a delivery's item: %w", err), len(which)) // none is written
 		}
 		requests[n] = types.WriteRequest{PutRequest: &types.PutRequest{Item: fields}}
 	}

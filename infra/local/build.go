@@ -75,7 +75,12 @@ func build(ctx context.Context, functions []template.Function, root, directory s
 	command.Dir = root
 	command.Env = environment
 	command.Stdout, command.Stderr = &output, &output
-	if err := command.Run(); err != nil {
+	err := command.Run()
+	if ctx.Err() != nil {
+		fmt.Fprintln(stdout, "stopped")
+		return ctx.Err() // not the compiler's doing
+	}
+	if err != nil {
 		fmt.Fprintln(stdout, "failed")
 		stderr.Write(output.Bytes())
 		if bytes.Contains(output.Bytes(), []byte(syscall.ENOSPC.Error())) {

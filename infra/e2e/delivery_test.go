@@ -57,6 +57,23 @@ func TestCredentialsAreShownOnceAndStoredSealed(t *testing.T) {
 	}
 }
 
+// TestNothingLeavesThisMachine: a host that somebody made up may be somebody else's.
+func TestNothingLeavesThisMachine(t *testing.T) {
+	if under.local == nil {
+		t.Skip("a deployed stack calls hosts that are not on this machine")
+	}
+	c := newClient(t)
+	for _, host := range []string{"hooks.example.com", "192.0.2.1"} {
+		config := c.register("https://"+host+"/", "processed")
+		c.must(202, "POST", configPath(config.id, "test"), nil)
+		if got := c.delivery(config.id, "retrying").Attributes.Attempts[0].ErrorCode; got != "blocked_address" {
+			t.Errorf("%s: error code %q", host, got)
+		}
+		c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
+		c.delivery(config.id, "canceled") // so that nothing is left for the dead-letter queue
+	}
+}
+
 func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)

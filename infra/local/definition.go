@@ -81,7 +81,7 @@ func reserved(name string) bool {
 
 // lambdaFunction is a function with the environment that Lambda gives it, and nothing of this
 // process's own.
-func lambdaFunction(f template.Function, binaries, endpoint string, sandbox bool) (lambda.Function, error) {
+func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, public bool) (lambda.Function, error) {
 	environment := map[string]string{
 		"AWS_REGION":                      template.Region,
 		"AWS_DEFAULT_REGION":              template.Region,
@@ -113,6 +113,10 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox bool
 	if sandbox {
 		// Endpoints of a developer are on this machine. A deployed function is never told so.
 		environment["ALLOW_PRIVATE_ADDRESSES"] = "true"
+	}
+	if !public {
+		// What is made up for a test may be somebody's host. The variable can only make a function stricter.
+		environment["ONLY_LOOPBACK"] = "true"
 	}
 	result := lambda.Function{
 		Name:     f.Name,

@@ -59,7 +59,7 @@ func TestLambdaFunctionRefuses(t *testing.T) {
 		"the Runtime API's own address, too": {template.Function{Name: "F", Environment: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}, "AWS_LAMBDA_RUNTIME_API"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := lambdaFunction(test.function, "/binaries", "http://127.0.0.1:1", false); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := lambdaFunction(test.function, "/binaries", "http://127.0.0.1:1", false, false); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error = %v, want it to say %q", err, test.want)
 			}
 		})

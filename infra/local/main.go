@@ -50,6 +50,7 @@ type settings struct {
 	parameters    map[string]string
 	timeScale     float64
 	demo          bool
+	public        bool
 	race          bool
 	enforceIAM    bool
 	metrics       bool
@@ -68,6 +69,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
 	flags.Float64Var(&s.timeScale, "time-scale", 1, "let all SQS times pass `N` times faster")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
+	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")

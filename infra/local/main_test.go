@@ -164,7 +164,7 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 			"ALLOW_PRIVATE_ADDRESSES", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
 			"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_FORMAT",
 			"AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_SECRET_ACCESS_KEY",
-			"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "LANG", "PATH", "SECRET", "TABLE", "TZ", "_HANDLER",
+			"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "LANG", "ONLY_LOOPBACK", "PATH", "SECRET", "TABLE", "TZ", "_HANDLER",
 		}
 		// The runtime client sets the trace id by itself, for the time of an invocation.
 		have := slices.DeleteFunc(got.Environment, func(name string) bool { return name == "_X_AMZN_TRACE_ID" })
@@ -298,7 +298,7 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 }
 
 func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
-	r := start(t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-parameter", "Environment=production")
+	r := start(t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-public", "-parameter", "Environment=production")
 	status, body := r.do(t, "POST", "/echo/1", "{}", "X-Api-Key", "dk_test_local")
 	var got struct {
 		Denied      string
@@ -312,6 +312,9 @@ func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
 	}
 	if slices.Contains(got.Environment, "ALLOW_PRIVATE_ADDRESSES") {
 		t.Error("private addresses must not be allowed outside of the sandbox")
+	}
+	if slices.Contains(got.Environment, "ONLY_LOOPBACK") {
+		t.Error("-public lets webhooks leave the machine")
 	}
 }
 

@@ -147,7 +147,7 @@ func (s *stack) makeFunctions() error {
 	}
 	sandbox := s.declared.Parameters["Environment"] == "sandbox"
 	for _, f := range s.declared.Functions {
-		function, err := lambdaFunction(f, s.binaries, s.endpoint(), sandbox)
+		function, err := lambdaFunction(f, s.binaries, s.endpoint(), sandbox, s.settings.public)
 		if err != nil {
 			return err
 		}

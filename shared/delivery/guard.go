@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 
 	"code.dny.dev/ssrf"
@@ -14,23 +15,35 @@ import (
 // ErrBlockedAddress is returned for an address that must not be called.
 var ErrBlockedAddress = errors.New("special-purpose address")
 
+// errElsewhere is returned for what is not on this machine, where nothing else may be called.
+var errElsewhere = fmt.Errorf("%w: not on this machine", ErrBlockedAddress)
+
 // Guard refuses special-purpose addresses: those in the registries of IANA, IPv4-mapped and NAT64
 // forms included. It looks at the address that is about to be dialed, so that nothing a resolver
 // says between a check and its use can get around it.
 //
 // Sources: https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry
 type Guard struct {
+	// OnlyLoopback refuses, on top of everything else, what is not on this machine. Names but those
+	// of localhost are then refused before they are looked up.
+	OnlyLoopback bool
+
 	allowPrivate bool
 	guardian     *ssrf.Guardian
 }
 
 // NewGuard returns a guard. allowPrivate lets everything pass; it is for the local stack alone.
 func NewGuard(allowPrivate bool) *Guard {
-	return &Guard{allowPrivate, ssrf.New(ssrf.WithAnyPort())}
+	return &Guard{allowPrivate: allowPrivate, guardian: ssrf.New(ssrf.WithAnyPort())}
 }
 
 // Control is a net.Dialer's Control function.
 func (g *Guard) Control(network, address string, c syscall.RawConn) error {
+	if g.OnlyLoopback {
+		if to, err := netip.ParseAddrPort(address); err != nil || !to.Addr().IsLoopback() {
+			return errElsewhere
+		}
+	}
 	if g.allowPrivate {
 		return nil
 	}
@@ -56,5 +69,26 @@ func (g *Guard) Check(host string) error {
 // dialer connects to addresses that the guard lets pass. resolver is nil for the system's.
 func (g *Guard) dialer(resolver *net.Resolver) func(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: resolver, Control: g.Control}
-	return dialer.DialContext
+	if !g.OnlyLoopback {
+		return dialer.DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := netip.ParseAddr(host); err != nil {
+			if !localhost(host) {
+				return nil, errElsewhere
+			}
+			address = net.JoinHostPort("localhost", port) // the hosts file knows it, but not what is below it
+		}
+		return dialer.DialContext(ctx, network, address)
+	}
+}
+
+// localhost reports whether a name stands for this machine (RFC 6761, section 6.3).
+func localhost(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }

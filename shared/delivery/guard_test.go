@@ -480,3 +480,41 @@ func TestNameThatCannotBeLookedUp(t *testing.T) {
 		})
 	}
 }
+
+// TestOnlyLoopbackIsCalled: no name leaves the machine as a look-up, and no address is dialed but
+// loopback ones.
+func TestOnlyLoopbackIsCalled(t *testing.T) {
+	port, calls := listen(t)
+	lookups := 0
+	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		lookups++
+		return nil, errors.New("nobody is to be asked")
+	}}
+	post := func(guard *Guard, host string) Result {
+		guard.OnlyLoopback = true
+		client := NewClient(ClientOptions{Guard: guard, AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second, Resolver: resolver})
+		return client.Post(t.Context(), request("http://"+host+":"+port+"/"))
+	}
+	near := []string{"127.0.0.1", "localhost", "LocalHost.", "anything.localhost", "[::ffff:127.0.0.1]"}
+	for _, host := range near {
+		if got := post(NewGuard(true), host); !got.Success() {
+			t.Errorf("%s: %+v", host, got)
+		}
+		if got := post(NewGuard(false), host); got.Code != CodeBlockedAddress {
+			t.Errorf("%s, where private addresses are forbidden: %+v", host, got)
+		}
+	}
+	for _, host := range []string{
+		"hooks.example.com", "receiver", "localhost.example.com", "notlocalhost", "127.1", "2130706433", "10.0.0.1", "192.168.1.1", "169.254.169.254",
+		"0.0.0.0", "8.8.8.8", "[::]", "[2606:4700:4700::1111]", "[::ffff:8.8.8.8]", "[64:ff9b::7f00:1]", "[fe80::1%25lo]",
+	} {
+		for _, guard := range []*Guard{NewGuard(true), NewGuard(false)} {
+			if got := post(guard, host); got.Code != CodeBlockedAddress || got.Error != "the local stack calls endpoints on this machine only, unless it is started with -public" {
+				t.Errorf("%s: %+v", host, got)
+			}
+		}
+	}
+	if lookups != 0 || calls.Load() != int64(len(near)) {
+		t.Errorf("%d look-ups and %d calls, want none and %d", lookups, calls.Load(), len(near))
+	}
+}

@@ -214,6 +214,8 @@ func classify(err error) (code, text string) {
 	var record tls.RecordHeaderError
 	var operation *net.OpError
 	switch {
+	case errors.Is(err, errElsewhere):
+		return CodeBlockedAddress, "the local stack calls endpoints on this machine only, unless it is started with -public"
 	case errors.Is(err, ErrBlockedAddress):
 		return CodeBlockedAddress, "the endpoint's host has a special-purpose address"
 	case errors.As(err, &dns):

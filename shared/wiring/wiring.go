@@ -105,6 +105,13 @@ func (e *Environment) allowPrivate() bool {
 	return e.sandbox() && e.getenv("ALLOW_PRIVATE_ADDRESSES") == "true"
 }
 
+// guard returns the guard of the addresses that are called. OnlyLoopback can only make it stricter.
+func (e *Environment) guard() *delivery.Guard {
+	guard := delivery.NewGuard(e.allowPrivate())
+	guard.OnlyLoopback = e.getenv("ONLY_LOOPBACK") == "true"
+	return guard
+}
+
 func (e *Environment) aws() aws.Config {
 	config := aws.Config{
 		Region:      e.require("AWS_REGION"),
@@ -188,7 +195,7 @@ func (e *Environment) Deliverer() *delivery.Deliverer {
 		Queue:       e.Queue(),
 		Credentials: e.Keyring(),
 		Poster: delivery.NewClient(delivery.ClientOptions{
-			Guard: delivery.NewGuard(e.allowPrivate()), AllowHTTP: e.sandbox(), Now: e.Now,
+			Guard: e.guard(), AllowHTTP: e.sandbox(), Now: e.Now,
 		}),
 		Schedule:         schedule,
 		FailureThreshold: e.number("ENDPOINT_FAILURE_THRESHOLD", 0),

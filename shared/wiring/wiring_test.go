@@ -143,6 +143,36 @@ func TestURLPolicy(t *testing.T) {
 	}
 }
 
+func TestGuard(t *testing.T) {
+	const loopback, private, public = "127.0.0.1", "10.0.0.1", "8.8.8.8"
+	for name, test := range map[string]struct {
+		variables map[string]string
+		called    []string
+	}{
+		"production calls public addresses":                            {map[string]string{"ENVIRONMENT": "production"}, []string{public}},
+		"production asked for private ones still does":                 {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"}, []string{public}},
+		"production restricted to this machine calls nothing":          {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"}, nil},
+		"a sandbox calls public addresses":                             {map[string]string{"ENVIRONMENT": "sandbox"}, []string{public}},
+		"a sandbox restricted to this machine, but not to private":     {map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "true"}, nil},
+		"a sandbox asked for private addresses calls all":              {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"}, []string{loopback, private, public}},
+		"a sandbox asked for them on this machine calls only that":     {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"}, []string{loopback}},
+		"a sandbox restricted in other words is not, and not loosened": {map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "false"}, []string{public}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			guard := environment(test.variables).guard()
+			var called []string
+			for _, address := range []string{loopback, private, public} {
+				if guard.Control("tcp4", address+":443", nil) == nil {
+					called = append(called, address)
+				}
+			}
+			if !slices.Equal(called, test.called) {
+				t.Errorf("calls %v, want %v", called, test.called)
+			}
+		})
+	}
+}
+
 func TestTablesShareConnections(t *testing.T) {
 	e := environment(nil)
 	if e.Configs().Client != e.Deliveries().Client {

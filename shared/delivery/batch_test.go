@@ -474,19 +474,3 @@ func TestMetricsOfABatch(t *testing.T) {
 		}
 	})
 }
-
-// TestEntrySaysWhetherAnythingCanBeLeft: only then may the store write the item as a whole.
-func TestEntrySaysWhetherAnythingCanBeLeft(t *testing.T) {
-	for receives, want := range map[int]bool{0: false, 1: true, 2: false, 5: false} {
-		synctest.Test(t, func(t *testing.T) {
-			f := newFixture()
-			f.store.record = func(_ context.Context, entries []Entry) []error {
-				if entries[0].FirstReceive != want {
-					t.Errorf("receive %d: first is %t", receives, entries[0].FirstReceive)
-				}
-				return nil
-			}
-			f.handle(t.Context(), t, record("m1", receives, message(t1)))
-		})
-	}
-}

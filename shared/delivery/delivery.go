@@ -333,8 +333,7 @@ func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, 
 	result := d.Poster.Post(ctx, request)
 	now := d.Now()
 	entry := Entry{
-		Message: j.message, Round: j.round, At: webhook.At(now), Known: k.Delivery,
-		FirstReceive: j.receives == 1,
+		Message: j.message, MessageID: j.MessageID, Round: j.round, At: webhook.At(now), Known: k.Delivery,
 		Attempt: &webhook.Attempt{
 			Number: request.Attempt, StartedAt: webhook.At(result.StartedAt), Duration: result.Duration,
 			ResponseStatus: result.Status, ErrorCode: result.Code, Error: result.Error, ResponseSnippet: result.Snippet,
@@ -364,7 +363,7 @@ func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, 
 func (d *Deliverer) cancel(ctx context.Context, j *job, k *known, r *recorder) {
 	d.Log.InfoContext(ctx, "canceled", "organization_id", j.key.OrganizationID, "delivery_id", j.deliveryID())
 	d.record(ctx, j, k, r, Entry{
-		Message: j.message, Round: j.round, At: webhook.At(d.Now()), Known: k.Delivery, Status: webhook.Canceled,
+		Message: j.message, MessageID: j.MessageID, Round: j.round, At: webhook.At(d.Now()), Known: k.Delivery, Status: webhook.Canceled,
 	})
 }
 
@@ -511,14 +510,16 @@ type known struct {
 
 // round returns the round that the message belongs to: the one that a put-back carries, else its
 // own. A put-back that reached the dead-letter queue and was redriven from there still carries the
-// round that is over, although redriving starts a new one. It is told by its first receive: the
-// put-back itself has ended the round at its own first receive or later.
+// round that is over, although redriving starts a new one. It is told by its id, which redriving makes
+// new: it is not the message that ended the round.
+//
+// Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
 func (k *known) round(j *job) string {
 	carried := cmp.Or(j.message.Round, j.MessageID)
 	if k.Delivery == nil || carried == j.MessageID {
 		return carried
 	}
-	if k.Delivery.Round == j.MessageID || k.Delivery.Round == carried && k.Delivery.RoundOver && j.receives == 1 {
+	if k.Delivery.Round == j.MessageID || k.Delivery.Round == carried && k.Delivery.RoundOver() && k.Delivery.RoundOverBy != j.MessageID {
 		return j.MessageID
 	}
 	return carried
@@ -531,7 +532,7 @@ func (k *known) obsolete(j *job) bool {
 
 // over reports whether the message's round has failed for good.
 func (k *known) over(j *job) bool {
-	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
+	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver() || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
 }
 
 func (k *known) nextAttempt(j *job) int {

@@ -154,9 +154,15 @@ func TestMessageBecomes(t *testing.T) {
 		},
 		{
 			name:    "reported when the put-back itself has ended the round",
-			logged:  logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}),
+			logged:  endedBy("m2", logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{})),
 			records: []Record{record("m2", 3, in("m1", message(t1)))},
 			want:    did{Kept: []string{"m2"}, Visible: visible{"m2": "0s"}, Delivered: "failed m1/5 over, 5 attempts"},
+		},
+		{
+			name:    "a new round too when the first receive of the redriven put-back left nothing",
+			logged:  endedBy("m2", logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{})),
+			records: []Record{record("m3", 2, in("m1", message(t1)))},
+			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered m3/1 done for t1, 6 attempts"},
 		},
 		{
 			name:    "a new round when a put-back that failed for good is redriven",
@@ -507,4 +513,10 @@ func TestBatchIsReadAsSQSEventSourceWritesIt(t *testing.T) {
 			t.Errorf("status is %s: the receive count was not read", got)
 		}
 	})
+}
+
+// endedBy names another message than the round's own as the one that ended it.
+func endedBy(id string, d *webhook.Delivery) *webhook.Delivery {
+	d.RoundOverBy = id
+	return d
 }

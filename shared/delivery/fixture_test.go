@@ -97,7 +97,10 @@ func record(id string, receives int, m webhook.Message) Record {
 func logged(status webhook.DeliveryStatus, round string, attempts int, done webhook.Time) *webhook.Delivery {
 	d := &webhook.Delivery{
 		OrganizationID: organization, ConfigID: configID, Event: event(1), Status: status, Trigger: webhook.StatusChange,
-		Round: round, RoundAttempts: attempts, RoundOver: status == webhook.DeliveryFailed, RequestedAt: t1, DoneFor: done,
+		Round: round, RoundAttempts: attempts, RequestedAt: t1, DoneFor: done, Revision: attempts,
+	}
+	if status == webhook.DeliveryFailed {
+		d.RoundOverBy = round
 	}
 	for n := range attempts {
 		d.Attempts = append(d.Attempts, webhook.Attempt{Number: n + 1, StartedAt: t1, ErrorCode: CodeTimeout})
@@ -321,7 +324,7 @@ func describe(d *webhook.Delivery) string {
 		return ""
 	}
 	words := fmt.Sprintf("%s %s/%d", d.Status, d.Round, d.RoundAttempts)
-	if d.RoundOver {
+	if d.RoundOver() {
 		words += " over"
 	}
 	if !d.DoneFor.IsZero() {
@@ -330,8 +333,8 @@ func describe(d *webhook.Delivery) string {
 	return fmt.Sprintf("%s, %d attempts", words, len(d.Attempts))
 }
 
-// memoryLog keeps deliveries under the same conditions as the table does (see Record and update in
-// package dynamo): a whole item for the first success of what was not there, updates for the rest.
+// memoryLog keeps deliveries as the table does: an entry is applied to what is there, whatever its
+// writer has read.
 type memoryLog struct {
 	mu    sync.Mutex
 	items map[Key]webhook.Delivery
@@ -349,67 +352,16 @@ func (l *memoryLog) get(k Key) *webhook.Delivery {
 }
 
 func (l *memoryLog) set(d *webhook.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.items[Key{d.OrganizationID, d.ConfigID, d.Event.ID}] = *d
 }
 
 func (l *memoryLog) Record(entries []Entry) []error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, e := range entries {
 		key := Key{e.Message.OrganizationID, e.Message.ConfigID, e.Message.Event.ID}
-		if e.Status == webhook.Delivered && e.Known == nil && e.FirstReceive {
-			l.items[key] = e.Apply(nil)
-			continue
-		}
-		item := l.items[key]
-		if l.update(&item, e) {
-			l.items[key] = item
-		}
+		after := e.Apply(l.get(key))
+		l.set(&after)
 	}
 	return nil
-}
-
-// update applies an entry to an item and reports whether a condition let it.
-func (l *memoryLog) update(item *webhook.Delivery, e Entry) bool {
-	after := e.Apply(e.Known)
-	done := !item.DoneFor.IsZero()
-	newer := item.DoneFor.Before(e.Message.RequestedAt.Time)
-	var round, settle, unsettle bool
-	switch {
-	case e.Status == webhook.Delivered && (!done || newer):
-		round, settle = true, true
-	case e.Status == webhook.Delivered:
-		if item.Round == e.Round && item.RoundAttempts >= e.Attempt.Number {
-			return false
-		}
-	case !done:
-		round, unsettle = true, true
-	case e.Attempt != nil && newer:
-		round = true
-	default:
-		return false
-	}
-	item.OrganizationID, item.ConfigID, item.Event, item.ExpiresAt = after.OrganizationID, after.ConfigID, after.Event, after.ExpiresAt
-	if e.Attempt != nil {
-		item.Attempts = append(slices.Clone(item.Attempts), *e.Attempt)
-	}
-	if round {
-		item.Trigger, item.RequestedAt = after.Trigger, after.RequestedAt
-		if e.Attempt != nil {
-			item.Round, item.RoundAttempts, item.RoundOver = e.Round, e.Attempt.Number, e.Status == webhook.DeliveryFailed
-		}
-	}
-	if settle {
-		item.Status, item.DoneFor, item.NextAttemptAt = webhook.Delivered, e.Message.RequestedAt, webhook.Time{}
-		if item.DeliveredAt.IsZero() {
-			item.DeliveredAt = e.At
-		}
-	}
-	if unsettle {
-		item.Status, item.NextAttemptAt = e.Status, e.NextAttemptAt
-		if e.Status == webhook.DeliveryFailed {
-			item.FailedAt = e.At
-		}
-	}
-	return true
 }

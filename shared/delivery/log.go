@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,48 +17,72 @@ const linger = 50 * time.Millisecond
 // Entry is what one message did to a delivery.
 type Entry struct {
 	Message       webhook.Message
+	MessageID     string
 	Round         string
 	Status        webhook.DeliveryStatus // what it would be if the delivery had not succeeded before
 	Attempt       *webhook.Attempt       // nil if canceled
 	At            webhook.Time
 	NextAttemptAt webhook.Time      // if retrying
 	Known         *webhook.Delivery // as it was when the message arrived, nil if it was not there
-	FirstReceive  bool              // no earlier receive of the message can have left anything
 }
 
-// Apply returns d, which may be nil, as e leaves it. A delivery that has succeeded stays delivered.
+// Apply returns d, which may be nil, as e leaves it. It holds the rules of the log: done_for only
+// grows, what has been delivered stays delivered, and a result that an equal or newer request has
+// overtaken adds its attempt and nothing else.
 func (e Entry) Apply(d *webhook.Delivery) webhook.Delivery {
 	var after webhook.Delivery
 	if d != nil {
 		after = *d
 	}
-	after.OrganizationID, after.ConfigID = e.Message.OrganizationID, e.Message.ConfigID
-	after.Event, after.Trigger = e.Message.Event, e.Message.Trigger
-	if e.Message.RequestedAt.After(after.RequestedAt.Time) {
-		after.RequestedAt = e.Message.RequestedAt
+	delivered := !after.DoneFor.IsZero()
+	if delivered && e.Attempt == nil {
+		return after // a resend was canceled
 	}
+	after.OrganizationID, after.ConfigID, after.Event = e.Message.OrganizationID, e.Message.ConfigID, e.Message.Event
 	after.ExpiresAt = webhook.At(e.At.Add(webhook.Retention))
+	after.Revision++
 	if e.Attempt != nil {
 		attempts := append(after.Attempts[:len(after.Attempts):len(after.Attempts)], *e.Attempt)
 		after.Attempts = attempts[max(0, len(attempts)-webhook.MaxLoggedAttempts):]
-		after.Round, after.RoundAttempts = e.Round, e.Attempt.Number
-		after.RoundOver = e.Status == webhook.DeliveryFailed
 	}
-	if e.Status == webhook.Delivered {
-		if e.Message.RequestedAt.After(after.DoneFor.Time) {
-			after.DoneFor = e.Message.RequestedAt
+	if delivered && !after.DoneFor.Before(e.Message.RequestedAt.Time) {
+		return after
+	}
+	after.Trigger = e.Message.Trigger
+	if e.Message.RequestedAt.After(after.RequestedAt.Time) {
+		after.RequestedAt = e.Message.RequestedAt
+	}
+	if e.Attempt != nil {
+		after.Round, after.RoundAttempts, after.RoundOverBy = e.Round, e.Attempt.Number, ""
+		if e.Status == webhook.DeliveryFailed {
+			after.RoundOverBy = e.MessageID
 		}
+	}
+	switch {
+	case e.Status == webhook.Delivered:
+		after.DoneFor = e.Message.RequestedAt
 		if after.DeliveredAt.IsZero() {
 			after.DeliveredAt = e.At
 		}
-	} else if !after.DoneFor.IsZero() {
+	case delivered:
 		return after
-	}
-	after.Status, after.NextAttemptAt = e.Status, e.NextAttemptAt
-	if e.Status == webhook.DeliveryFailed {
+	case e.Status == webhook.DeliveryFailed:
 		after.FailedAt = e.At
 	}
+	after.Status, after.NextAttemptAt = e.Status, e.NextAttemptAt
 	return after
+}
+
+// In reports whether d, which may be nil, holds e already: a write whose answer was lost may have
+// succeeded. An attempt is told by its time, to the millisecond, so a success must show in done_for too.
+func (e Entry) In(d *webhook.Delivery) bool {
+	if d == nil || e.Attempt == nil || e.Status == webhook.Delivered && d.DoneFor.Before(e.Message.RequestedAt.Time) {
+		return false
+	}
+	return slices.ContainsFunc(d.Attempts, func(a webhook.Attempt) bool {
+		return a.Number == e.Attempt.Number && a.StartedAt.Equal(e.Attempt.StartedAt.Time) && a.ErrorCode == e.Attempt.ErrorCode &&
+			a.Duration.Milliseconds() == e.Attempt.Duration.Milliseconds()
+	})
 }
 
 // recorder writes the entries of a batch in groups: when all deliveries still running wait for

@@ -11,7 +11,7 @@ import (
 
 func TestEntryLeaves(t *testing.T) {
 	entry := func(status webhook.DeliveryStatus, requestedAt webhook.Time, round string, number int) Entry {
-		e := Entry{Message: message(requestedAt), Round: round, Status: status, At: t3}
+		e := Entry{Message: message(requestedAt), MessageID: round, Round: round, Status: status, At: t3}
 		if number > 0 {
 			e.Attempt = &webhook.Attempt{Number: number, StartedAt: t3}
 		}
@@ -32,9 +32,9 @@ func TestEntryLeaves(t *testing.T) {
 		{name: "failed what was retrying", before: logged(webhook.Retrying, "m1", 4, webhook.Time{}), entry: entry(webhook.DeliveryFailed, t1, "m1", 5), want: "failed m1/5 over, 5 attempts"},
 		{name: "canceled what was retrying, in its round", before: logged(webhook.Retrying, "m1", 4, webhook.Time{}), entry: entry(webhook.Canceled, t1, "m2", 0), want: "canceled m1/4, 4 attempts"},
 		{name: "delivered what stays delivered when a resend fails", before: logged(webhook.Delivered, "m1", 1, t1), entry: entry(webhook.DeliveryFailed, t2, "r1", 5), want: "delivered r1/5 over done for t1, 2 attempts"},
-		{name: "delivered what stays delivered when it is canceled", before: logged(webhook.Delivered, "m1", 1, t1), entry: entry(webhook.Canceled, t2, "r1", 0), want: "delivered m1/1 done for t1, 1 attempts"},
+		{name: "delivered what stays delivered when an older request fails", before: logged(webhook.Delivered, "r1", 1, t2), entry: entry(webhook.Retrying, t1, "m1", 2), want: "delivered r1/1 done for t2, 2 attempts"},
 		{name: "done for a later request", before: logged(webhook.Delivered, "m1", 1, t1), entry: entry(webhook.Delivered, t2, "r1", 1), want: "delivered r1/1 done for t2, 2 attempts"},
-		{name: "done for the later of two requests", before: logged(webhook.Delivered, "r1", 1, t2), entry: entry(webhook.Delivered, t1, "m1", 1), want: "delivered m1/1 done for t2, 2 attempts"},
+		{name: "done for the later of two requests", before: logged(webhook.Delivered, "r1", 1, t2), entry: entry(webhook.Delivered, t1, "m1", 1), want: "delivered r1/1 done for t2, 2 attempts"},
 		{name: "no more than the last twenty attempts", before: logged(webhook.Retrying, "m1", 20, webhook.Time{}), entry: entry(webhook.Retrying, t1, "m2", 1), want: "retrying m2/1, 20 attempts"},
 	}
 	for _, c := range cases {
@@ -43,11 +43,14 @@ func TestEntryLeaves(t *testing.T) {
 			if diff := cmp.Diff(c.want, describe(&after)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			if c.before != nil && after.Revision != c.before.Revision+1 {
+				t.Errorf("revision %d after %d", after.Revision, c.before.Revision)
+			}
 			retrying := after.Status == webhook.Retrying
 			if after.NextAttemptAt.IsZero() == retrying {
 				t.Errorf("%s with the next attempt at %q", after.Status, after.NextAttemptAt)
 			}
-			if c.entry.Status == webhook.Delivered && after.DeliveredAt != t3 {
+			if c.entry.Status == webhook.Delivered && c.before == nil && after.DeliveredAt != t3 {
 				t.Errorf("delivered at %q", after.DeliveredAt)
 			}
 			if !after.ExpiresAt.Equal(t3.Add(webhook.Retention)) {
@@ -55,6 +58,46 @@ func TestEntryLeaves(t *testing.T) {
 			}
 			if requested := c.entry.Message.RequestedAt; after.RequestedAt.Before(requested.Time) || c.before != nil && after.RequestedAt.Before(c.before.RequestedAt.Time) {
 				t.Errorf("requested at %s", after.RequestedAt)
+			}
+		})
+	}
+}
+
+func TestACanceledResendLeavesWhatWasDelivered(t *testing.T) {
+	before := logged(webhook.Delivered, "m1", 1, t1)
+	after := Entry{Message: message(t2), MessageID: "r1", Round: "r1", Status: webhook.Canceled, At: t3}.Apply(before)
+	if diff := cmp.Diff(*before, after); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEntryIsIn(t *testing.T) {
+	attempt := webhook.Attempt{Number: 2, StartedAt: t2, Duration: 1200 * time.Microsecond, ErrorCode: CodeTimeout}
+	e := Entry{Attempt: &attempt}
+	with := func(change func(*webhook.Attempt)) *webhook.Delivery {
+		listed := attempt
+		listed.Duration = time.Millisecond // as it is read back
+		change(&listed)
+		return &webhook.Delivery{Attempts: []webhook.Attempt{{Number: 1, StartedAt: t1}, listed}}
+	}
+	for _, c := range []struct {
+		name  string
+		entry Entry
+		there *webhook.Delivery
+		want  bool
+	}{
+		{"what lists its attempt", e, with(func(*webhook.Attempt) {}), true},
+		{"not what lists another's number", e, with(func(a *webhook.Attempt) { a.Number = 3 }), false},
+		{"not what lists another's time", e, with(func(a *webhook.Attempt) { a.StartedAt = t3 }), false},
+		{"not what lists another's outcome", e, with(func(a *webhook.Attempt) { a.ErrorCode = "" }), false},
+		{"not what lists another's duration", e, with(func(a *webhook.Attempt) { a.Duration = 2 * time.Millisecond }), false},
+		{"not what is done for an older request", Entry{Attempt: &attempt, Status: webhook.Delivered, Message: message(t2)}, with(func(*webhook.Attempt) {}), false},
+		{"nothing, as a cancellation", Entry{Status: webhook.Canceled}, with(func(*webhook.Attempt) {}), false},
+		{"not what is not there", e, nil, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.entry.In(c.there); got != c.want {
+				t.Errorf("got %t", got)
 			}
 		})
 	}

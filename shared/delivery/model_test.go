@@ -11,8 +11,8 @@ import (
 )
 
 // This test runs every interleaving of two messages of one delivery, each in the hands of its own
-// instance of the function, through the real Deliverer. Its log is memoryLog, which holds the
-// conditions of the table's writes; that the table has the same ones is tested in package dynamo.
+// instance of the function, through the real Deliverer. Its log is memoryLog, which applies one entry
+// after the other; that the table does so too is tested in package dynamo.
 
 // kind is what a message may be to a delivery.
 type kind struct {
@@ -31,9 +31,8 @@ var kinds = []kind{
 	{name: "retry", id: "m1", receives: 2, requestedAt: t1, over: map[string]bool{"failed": true}},
 	{name: "redrive", id: "m3", receives: 1, requestedAt: t1, impossible: map[string]bool{"absent": true}},
 	{name: "put-back", id: "m4", receives: 1, requestedAt: t1, round: "m1"},
-	// Only what is logged can be resent.
-	{name: "resend", id: "r1", receives: 1, requestedAt: t2, impossible: map[string]bool{"absent": true}},
-	{name: "later resend", id: "r2", receives: 1, requestedAt: t3, impossible: map[string]bool{"absent": true}},
+	{name: "resend", id: "r1", receives: 1, requestedAt: t2},
+	{name: "later resend", id: "r2", receives: 1, requestedAt: t3},
 }
 
 // states are what the log may hold before.
@@ -201,7 +200,7 @@ func (run *interleaving) checkStep(t *testing.T, a *actor, before, after *webhoo
 // checkEnd checks what an actor has done, given what it had read and who else was there.
 func (run *interleaving) checkEnd(t *testing.T, a, other *actor) {
 	obsolete := a.loaded != nil && !a.loaded.DoneFor.IsZero() && !a.loaded.DoneFor.Before(a.requestedAt.Time)
-	over := a.loaded != nil && a.loaded.Round == a.id && a.loaded.RoundOver
+	over := a.loaded != nil && a.loaded.Round == a.id && a.loaded.RoundOver()
 	want := 1
 	if obsolete || over {
 		want = 0
@@ -233,7 +232,7 @@ func (run *interleaving) drain(t *testing.T) {
 		got := f.handle(t.Context(), t, record(a.id, a.receives+1, m))
 		after := run.delivery()
 		run.checkStep(t, a, before, after)
-		over := before.Round == a.id && before.RoundOver
+		over := before.Round == a.id && before.RoundOver()
 		if acked := len(got.Kept) == 0; acked != !over {
 			t.Errorf("%s acknowledged at its next receive: %t, its round was over: %t", a.name, acked, over)
 		}

@@ -38,7 +38,7 @@ type deliveryItem struct {
 	Attempts       []attemptItem          `dynamodbav:"attempts"`
 	Round          string                 `dynamodbav:"round,omitempty"`
 	RoundAttempts  int                    `dynamodbav:"round_attempts,omitempty"`
-	RoundOver      bool                   `dynamodbav:"round_over,omitempty"`
+	RoundOverBy    string                 `dynamodbav:"round_over_by,omitempty"`
 	RequestedAt    string                 `dynamodbav:"requested_at"`
 	DoneFor        string                 `dynamodbav:"done_for,omitempty"`
 	DeliveredAt    string                 `dynamodbav:"delivered_at,omitempty"`
@@ -46,6 +46,7 @@ type deliveryItem struct {
 	NextAttemptAt  string                 `dynamodbav:"next_attempt_at,omitempty"`
 	Unsettled      string                 `dynamodbav:"unsettled,omitempty"` // repeats EventID while retrying or failed
 	ExpiresAt      int64                  `dynamodbav:"expires_at"`          // Unix seconds, as DynamoDB's TTL wants
+	Revision       int                    `dynamodbav:"revision"`
 }
 
 // attemptItem has short names because there are up to twenty in an item.
@@ -69,9 +70,9 @@ func fromDelivery(d *webhook.Delivery) deliveryItem {
 	i := deliveryItem{
 		ConfigID: d.ConfigID, EventID: d.Event.ID, OrganizationID: d.OrganizationID, DocumentKey: documentKey(d.OrganizationID, d.Event.DocumentID),
 		Version: d.Event.Version, DocumentStatus: d.Event.Status, PreviousStatus: d.Event.PreviousStatus, OccurredAt: d.Event.OccurredAt.String(), Test: d.Event.Test,
-		Status: d.Status, Trigger: d.Trigger, Attempts: []attemptItem{}, Round: d.Round, RoundAttempts: d.RoundAttempts, RoundOver: d.RoundOver,
+		Status: d.Status, Trigger: d.Trigger, Attempts: []attemptItem{}, Round: d.Round, RoundAttempts: d.RoundAttempts, RoundOverBy: d.RoundOverBy,
 		RequestedAt: d.RequestedAt.String(), DoneFor: d.DoneFor.String(), DeliveredAt: d.DeliveredAt.String(), FailedAt: d.FailedAt.String(),
-		NextAttemptAt: d.NextAttemptAt.String(), ExpiresAt: d.ExpiresAt.Unix(),
+		NextAttemptAt: d.NextAttemptAt.String(), ExpiresAt: d.ExpiresAt.Unix(), Revision: d.Revision,
 	}
 	if d.Status == webhook.Retrying || d.Status == webhook.DeliveryFailed {
 		i.Unsettled = d.Event.ID
@@ -93,9 +94,9 @@ func toDelivery(from item) (*webhook.Delivery, error) {
 			Version: i.Version, ID: i.EventID, DocumentID: strings.TrimPrefix(i.DocumentKey, documentKey(i.OrganizationID, "")),
 			Status: i.DocumentStatus, PreviousStatus: i.PreviousStatus, OccurredAt: reread(i.OccurredAt), Test: i.Test,
 		},
-		Status: i.Status, Trigger: i.Trigger, Round: i.Round, RoundAttempts: i.RoundAttempts, RoundOver: i.RoundOver,
+		Status: i.Status, Trigger: i.Trigger, Round: i.Round, RoundAttempts: i.RoundAttempts, RoundOverBy: i.RoundOverBy,
 		RequestedAt: reread(i.RequestedAt), DoneFor: reread(i.DoneFor), DeliveredAt: reread(i.DeliveredAt), FailedAt: reread(i.FailedAt),
-		NextAttemptAt: reread(i.NextAttemptAt), ExpiresAt: webhook.At(time.Unix(i.ExpiresAt, 0)),
+		NextAttemptAt: reread(i.NextAttemptAt), ExpiresAt: webhook.At(time.Unix(i.ExpiresAt, 0)), Revision: i.Revision,
 	}
 	for _, a := range i.Attempts {
 		d.Attempts = append(d.Attempts, webhook.Attempt{
@@ -201,23 +202,13 @@ func identity(key item) [2]string {
 	return [2]string{text(key, "organization_id"), text(key, "id")}
 }
 
-// Record writes entries of different deliveries: first successes of new deliveries together,
-// everything else as updates at the same time. It returns nil or one error (or nil) for each.
+// Record writes entries of different deliveries, all at the same time. It returns nil or one error
+// (or nil) for each.
 func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []error {
 	errs := make([]error, len(entries))
-	var fresh []int
 	var wait sync.WaitGroup
 	for i, e := range entries {
-		if e.Status == webhook.Delivered && e.Known == nil && e.FirstReceive {
-			fresh = append(fresh, i)
-			continue
-		}
-		wait.Go(func() { errs[i] = t.update(ctx, e) })
-	}
-	if len(fresh) > 0 {
-		for n, err := range t.put(ctx, entries, fresh) {
-			errs[fresh[n]] = err
-		}
+		wait.Go(func() { errs[i] = t.record(ctx, e) })
 	}
 	wait.Wait()
 	if errors.Join(errs...) == nil {
@@ -226,196 +217,48 @@ func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []err
 	return errs
 }
 
-// put writes whole items, 25 at most. Should the batch be refused, each is written by itself, so
-// that one bad item does not fail the others.
-func (t *Deliveries) put(ctx context.Context, entries []delivery.Entry, which []int) []error {
-	errs := make([]error, len(which))
-	requests := make([]types.WriteRequest, len(which))
-	for n, i := range which {
-		d := entries[i].Apply(nil)
-		fields, err := attributevalue.MarshalMap(fromDelivery(&d))
+// record replaces a delivery's item by what the entry makes of it, if nobody has written it since it
+// was read. Otherwise the refusal brings the item along and the entry is applied to that, so no
+// result is ever decided by what a writer has not seen. A write costs the same as one without a
+// condition, and nobody else writes a delivery but for its rare duplicates.
+func (t *Deliveries) record(ctx context.Context, e delivery.Entry) error {
+	known := e.Known
+	for range maxTries {
+		after := e.Apply(known)
+		if known != nil && after.Revision == known.Revision {
+			return nil // it changes nothing
+		}
+		fields, err := attributevalue.MarshalMap(fromDelivery(&after))
 		if err != nil {
-			return repeat(fmt.Errorf("writing a delivery's item: %w", err), len(which)) // none is written
+			return fmt.Errorf("writing a delivery's item: %w", err)
 		}
-		requests[n] = types.WriteRequest{PutRequest: &types.PutRequest{Item: fields}}
-	}
-	left := map[string][]types.WriteRequest{t.Table: requests}
-	for try := 0; len(left) > 0; try++ {
-		out, err := t.Client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: left})
-		if err != nil || try == maxTries {
-			var wait sync.WaitGroup
-			for n, i := range which {
-				wait.Go(func() { errs[n] = t.update(ctx, entries[i]) })
+		put := &dynamodb.PutItemInput{
+			TableName: &t.Table, Item: fields, ConditionExpression: aws.String("attribute_not_exists(event_id)"),
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		}
+		if known != nil {
+			put.ConditionExpression, put.ExpressionAttributeValues = aws.String("revision = :known"), item{":known": number(int64(known.Revision))}
+		}
+		_, err = t.Client.PutItem(ctx, put)
+		there, failed := conditionFailed(err)
+		if !failed {
+			if err != nil {
+				return fmt.Errorf("logging a delivery: %w", err)
 			}
-			wait.Wait()
-			return errs
+			return nil
 		}
-		if left = out.UnprocessedItems; len(left) > 0 {
-			if err := pause(ctx, try); err != nil {
-				return repeat(err, len(which))
-			}
-		}
-	}
-	return errs
-}
-
-func repeat(err error, n int) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
-}
-
-// update appends an entry to a delivery. What it may change beside depends on what has happened
-// meanwhile, so it is said by conditions: the first that holds wins.
-func (t *Deliveries) update(ctx context.Context, e delivery.Entry) error {
-	var variants []*update
-	if e.Status == webhook.Delivered {
-		variants = []*update{
-			newUpdate(e).round().settle().when("attribute_not_exists(done_for) OR done_for < :requested_at"),
-			// This or a later request has succeeded: only add the attempt, unless a write that seemed
-			// to fail has added it already.
-			newUpdate(e).when("attribute_exists(done_for) AND (attribute_not_exists(#round) OR #round <> :round OR #round_attempts < :round_attempts)"),
-		}
-	} else {
-		variants = []*update{newUpdate(e).round().unsettle().when("attribute_not_exists(done_for)")}
-		if e.Attempt != nil { // it has succeeded before and stays delivered
-			variants = append(variants, newUpdate(e).round().when("done_for < :requested_at"))
-		}
-	}
-	for _, variant := range variants {
-		_, err := t.Client.UpdateItem(ctx, variant.input(t.Table))
-		if _, failed := conditionFailed(err); failed {
-			continue
+		if known, err = nil, nil; there != nil { // else its time to live has ended meanwhile
+			known, err = toDelivery(there)
 		}
 		if err != nil {
-			return fmt.Errorf("logging a delivery: %w", err)
+			return err
 		}
-		return t.trim(ctx, e)
+		if known != nil && known.OrganizationID != e.Message.OrganizationID {
+			return fmt.Errorf("logging a delivery: %w: it is another organization's", webhook.ErrNotFound)
+		}
+		if e.In(known) {
+			return nil
+		}
 	}
-	return nil // obsolete: a request at or after this one has succeeded meanwhile
-}
-
-// trim removes the oldest attempt of a delivery that has more than it should.
-func (t *Deliveries) trim(ctx context.Context, e delivery.Entry) error {
-	if e.Attempt == nil || e.Known == nil || len(e.Known.Attempts) < webhook.MaxLoggedAttempts {
-		return nil
-	}
-	_, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: &t.Table, Key: deliveryKey(e.Message.ConfigID, e.Message.Event.ID),
-		UpdateExpression:          aws.String("REMOVE attempts[0]"),
-		ConditionExpression:       aws.String("size(attempts) > :most"),
-		ExpressionAttributeValues: item{":most": number(webhook.MaxLoggedAttempts)},
-	})
-	if _, failed := conditionFailed(err); err != nil && !failed {
-		return fmt.Errorf("trimming a delivery's attempts: %w", err)
-	}
-	return nil
-}
-
-// update is an UpdateItem of a delivery in the making.
-type update struct {
-	entry     delivery.Entry
-	after     deliveryItem
-	set       []string
-	remove    []string
-	names     map[string]string
-	values    item
-	condition string
-}
-
-// newUpdate sets what an entry says of the delivery in any case and appends its attempt.
-func newUpdate(e delivery.Entry) *update {
-	after := e.Apply(e.Known)
-	u := &update{entry: e, after: fromDelivery(&after), names: map[string]string{}, values: item{}}
-	u.assign("organization_id", str(u.after.OrganizationID))
-	u.assign("document_key", str(u.after.DocumentKey))
-	u.assign("v", number(int64(u.after.Version)))
-	u.assign("document_status", str(string(u.after.DocumentStatus)))
-	u.assign("occurred_at", str(u.after.OccurredAt))
-	u.assign("expires_at", number(u.after.ExpiresAt))
-	if u.after.PreviousStatus != "" {
-		u.assign("previous_status", str(string(u.after.PreviousStatus)))
-	}
-	if u.after.Test {
-		u.assign("test", &types.AttributeValueMemberBOOL{Value: true})
-	}
-	if e.Attempt != nil {
-		fields, _ := attributevalue.MarshalMap(fromAttempt(e.Attempt)) // numbers and strings always marshal
-		u.values[":attempt"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{&types.AttributeValueMemberM{Value: fields}}}
-		u.values[":none"] = &types.AttributeValueMemberL{Value: []types.AttributeValue{}}
-		u.set = append(u.set, "attempts = list_append(if_not_exists(attempts, :none), :attempt)")
-	}
-	return u
-}
-
-func (u *update) assign(name string, value types.AttributeValue) {
-	u.names["#"+name] = name
-	u.values[":"+name] = value
-	u.set = append(u.set, fmt.Sprintf("#%s = :%s", name, name))
-}
-
-// round sets the round, of which the attempt is the last.
-func (u *update) round() *update {
-	u.assign("trigger", str(string(u.after.Trigger)))
-	// The greatest so far, whatever this message's own is: the next resend goes beyond it.
-	u.names["#requested"], u.values[":latest"] = "requested_at", str(u.after.RequestedAt)
-	u.set = append(u.set, "#requested = :latest")
-	if u.entry.Attempt == nil {
-		return u
-	}
-	u.assign("round", str(u.entry.Round))
-	u.assign("round_attempts", number(int64(u.entry.Attempt.Number)))
-	u.assign("round_over", &types.AttributeValueMemberBOOL{Value: u.entry.Status == webhook.DeliveryFailed})
-	return u
-}
-
-// settle makes the delivery delivered.
-func (u *update) settle() *update {
-	u.assign("status", str(string(webhook.Delivered)))
-	u.values[":done"], u.values[":at"] = str(u.entry.Message.RequestedAt.String()), str(u.entry.At.String())
-	u.set = append(u.set, "done_for = :done", "delivered_at = if_not_exists(delivered_at, :at)")
-	u.remove = append(u.remove, "unsettled", "next_attempt_at")
-	return u
-}
-
-// unsettle makes the delivery retrying, failed or canceled.
-func (u *update) unsettle() *update {
-	u.assign("status", str(string(u.entry.Status)))
-	if u.entry.Status == webhook.Canceled {
-		u.remove = append(u.remove, "unsettled", "next_attempt_at")
-		return u
-	}
-	u.assign("unsettled", str(u.after.EventID))
-	if u.entry.Status == webhook.Retrying {
-		u.assign("next_attempt_at", str(u.entry.NextAttemptAt.String()))
-		return u
-	}
-	u.assign("failed_at", str(u.entry.At.String()))
-	u.remove = append(u.remove, "next_attempt_at")
-	return u
-}
-
-func (u *update) when(condition string) *update {
-	if strings.Contains(condition, ":requested_at") {
-		u.values[":requested_at"] = str(u.entry.Message.RequestedAt.String())
-	}
-	if strings.Contains(condition, "#round") {
-		u.names["#round"], u.values[":round"] = "round", str(u.entry.Round)
-		u.names["#round_attempts"], u.values[":round_attempts"] = "round_attempts", number(int64(u.entry.Attempt.Number))
-	}
-	u.condition = condition
-	return u
-}
-
-func (u *update) input(table string) *dynamodb.UpdateItemInput {
-	expression := "SET " + strings.Join(u.set, ", ")
-	if len(u.remove) > 0 {
-		expression += " REMOVE " + strings.Join(u.remove, ", ")
-	}
-	return &dynamodb.UpdateItemInput{
-		TableName: &table, Key: deliveryKey(u.entry.Message.ConfigID, u.entry.Message.Event.ID), UpdateExpression: &expression,
-		ConditionExpression: &u.condition, ExpressionAttributeNames: u.names, ExpressionAttributeValues: u.values,
-	}
+	return fmt.Errorf("logging a delivery: %d others were faster", maxTries)
 }

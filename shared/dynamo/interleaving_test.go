@@ -17,8 +17,8 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// This is the test of package delivery that runs every interleaving of two messages of one
-// delivery, with the table in the place of its model. The POST in between writes nothing, so here
+// This is the test of package delivery that runs every interleaving of messages of one delivery,
+// with the table in the place of its model. The POST in between writes nothing, so here
 // the steps are two, reading and writing.
 
 // request is one message to the delivery and how its attempt ends.
@@ -33,7 +33,7 @@ var requests = []request{
 	{"duplicate", "m2", 1, 0}, {"retry", "m1", 2, 0}, {"redrive", "m3", 1, 0}, {"resend", "r1", 1, 60}, {"later resend", "r2", 1, 120},
 }
 
-// before is what has happened to the delivery before the two messages.
+// before is what has happened to the delivery before the messages.
 var before = map[string][]step{
 	"absent":    nil,
 	"retrying":  {{round: "m1", number: 1, status: webhook.Retrying}},
@@ -47,39 +47,60 @@ func TestDeliverersNeverTakeTheLogBackwards(t *testing.T) {
 	configs := configsOf(db)
 	create(t, configs, 1)
 	log := &dynamo.Log{Deliveries: deliveriesOf(db), Configs: configs}
-	// Two readings next to each other may be swapped, so these are all that differ.
-	orders := [][]int{{0, 1, 0, 1}, {0, 1, 1, 0}, {0, 0, 1, 1}, {1, 1, 0, 0}}
-	if testing.Short() {
-		orders = orders[:2] // those in which both have read before either writes
-	}
 	n := 100
-	for state, steps := range before {
-		for i, a := range requests {
-			for _, b := range requests[i:] {
-				if state == "absent" && (a.requested > 0 || b.requested > 0) {
-					continue // only what is logged can be resent
+	interleave := func(t *testing.T, state string, orders [][]int, messages ...request) {
+		for outcomes := range 1 << len(messages) {
+			for _, order := range orders {
+				n++
+				run := &run{log: log, event: event(n)}
+				run.seed(t, before[state])
+				for i, m := range messages {
+					run.start(t, m, outcomes>>i&1 == 0)
 				}
-				for outcome := range 4 {
-					for _, order := range orders {
-						n++
-						pair := &pair{log: log, event: event(n)}
-						pair.seed(t, steps)
-						pair.start(t, a, outcome&1 == 0)
-						pair.start(t, b, outcome&2 == 0)
-						pair.run(t, order)
-						if t.Failed() {
-							t.Fatalf("%s, then %s (succeeds: %t) and %s (succeeds: %t) in the order %v",
-								state, a.name, outcome&1 == 0, b.name, outcome&2 == 0, order)
-						}
-					}
+				run.run(t, order)
+				if t.Failed() {
+					t.Fatalf("%s, then %v in the order %v; those that fail: %b", state, messages, order, outcomes)
 				}
 			}
 		}
 	}
+	t.Run("two messages", func(t *testing.T) {
+		// Two readings next to each other may be swapped, so these are all that differ.
+		orders := [][]int{{0, 1, 0, 1}, {0, 1, 1, 0}, {0, 0, 1, 1}, {1, 1, 0, 0}}
+		if testing.Short() {
+			orders = orders[:2] // those in which both have read before either writes
+		}
+		for state := range before {
+			for i, a := range requests {
+				for _, b := range requests[i:] {
+					interleave(t, state, orders, a, b)
+				}
+			}
+		}
+	})
+	// The first message is slow, its duplicate is not, and that one's result is resent meanwhile.
+	t.Run("three messages", func(t *testing.T) {
+		var orders [][]int
+		permute(6, func(order []int) {
+			if order[0] < order[1] && order[2] < order[3] && order[4] < order[5] { // steps of an actor are alike
+				steps := make([]int, len(order))
+				for step, at := range order {
+					steps[at] = step / 2
+				}
+				orders = append(orders, steps)
+			}
+		})
+		if testing.Short() {
+			orders = orders[:10]
+		}
+		for _, state := range []string{"absent", "retrying"} {
+			interleave(t, state, orders, requests[0], requests[1], requests[3])
+		}
+	})
 }
 
-// pair is two deliverers with one message each for the same event.
-type pair struct {
+// run is some deliverers with one message each for the same event.
+type run struct {
 	log    *dynamo.Log
 	event  webhook.Event
 	actors []*actor
@@ -139,43 +160,43 @@ func (nothing) CountFailure(context.Context, *webhook.Config, time.Time) (int, t
 	return 0, time.Time{}, nil
 }
 
-func (p *pair) message(requested int) webhook.Message {
+func (r *run) message(requested int) webhook.Message {
 	m := message(1)
-	m.Event, m.RequestedAt = p.event, moment(requested)
+	m.Event, m.RequestedAt = r.event, moment(requested)
 	return m
 }
 
-func (p *pair) seed(t *testing.T, steps []step) {
+func (r *run) seed(t *testing.T, steps []step) {
 	t.Helper()
 	for _, s := range steps {
 		e := s.entry(nil)
-		e.Message = p.message(s.requested)
-		if errs := p.log.Record(t.Context(), []delivery.Entry{e}); errs != nil {
+		e.Message = r.message(s.requested)
+		if errs := r.log.Record(t.Context(), []delivery.Entry{e}); errs != nil {
 			t.Fatal(errs)
 		}
 	}
 }
 
 // delivery returns what the log holds, nil for nothing.
-func (p *pair) delivery(t *testing.T) *webhook.Delivery {
+func (r *run) delivery(t *testing.T) *webhook.Delivery {
 	t.Helper()
-	d, err := p.log.Get(t.Context(), organization, configID(1), p.event.ID)
+	d, err := r.log.Get(t.Context(), organization, configID(1), r.event.ID)
 	if err != nil && err != webhook.ErrNotFound {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func (p *pair) start(t *testing.T, r request, succeeds bool) {
+func (r *run) start(t *testing.T, m request, succeeds bool) {
 	t.Helper()
-	a := &actor{request: r, store: p.log, arrived: make(chan struct{}), goOn: make(chan struct{}), answered: make(chan delivery.Answer)}
-	p.actors = append(p.actors, a)
-	body, err := json.Marshal(p.message(r.requested))
+	a := &actor{request: m, store: r.log, arrived: make(chan struct{}), goOn: make(chan struct{}), answered: make(chan delivery.Answer)}
+	r.actors = append(r.actors, a)
+	body, err := json.Marshal(r.message(m.requested))
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := delivery.Record{MessageID: r.id, Body: string(body)}
-	record.Attributes.ApproximateReceiveCount = strconv.Itoa(r.receives)
+	record := delivery.Record{MessageID: m.id, Body: string(body)}
+	record.Attributes.ApproximateReceiveCount = strconv.Itoa(m.receives)
 	d := &delivery.Deliverer{
 		Store: a, Health: nothing{}, Queue: nothing{}, Credentials: opened{}, Metrics: nothing{},
 		Poster: poster{func() delivery.Result {
@@ -196,11 +217,11 @@ func (p *pair) start(t *testing.T, r request, succeeds bool) {
 }
 
 // run lets the actors take their steps in an order, and checks the log at the end of each actor.
-func (p *pair) run(t *testing.T, order []int) {
+func (r *run) run(t *testing.T, order []int) {
 	t.Helper()
-	last := p.delivery(t)
+	last := r.delivery(t)
 	for _, which := range order {
-		a := p.actors[which]
+		a := r.actors[which]
 		if a.finished {
 			continue // there was nothing to write
 		}
@@ -211,15 +232,15 @@ func (p *pair) run(t *testing.T, order []int) {
 		case answer := <-a.answered:
 			a.finished, a.kept = true, len(answer.BatchItemFailures) > 0
 		}
-		now := p.delivery(t)
-		for _, problem := range p.problems(a, last, now) {
+		now := r.delivery(t)
+		for _, problem := range r.problems(a, last, now) {
 			t.Error(problem)
 		}
 		last = now
 	}
 }
 
-func (p *pair) problems(a *actor, last, now *webhook.Delivery) (problems []string) {
+func (r *run) problems(a *actor, last, now *webhook.Delivery) (problems []string) {
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if last != nil && now == nil {
 		add("the delivery has vanished")

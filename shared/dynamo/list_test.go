@@ -47,7 +47,7 @@ func fillLog(t *testing.T, db *dynamotest.DB, all ...logged) {
 			m.Event.DocumentID = l.document
 		}
 		e := delivery.Entry{
-			Message: m, Round: "r", Status: webhook.Delivered, At: webhook.At(start().Add(-l.age)), FirstReceive: true,
+			Message: m, Round: "r", Status: webhook.Delivered, At: webhook.At(start().Add(-l.age)),
 			Attempt: &webhook.Attempt{Number: 1, StartedAt: webhook.At(start())},
 		}
 		if l.status != "" {

@@ -60,7 +60,7 @@ type Delivery struct {
 
 	Round         string // the round of the last attempt
 	RoundAttempts int    // attempts in that round
-	RoundOver     bool   // that round failed for good
+	RoundOverBy   string // the message that failed for good and so ended that round, "" while it goes on
 	RequestedAt   Time   // of the last message
 	DoneFor       Time   // the latest RequestedAt of all messages that succeeded
 
@@ -68,6 +68,8 @@ type Delivery struct {
 	FailedAt      Time // last final failure
 	NextAttemptAt Time
 	ExpiresAt     Time
+
+	Revision int // how often it has been written
 }
 
 // Attempt is one POST and what came of it.
@@ -80,6 +82,9 @@ type Attempt struct {
 	Error           string // for people
 	ResponseSnippet string // the beginning of an answer that was not 2xx
 }
+
+// RoundOver reports whether the round of the last attempt has failed for good.
+func (d *Delivery) RoundOver() bool { return d.RoundOverBy != "" }
 
 // ID returns the public id of d.
 func (d *Delivery) ID() string {

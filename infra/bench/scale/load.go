@@ -76,7 +76,7 @@ func entry(n, total int) delivery.Entry {
 			},
 			RequestedAt: webhook.At(at), Trigger: webhook.StatusChange,
 		},
-		Round: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n), At: webhook.At(at.Add(1500 * time.Millisecond)), FirstReceive: true,
+		Round: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n), At: webhook.At(at.Add(1500 * time.Millisecond)),
 		Status: webhook.Delivered,
 		Attempt: &webhook.Attempt{
 			Number: 1, StartedAt: webhook.At(at.Add(time.Second)), Duration: 187 * time.Millisecond, ResponseStatus: 204,

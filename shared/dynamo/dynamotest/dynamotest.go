@@ -7,6 +7,7 @@
 //     update adds the key, so sparse indexes do not work. Query is therefore answered from a scan
 //     of the table: see query.go. An index is always up to date here, on AWS only a local one is.
 //   - Its UpdateItem lets the clause REMOVE leave top-level attributes where they are: see update.go.
+//   - Its PutItem never returns the item on which a condition failed: see put.go.
 //   - It serves a batch that names a key twice, which DynamoDB refuses, and so does this package.
 //   - Its transactions never conflict, time to live never deletes, nothing is throttled and there
 //     is no limit of sizes. Intercept plays what a test needs of it.
@@ -133,9 +134,12 @@ func (db *DB) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := db.ask(operation, body)
 	if answer.Code == http.StatusOK {
-		if err := db.remove(operation, body); err != nil {
-			answer.Code, answer.Body = http.StatusInternalServerError, bytes.NewBufferString(err.Error())
-		}
+		err = db.remove(operation, body)
+	} else if operation == "PutItem" {
+		err = db.bring(body, answer)
+	}
+	if err != nil {
+		answer.Code, answer.Body = http.StatusInternalServerError, bytes.NewBufferString(err.Error())
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.WriteHeader(answer.Code)

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/shared/signature"
@@ -104,23 +106,11 @@ const created = `{"data":{"type":"webhook_config","attributes":{"url":"https://a
 
 func TestVerify(t *testing.T) {
 	c := load(t)
-	var example struct{ Value json.RawMessage }
-	l := &loader{schemas: map[string]*schema{}}
-	text, err := yamlToJSON("../openapi.yaml")
+	example, err := json.Marshal(c.document.Components.Examples["ConfigWithCredentials"].Value.Value)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, &l.root); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := l.resolve("#/components/examples/ConfigWithCredentials")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &example); err != nil {
-		t.Fatal(err)
-	}
-	config := string(example.Value)
+	config := string(example)
 	refused := func(code, source string) string {
 		return `{"jsonapi":{"version":"1.1"},"errors":[{"id":"x","status":"422","code":"` + code + `","title":"t","detail":"d"` + source + `}]}`
 	}
@@ -142,23 +132,26 @@ func TestVerify(t *testing.T) {
 		{"an allowed request that is refused", func(e *exchange) { e.status, e.answer = 422, refused("unknown_status", "") }, "allows this request"},
 		{"a forbidden request that is accepted", func(e *exchange) { e.body = strings.Replace(created, "https", "ftp", 1) }, "forbids this request"},
 		{"an unknown attribute that is accepted", func(e *exchange) { e.body = strings.Replace(created, `"url"`, `"colour":1,"url"`, 1) }, "forbids this request"},
-		{"an id that is accepted", func(e *exchange) { e.body = strings.Replace(created, `"type"`, `"id":"1","type"`, 1) }, "must not be there"},
+		{"an id that is accepted", func(e *exchange) { e.body = strings.Replace(created, `"type"`, `"id":"1","type"`, 1) }, "'/data/id': false schema"},
 		{"a missing body that is accepted", func(e *exchange) { e.body = "" }, "there is no body"},
-		{"a body that is no JSON and accepted", func(e *exchange) { e.body += "x" }, "follows the JSON"},
+		{"a body that is no JSON and accepted", func(e *exchange) { e.body += "x" }, "not one JSON value"},
 		{"another media type that is accepted", func(e *exchange) { e.contentType = "text/plain" }, "media type"},
 		{"an extension that is accepted", func(e *exchange) { e.contentType += `; ext="x"` }, "media type"},
 		{"a query parameter that is accepted", func(e *exchange) { e.target += "?a=1" }, "unknown"},
 		{"a request without an API key that is served", func(e *exchange) { e.withoutKey = true }, "no API key"},
 		{"an undocumented status", func(e *exchange) { e.status = 418 }, "not documented"},
-		{"another status' body", func(e *exchange) { e.status = 422 }, "must have the member"},
+		{"another status' body", func(e *exchange) { e.status = 422 }, "missing property 'errors'"},
 		{"an undocumented code", func(e *exchange) { e.status, e.answer = 422, refused("teapot", "") }, "must be one of"},
 		{"a code of another status", func(e *exchange) { e.status, e.answer = 422, refused("not_found", "") }, "must be one of"},
 		{"a source with two members", func(e *exchange) {
 			e.status, e.answer = 422, refused("empty", `,"source":{"pointer":"/data","header":"Accept"}`)
-		}, "must match one of"},
-		{"a pointer that is none", func(e *exchange) { e.status, e.answer = 422, refused("empty", `,"source":{"pointer":"data"}`) }, "must match one of"},
+		}, "'oneOf' failed"},
+		{"a pointer that is none", func(e *exchange) { e.status, e.answer = 422, refused("empty", `,"source":{"pointer":"data"}`) }, "'oneOf' failed"},
 		{"an undocumented media type", func(e *exchange) { e.answerType = "application/json" }, "media type"},
 		{"an attribute that is missing", func(e *exchange) { e.answer = strings.Replace(config, `"is_active"`, `"isActive"`, 1) }, "is_active"},
+		{"an attribute of another type", func(e *exchange) { e.answer = strings.Replace(config, `"is_active":true`, `"is_active":"true"`, 1) }, "got string, want boolean"},
+		{"a time that is none", func(e *exchange) { e.answer = strings.Replace(config, `"created_at":"2026`, `"created_at":"26`, 1) }, "created_at"},
+		{"a member too many", func(e *exchange) { e.answer = strings.Replace(config, `"data":`, `"meta":{},"data":`, 1) }, "meta"},
 		{"an attribute too many", func(e *exchange) { e.answer = strings.Replace(config, `"is_active"`, `"sealed":"x","is_active"`, 1) }, "sealed"},
 		{"an answer that is no JSON", func(e *exchange) { e.answer = "<html>" }, "invalid character"},
 		{"no Location", func(e *exchange) { e.noLocation = true }, "Location"},
@@ -166,7 +159,7 @@ func TestVerify(t *testing.T) {
 		{"another Cache-Control", func(e *exchange) { e.cacheControl = "public" }, "Cache-Control"},
 		{"the credentials where they must not be shown", func(e *exchange) {
 			e.method, e.target, e.body, e.status = "GET", "/v1/webhooks/configs/"+someID, "", 200
-		}, "must not have the member"},
+		}, "'/data/attributes/secret': false schema"},
 		{"a body with a 204", func(e *exchange) {
 			e.method, e.target, e.body, e.status = "DELETE", "/v1/webhooks/configs/"+someID, "", 204
 		}, "there is a body"},
@@ -224,8 +217,8 @@ func TestLoadIsStrict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	value, err := decode(converted)
-	if err != nil {
+	var value any
+	if err := json.Unmarshal(converted, &value); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(value) // sorts the members, so that the replacements below are exact
@@ -233,33 +226,94 @@ func TestLoadIsStrict(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ name, old, new, want string }{
-		{"another version", `"openapi":"3.1.0"`, `"openapi":"3.0.3"`, "not OpenAPI 3.1"},
+		{"another version", `"openapi":"3.1.0"`, `"openapi":"3.0.3"`, "3.1"},
 		{"an unknown keyword", `"maxItems":5,"minItems":1`, `"maxItems":5,"minItem":1`, "minItem"},
 		{"an unknown field of an operation", `"operationId":"get-config","responses"`, `"operationId":"get-config","sumary":"x","responses"`, "sumary"},
-		{"an operationId twice", `"operationId":"get-config","responses"`, `"operationId":"list-configs","responses"`, "twice"},
-		{"a link to nothing", `"operationId":"get-config","parameters"`, `"operationId":"read-config","parameters"`, "read-config"},
-		{"a reference to nothing", `"#/components/schemas/ConfigCreation"`, `"#/components/schemas/Creation"`, "Creation is not there"},
-		{"a schema that nothing uses", `"Rotation":{"properties"`, `"Unused":{"type":"object"},"Rotation":{"properties"`, "Unused"},
-		{"a bad pattern", `"pattern":"^whtok_`, `"pattern":"^(whtok_`, "pattern"},
-		{"an unknown format", `"format":"date-time"`, `"format":"email"`, "email"},
-		{"an example of a parameter that breaks its schema", `"example":50`, `"example":101`, "at most 100"},
-		{"an example of a schema that breaks it", `"examples":["doc_4711"]`, `"examples":[""]`, "at least 1 char"},
-		{"an example of a body that breaks its schema", `"subscribed_statuses":["processed","failed"]`, `"subscribed_statuses":["done"]`, "must be one of"},
-		{"an example of an answer that breaks its schema", `"meta":{"accepted":1}`, `"meta":{"accepted":-1}`, "at least 0"},
-		{"no example", `"example":"no-store",`, ``, "example"},
+		{"an operationId twice", `"operationId":"get-config","responses"`, `"operationId":"list-configs","responses"`, "same operation id"},
+		{"a reference to nothing", `"#/components/schemas/ConfigCreation"`, `"#/components/schemas/Creation"`, "Creation"},
+		{"a bad pattern", `"pattern":"^whtok_`, `"pattern":"^(whtok_`, "whtok_"},
+		{"an example of a parameter that breaks its schema", `"example":50`, `"example":101`, "want 100"},
+		{"an example of a body that breaks its schema", `"subscribed_statuses":["processed","failed"]`, `"subscribed_statuses":["done"]`, "invalid example"},
+		{"an example of an answer that breaks its schema", `"meta":{"accepted":1}`, `"meta":{"accepted":-1}`, "want 0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			broken := strings.Replace(string(text), test.old, test.new, 1)
 			if broken == string(text) {
 				t.Fatal("nothing was changed")
 			}
-			if _, err := parseJSON([]byte(broken)); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := parse([]byte(broken)); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
 	}
-	if _, err := parseJSON(text); err != nil {
+	if _, err := parse(text); err != nil {
 		t.Errorf("unbroken: %v", err)
+	}
+}
+
+// TestEverythingIsUsedAndHasAnExample looks at what OpenAPI leaves to the author.
+func TestEverythingIsUsedAndHasAnExample(t *testing.T) {
+	c := load(t)
+	text, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := func(at string, s *openapi3.SchemaRef, examples ...any) {
+		t.Helper()
+		if len(examples) == 0 || examples[0] == nil {
+			t.Errorf("%s has no example", at)
+			return
+		}
+		for _, example := range examples {
+			raw, err := json.Marshal(example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.compile(s); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.checkBody(&openapi3.MediaType{Schema: s}, raw); err != nil {
+				t.Errorf("the example of %s: %v", at, err)
+			}
+		}
+	}
+	content := func(at string, content openapi3.Content) {
+		for name, media := range content {
+			if media.Example == nil && len(media.Examples) == 0 {
+				t.Errorf("%s %s has no example", at, name)
+			}
+		}
+	}
+	for _, o := range append(slices.Clone(c.operations), c.webhooks...) {
+		at := o.method + " " + o.path
+		for _, p := range o.parameters {
+			valid(at+" "+p.Value.Name, p.Value.Schema, p.Value.Example)
+			if p.Value.Description == "" {
+				t.Errorf("%s: %s has no description", at, p.Value.Name)
+			}
+		}
+		if o.RequestBody != nil {
+			content(at, o.RequestBody.Value.Content)
+		}
+		for status, r := range o.Responses.Map() {
+			content(at+" "+status, r.Value.Content)
+			for name, h := range r.Value.Headers {
+				valid(at+" "+status+" "+name, h.Value.Schema, h.Value.Example)
+			}
+			for name, link := range r.Value.Links {
+				if !slices.ContainsFunc(c.operations, func(o *operation) bool { return o.OperationID == link.Value.OperationID }) {
+					t.Errorf("%s %s: the link %s names the operation %q, which is not there", at, status, name, link.Value.OperationID)
+				}
+			}
+		}
+	}
+	for name, s := range c.document.Components.Schemas {
+		if !strings.Contains(string(text), `"#/components/schemas/`+name+`"`) {
+			t.Errorf("nothing uses the schema %s", name)
+		}
+		if len(s.Value.Examples) > 0 {
+			valid(name, s, s.Value.Examples...)
+		}
 	}
 }
 

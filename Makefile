@@ -5,6 +5,7 @@ CHECKOV        := 3.3.30
 SAM_CLI        := 1.170.0
 DYNAMODB_LOCAL := 2.6.1
 MOTO           := 5.2.5
+MINISTACK      := 1.5.33
 SCHEMATHESIS   := 4.32.5
 
 PYTHON   ?= python3
@@ -49,8 +50,8 @@ deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of s
 invoke: build ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; }
 	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
-e2e: ## run the end-to-end suite, against a deployed stack with FLAGS="-stack NAME -receiver URL"
-	go test -count=1 ./infra/e2e $(FLAGS)
+e2e: $(if $(filter emulated,$(STACK)),.build/ministack-$(MINISTACK)/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
+	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
 receivers: ## run the example receivers in Go, Node.js and Python against real requests
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
@@ -64,8 +65,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
-		done; \
-	done
+		done; done
 bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
 	go test -run '^$$' -bench . ./infra/bench
 	go run ./infra/bench/cost
@@ -73,7 +73,7 @@ scale: ## measure what API calls read from large tables (needs Maven and a JDK o
 	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/st:
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st:
 	@command -v $(PYTHON) >/dev/null || { echo "this target needs Python 3 (set PYTHON)"; exit 1; }
 	$(PYTHON) -m venv .build/$*
-	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/^moto-/moto[server]-/; s/-\([0-9.]*\)$$/==\1/')
+	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/^moto-/moto[server]-/; s/^ministack-/ministack[full]-/; s/-\([0-9.]*\)$$/==\1/')

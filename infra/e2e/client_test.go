@@ -26,10 +26,6 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// patience is how long a test waits for what must happen. What must not happen is never waited
-// for: a later thing that must happen shows that it has not.
-const patience = 30 * time.Second
-
 const mediaType = "application/vnd.api+json"
 
 // client is an organization: it calls the API and writes documents.
@@ -222,11 +218,12 @@ func (c *client) delivery(configID, status string) resource {
 }
 
 // eventually calls f until it succeeds. It polls, because a black box tells nothing by itself.
+// What must not happen is never waited for: a later thing that must happen shows that it has not.
 func eventually[T any](t *testing.T, f func() (T, bool), what func() string) T {
 	t.Helper()
-	ticks := time.NewTicker(25 * time.Millisecond)
+	ticks := time.NewTicker(under.interval)
 	defer ticks.Stop()
-	timeout := time.After(patience)
+	timeout := time.After(under.patience)
 	for {
 		if value, ok := f(); ok {
 			return value
@@ -234,7 +231,7 @@ func eventually[T any](t *testing.T, f func() (T, bool), what func() string) T {
 		select {
 		case <-ticks.C:
 		case <-timeout:
-			t.Fatalf("waited %s in vain for %s", patience, what())
+			t.Fatalf("waited %s in vain for %s", under.patience, what())
 		}
 	}
 }
@@ -299,6 +296,10 @@ func waitForDeadLetters(t *testing.T, want int) {
 // redrive moves all messages of the dead-letter queue back, as the console's button does.
 func redrive(t *testing.T) {
 	t.Helper()
+	if under.emulator != nil {
+		under.emulator.moveDeadLetters(t)
+		return
+	}
 	source := lookAtDeadLetters(t).arn
 	if _, err := under.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
 		t.Fatal(err)

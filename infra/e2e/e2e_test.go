@@ -4,15 +4,19 @@
 // By default it builds and starts the local stack and runs against that; a few tests that kill
 // processes or look at permissions run only there. Against a deployed stack it runs as
 //
-//	go test ./infra/e2e -stack NAME -receiver URL -receiver-listen ADDRESS
+//	make e2e STACK=NAME RECEIVER=URL
 //
-// where URL is a public https address that reaches ADDRESS on this machine, for example a tunnel.
+// where URL is a public https address that reaches 127.0.0.1:8080 on this machine (-receiver-listen),
+// for example a tunnel. Where no account is at hand,
+//
+//	make e2e STACK=emulated
+//
+// deploys the template with the SAM CLI to MiniStack, an emulation of AWS, and runs against that.
 package e2e
 
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,15 +48,20 @@ import (
 // minutes come after 0.05, 0.3, 1.5 and 4.5 s.
 const timeScale = 200
 
+// quickRetries are the RetryDelays with which a deployed stack can be tested.
+const quickRetries = "1,1,1,1"
+
 // system is the running system under test.
 type system struct {
-	api              string
-	dynamo           *dynamodb.Client
-	sqs              *sqs.Client
-	outputs          map[string]string
-	receiverURL      string // public base URL of the receivers, "" for one address each
-	receiverListener string
-	local            *localStack // nil when deployed
+	api      string
+	dynamo   *dynamodb.Client
+	sqs      *sqs.Client
+	outputs  map[string]string
+	patience time.Duration // how long a test waits for what must happen
+	interval time.Duration // how often it looks
+	tunnel   *tunnel       // to the receivers, nil for one address each
+	local    *localStack   // nil when deployed
+	emulator *emulator     // nil but for an emulated AWS
 }
 
 var under *system // set once, by TestMain
@@ -61,23 +70,31 @@ func TestMain(m *testing.M) {
 	stack := flag.String("stack", "", "name of a deployed CloudFormation `stack`; default: start the local stack")
 	receiver := flag.String("receiver", "", "public https `URL` that reaches -receiver-listen")
 	listen := flag.String("receiver-listen", "127.0.0.1:8080", "`address` on which the tests receive")
-	api := flag.String("api", "", "`URL` of the deployed API, if it is not the stack's output ApiUrl")
-	endpoint := flag.String("endpoint", "", "`URL` of the AWS services, for an emulated AWS")
+	ministack := flag.String("ministack", "", "`path` of MiniStack, to deploy to and run against")
+	sam := flag.String("sam", "sam", "`path` of the SAM CLI that deploys to MiniStack")
 	flag.Parse()
 	var err error
-	if *stack == "" {
+	switch {
+	case *ministack != "":
+		under, err = startEmulated(*ministack, *sam)
+	case *stack == "":
 		under, err = startLocal()
-	} else {
-		under, err = findDeployed(*stack, *endpoint, *api)
-		if err == nil {
-			under.receiverURL, under.receiverListener = strings.TrimSuffix(*receiver, "/"), *listen
-		}
+	case *receiver == "":
+		err = fmt.Errorf("the endpoints of stack %s need a receiver: make e2e STACK=%s RECEIVER=URL, a public https address (a tunnel, for example) that reaches %s on this machine", *stack, *stack, *listen)
+	default:
+		under, err = findDeployed(*stack)
+	}
+	if err == nil && *receiver != "" {
+		under.tunnel, err = newTunnel(*receiver, *listen)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "end-to-end:", err)
 		os.Exit(1)
 	}
 	code := m.Run()
+	if under.emulator != nil {
+		under.emulator.stop()
+	}
 	if under.local != nil {
 		if code != 0 && testing.Verbose() {
 			fmt.Fprintf(os.Stderr, "The local stack has printed:\n%s\n", under.local.output)
@@ -171,7 +188,9 @@ func newSystem(found localConfig, stack *localStack) *system {
 		dynamo:  dynamodb.NewFromConfig(configuration),
 		sqs:     sqs.NewFromConfig(configuration),
 		outputs: found.Outputs,
-		local:   stack,
+		// A local stack answers at once, but the machine may be busy.
+		patience: 30 * time.Second, interval: 25 * time.Millisecond,
+		local: stack,
 	}
 }
 
@@ -297,25 +316,35 @@ func (o *output) waitFor(pattern *regexp.Regexp, done <-chan error) (string, err
 	}
 }
 
-// findDeployed reads the outputs of a CloudFormation stack.
-func findDeployed(name, endpoint, api string) (*system, error) {
-	ctx := context.Background()
-	configuration, err := config.LoadDefaultConfig(ctx)
+// findDeployed finds a stack in the account of the environment's credentials.
+func findDeployed(name string) (*system, error) {
+	configuration, err := config.LoadDefaultConfig(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	if endpoint != "" {
-		configuration.BaseEndpoint = &endpoint
-	}
-	out, err := cloudformation.NewFromConfig(configuration).DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &name})
+	return deployed(name, configuration)
+}
+
+// deployed reads the outputs of a CloudFormation stack.
+func deployed(name string, configuration aws.Config) (*system, error) {
+	out, err := cloudformation.NewFromConfig(configuration).DescribeStacks(context.Background(), &cloudformation.DescribeStacksInput{StackName: &name})
 	if err != nil {
 		return nil, fmt.Errorf("reading stack %s: %w", name, err)
 	}
-	found := &system{outputs: map[string]string{}, dynamo: dynamodb.NewFromConfig(configuration), sqs: sqs.NewFromConfig(configuration)}
+	for _, parameter := range out.Stacks[0].Parameters {
+		if key, value := aws.ToString(parameter.ParameterKey), aws.ToString(parameter.ParameterValue); key == "RetryDelays" && value != quickRetries {
+			return nil, fmt.Errorf("stack %s tries again after %s seconds, which takes too long for a test: deploy it with --parameter-overrides Environment=sandbox RetryDelays=%s", name, value, quickRetries)
+		}
+	}
+	found := &system{
+		dynamo: dynamodb.NewFromConfig(configuration), sqs: sqs.NewFromConfig(configuration), outputs: map[string]string{},
+		// The counts of messages in a queue are right after a while only, and the API limits its requests.
+		patience: 2 * time.Minute, interval: 250 * time.Millisecond,
+	}
 	for _, o := range out.Stacks[0].Outputs {
 		found.outputs[aws.ToString(o.OutputKey)] = aws.ToString(o.OutputValue)
 	}
-	if found.api = strings.TrimSuffix(cmp.Or(api, found.outputs["ApiUrl"]), "/"); found.api == "" {
+	if found.api = strings.TrimSuffix(found.outputs["ApiUrl"], "/"); found.api == "" {
 		return nil, fmt.Errorf("stack %s has no output ApiUrl", name)
 	}
 	return found, nil

@@ -38,21 +38,58 @@ func newReceiver(t *testing.T) *receiver {
 	t.Helper()
 	r := &receiver{arrived: make(chan received, 1000)}
 	r.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	server := httptest.NewUnstartedServer(r)
-	if under.receiverURL != "" {
-		listener, err := net.Listen("tcp", under.receiverListener)
-		if err != nil {
-			t.Fatal(err)
-		}
-		server.Listener = listener
+	if under.tunnel != nil {
+		r.url = under.tunnel.open(t, r)
+		return r
 	}
-	server.Start()
+	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
-	r.url = server.URL + "/" + uuid.NewString()
-	if under.receiverURL != "" {
-		r.url = strings.Replace(r.url, server.URL, under.receiverURL, 1)
-	}
+	r.url = server.URL
 	return r
+}
+
+// tunnel is the one public URL through which a deployed stack reaches all receivers, each at a path
+// of its own.
+type tunnel struct {
+	url       string
+	mu        sync.Mutex
+	receivers map[string]*receiver // by path
+}
+
+// newTunnel listens on the address that the URL leads to.
+func newTunnel(url, address string) (*tunnel, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tunnel := &tunnel{url: strings.TrimSuffix(url, "/"), receivers: map[string]*receiver{}}
+	go http.Serve(listener, tunnel) // ends with the process
+	return tunnel, nil
+}
+
+// open returns the URL of a receiver, until the test ends.
+func (u *tunnel) open(t *testing.T, r *receiver) string {
+	path := "/" + uuid.NewString()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.receivers[path] = r
+	t.Cleanup(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.receivers, path)
+	})
+	return u.url + path
+}
+
+func (u *tunnel) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	u.mu.Lock()
+	r := u.receivers[request.URL.Path]
+	u.mu.Unlock()
+	if r == nil {
+		http.NotFound(w, request) // what a test has left over
+		return
+	}
+	r.ServeHTTP(w, request)
 }
 
 // answer sets what the endpoint does from now on.
@@ -85,8 +122,8 @@ func (r *receiver) next(t *testing.T) received {
 	select {
 	case got := <-r.arrived:
 		return got
-	case <-time.After(patience):
-		t.Fatalf("waited %s in vain for a webhook", patience)
+	case <-time.After(under.patience):
+		t.Fatalf("waited %s in vain for a webhook", under.patience)
 		return received{}
 	}
 }

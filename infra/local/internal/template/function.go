@@ -13,9 +13,11 @@ const day = 86400
 func (r *reader) readFunction(id string, o *object) {
 	f := Function{Name: id, Environment: map[string]string{}}
 	o.ignore("it is text for people", "Description", "Tags")
+	f.Traced = o.oneOf("Tracing", "PassThrough", "Active") == "Active"
 	o.ignore("there is no X-Ray here", "Tracing")
-	f.LogFormat, f.LogLevel = "Text", ""
+	f.LogGroup, f.LogFormat = "/aws/lambda/"+id, "Text"
 	if logging := o.child("LoggingConfig"); logging != nil {
+		f.LogGroup = logging.text("LogGroup", f.LogGroup)
 		logging.ignore("functions log to the terminal", "LogGroup")
 		logging.ignore("there are no START, END and REPORT lines here", "SystemLogLevel")
 		if f.LogFormat = logging.oneOf("LogFormat", "Text", "JSON"); f.LogFormat == "JSON" {
@@ -26,8 +28,8 @@ func (r *reader) readFunction(id string, o *object) {
 	o.ignore("functions are built for this machine", "Architectures")
 	o.ignore("functions share this machine's temporary directory", "EphemeralStorage")
 	o.ignore("functions share this machine's network", "VpcConfig")
-	o.oneOf("Runtime", "", "provided.al2023")
-	o.oneOf("Handler", "", "bootstrap")
+	o.must("Runtime", "provided.al2023")
+	o.must("Handler", "bootstrap")
 	o.oneOf("PackageType", "Zip", "Zip")
 	f.Folder = strings.TrimSuffix(strings.TrimPrefix(o.required("CodeUri"), "./"), "/")
 	if path.IsAbs(f.Folder) || strings.Contains(f.Folder, "..") || strings.Contains(f.Folder, ":") {
@@ -158,13 +160,12 @@ func (r *reader) readStream(name string, o *object) StreamSource {
 	source := StreamSource{
 		EventSource:      r.eventSource(name, o, 10000, 100),
 		Table:            o.named("Stream", tableType, StreamARN),
-		StartingPosition: o.required("StartingPosition"),
+		StartingPosition: o.must("StartingPosition", "TRIM_HORIZON", "LATEST"),
 		Parallelization:  o.integer("ParallelizationFactor", 1, 1, 10),
 		Bisect:           o.boolean("BisectBatchOnFunctionError", false),
 		MaxRetries:       o.integer("MaximumRetryAttempts", -1, -1, 10000),
 		MaxAge:           -1,
 	}
-	o.oneOf("StartingPosition", "", "TRIM_HORIZON", "LATEST")
 	if age := o.integer("MaximumRecordAgeInSeconds", -1, -1, 7*day); age >= 0 {
 		if age < 60 {
 			o.fail("MaximumRecordAgeInSeconds", "must be -1 or between 60 and 604800, got %d", age)
@@ -225,10 +226,11 @@ func (r *reader) readAPI(id string, o *object) {
 
 func (r *reader) readAuthorizer(name string, o *object) Authorizer {
 	authorizer := Authorizer{Name: name, Function: o.named("FunctionArn", functionType, FunctionARN)}
-	o.ignore("here the API may always invoke its authorizer", "EnableFunctionDefaultPermissions", "FunctionInvokeRole")
-	if version := o.text("AuthorizerPayloadFormatVersion", ""); version != "2.0" {
-		o.fail("AuthorizerPayloadFormatVersion", "must be 2.0, the local stack speaks no other, got %q", version)
+	if !o.boolean("EnableFunctionDefaultPermissions", false) && !o.has("FunctionInvokeRole") {
+		o.fail("EnableFunctionDefaultPermissions", "must be true where there is no FunctionInvokeRole: the API may not invoke its authorizer")
 	}
+	o.ignore("here the API may always invoke its authorizer", "FunctionInvokeRole")
+	o.must("AuthorizerPayloadFormatVersion", "2.0")
 	if !o.boolean("EnableSimpleResponses", false) {
 		o.fail("EnableSimpleResponses", "must be true, the local stack reads no policies as answers")
 	}
@@ -253,33 +255,4 @@ func (r *reader) defaultAuthorizer(api *resource) string {
 		}
 	}
 	return ""
-}
-
-// samStatements are what the managed policies allow that SAM adds to a role it makes itself for a
-// function with event sources.
-func samStatements(f Function) []Statement {
-	var statements []Statement
-	if len(f.Streams) > 0 {
-		statements = append(statements, Statement{
-			Sid: "AWSLambdaDynamoDBExecutionRole", Effect: "Allow", Resources: []string{"*"},
-			Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"},
-		})
-	}
-	if len(f.QueueFeeds) > 0 {
-		statements = append(statements, Statement{
-			Sid: "AWSLambdaSQSQueueExecutionRole", Effect: "Allow", Resources: []string{"*"},
-			Actions: []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
-		})
-	}
-	failureQueues := map[string]bool{}
-	for _, source := range f.Streams {
-		if source.FailureQueue != "" && !failureQueues[source.FailureQueue] {
-			failureQueues[source.FailureQueue] = true
-			statements = append(statements, Statement{
-				Sid: source.Event + "OnFailure", Effect: "Allow", Resources: []string{QueueARN(source.FailureQueue)},
-				Actions: []string{"sqs:SendMessage"},
-			})
-		}
-	}
-	return statements
 }

@@ -98,6 +98,14 @@ func (o *object) oneOf(member, fallback string, allowed ...string) string {
 	return text
 }
 
+// must says that a member has to be there and which values are possible.
+func (o *object) must(member string, allowed ...string) string {
+	if o.required(member) == "" {
+		return ""
+	}
+	return o.oneOf(member, "", allowed...)
+}
+
 // integer returns a number within [low, high], or fallback where the member is absent.
 func (o *object) integer(member string, fallback, low, high int) int {
 	n := o.raw(member)

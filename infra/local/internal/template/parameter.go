@@ -141,7 +141,7 @@ func (r *reader) assertRules(section *node) {
 			assertion.done()
 			if statement == nil {
 				assertion.fail("Assert", "is required")
-			} else if applies && !r.evalCondition(statement, assertion.name("Assert")) {
+			} else if !r.evalCondition(statement, assertion.name("Assert")) && applies {
 				r.problem(assertion.line(""), o.name(""), "%s", description)
 			}
 		}

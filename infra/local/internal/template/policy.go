@@ -2,7 +2,16 @@ package template
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+)
+
+// What Lambda does in a function's name: it writes logs and traces and reads event sources.
+var (
+	logActions    = []string{"logs:CreateLogStream", "logs:PutLogEvents"}
+	traceActions  = []string{"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+	streamActions = []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
+	queueActions  = []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 )
 
 // role is an explicit role with the statements of its policies.
@@ -34,7 +43,7 @@ func (r *reader) functionPolicies(id string, o *object) (string, []Statement) {
 	for i, entry := range entries {
 		path := fmt.Sprintf("Properties.Policies[%d]", i)
 		if entry.kind == scalar {
-			r.managedPolicy(entry, id, path)
+			statements = append(statements, r.managedPolicy(entry, id, path)...)
 			continue
 		}
 		document := r.object(entry, id, path)
@@ -47,24 +56,55 @@ func (r *reader) functionPolicies(id string, o *object) (string, []Statement) {
 	return "", statements
 }
 
-// managedPolicy accepts the managed policies that allow nothing that exists here.
-func (r *reader) managedPolicy(n *node, where, path string) {
-	switch name := tail(n.text, "/"); name {
-	case "AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole", "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess":
-		r.result.Ignored = append(r.result.Ignored, Ignored{Where: where + ": " + path, Line: n.line, Reason: "it is about logs, traces and network interfaces, which are this machine's or nowhere"})
+// managedPolicy returns what the managed policies allow that functions need for their logs and traces.
+func (r *reader) managedPolicy(n *node, where, path string) []Statement {
+	name := tail(n.text, "/")
+	statement := Statement{Sid: name, Effect: "Allow", Resources: []string{"*"}}
+	switch name {
+	case "AWSLambdaBasicExecutionRole":
+		statement.Actions = logActions
+	case "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess":
+		statement.Actions = traceActions
 	default:
 		r.problem(n.line, where+": "+path, "the managed policy %s is not supported by the local stack", n.text)
+		return nil
+	}
+	return []Statement{statement}
+}
+
+// assumable checks that Lambda may assume a role.
+func (o *object) assumable(member string) {
+	document := o.child(member)
+	if document == nil {
+		o.fail(member, "is required")
+		return
+	}
+	document.must("Version", "2012-10-17")
+	trusted := false
+	for _, s := range document.list("Statement") {
+		s.text("Sid", "")
+		principal := s.child("Principal")
+		trusted = trusted || s.text("Effect", "") == "Allow" && slices.Contains(s.texts("Action"), "sts:AssumeRole") &&
+			principal != nil && slices.Contains(principal.texts("Service"), "lambda.amazonaws.com")
+		if principal != nil {
+			principal.done()
+		}
+		s.done()
+	}
+	document.done()
+	if !trusted {
+		o.fail(member, "must allow lambda.amazonaws.com to sts:AssumeRole")
 	}
 }
 
 func (r *reader) readRole(id string, o *object) {
 	result := role{name: id}
-	o.ignore("functions here have their role by declaration", "AssumeRolePolicyDocument")
+	o.assumable("AssumeRolePolicyDocument")
 	o.ignore("it is text for people", "Description", "Tags")
 	o.ignore("functions have no sessions here", "MaxSessionDuration")
 	if n := o.raw("ManagedPolicyArns"); n != nil {
 		for i, item := range n.items {
-			r.managedPolicy(item, id, fmt.Sprintf("Properties.ManagedPolicyArns[%d]", i))
+			result.statements = append(result.statements, r.managedPolicy(item, id, fmt.Sprintf("Properties.ManagedPolicyArns[%d]", i))...)
 		}
 	}
 	for _, policy := range o.list("Policies") {
@@ -84,6 +124,9 @@ func (r *reader) document(o *object) []Statement {
 	o.oneOf("Version", "2012-10-17", "2012-10-17")
 	o.ignore("it is text for people", "Id")
 	var statements []Statement
+	if !o.has("Statement") {
+		o.fail("Statement", "is required")
+	}
 	for _, s := range o.list("Statement") {
 		statement := Statement{
 			Sid:       s.text("Sid", ""),
@@ -110,4 +153,69 @@ func (r *reader) document(o *object) []Statement {
 	}
 	o.done()
 	return statements
+}
+
+// samStatements are what the managed policies allow that SAM adds to a role it makes itself for a
+// function with event sources.
+func samStatements(f Function) []Statement {
+	var statements []Statement
+	if len(f.Streams) > 0 {
+		statements = append(statements, Statement{
+			Sid: "AWSLambdaDynamoDBExecutionRole", Effect: "Allow", Resources: []string{"*"},
+			Actions: append([]string{"dynamodb:ListStreams"}, streamActions...),
+		})
+	}
+	if len(f.QueueFeeds) > 0 {
+		statements = append(statements, Statement{
+			Sid: "AWSLambdaSQSQueueExecutionRole", Effect: "Allow", Resources: []string{"*"},
+			Actions: queueActions,
+		})
+	}
+	failureQueues := map[string]bool{}
+	for _, source := range f.Streams {
+		if source.FailureQueue != "" && !failureQueues[source.FailureQueue] {
+			failureQueues[source.FailureQueue] = true
+			statements = append(statements, Statement{
+				Sid: source.Event + "OnFailure", Effect: "Allow", Resources: []string{QueueARN(source.FailureQueue)},
+				Actions: []string{"sqs:SendMessage"},
+			})
+		}
+	}
+	return statements
+}
+
+// Need is a permission without which Lambda could not do for a function what the template declares.
+type Need struct {
+	Property string // that declares it
+	Action   string
+	Resource string
+}
+
+// Needs lists what Lambda does in the function's name. Logs and traces count for an explicit role
+// only: SAM gives the roles that it makes the managed policies for both.
+func (f Function) Needs() []Need {
+	var needs []Need
+	add := func(property, resource string, actions ...string) {
+		for _, action := range actions {
+			needs = append(needs, Need{property, action, resource})
+		}
+	}
+	if f.Role != "" {
+		add("Properties.LoggingConfig", arn("logs", "log-group:"+f.LogGroup+":log-stream:local"), logActions...)
+		if f.Traced {
+			add("Properties.Tracing", "*", traceActions...)
+		}
+	}
+	for _, source := range f.Streams {
+		property := "Properties.Events." + source.Event
+		add(property, StreamARN(source.Table), streamActions...)
+		add(property, "*", "dynamodb:ListStreams")
+		if source.FailureQueue != "" {
+			add(property, QueueARN(source.FailureQueue), "sqs:SendMessage")
+		}
+	}
+	for _, source := range f.QueueFeeds {
+		add("Properties.Events."+source.Event, QueueARN(source.Queue), queueActions...)
+	}
+	return needs
 }

@@ -30,6 +30,7 @@ Resources:
             FunctionArn: !GetAtt F.Arn
             AuthorizerPayloadFormatVersion: "2.0"
             EnableSimpleResponses: true
+            EnableFunctionDefaultPermissions: true
             Identity:
               Headers: [X-Api-Key]
   F:
@@ -122,7 +123,7 @@ func TestRefusals(t *testing.T) {
 		old, new string
 		wants    []string
 	}{
-		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 29: F: Properties.Layers", "not supported"}},
+		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 30: F: Properties.Layers", "not supported"}},
 		"an unknown property of a queue":          {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {Colour: red}", []string{"Queue: Properties.Colour"}},
 		"an unknown property of a table":          {"      BillingMode", "      Replicas: []\n      BillingMode", []string{"Table: Properties.Replicas"}},
 		"an unknown property of an event":         {"            BatchSize: 3", "            BatchSize: 3\n            TumblingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.TumblingWindowInSeconds"}},
@@ -163,7 +164,23 @@ func TestRefusals(t *testing.T) {
 		"two HTTP APIs":                           {"  Queue:\n", "  Api2:\n    Type: AWS::Serverless::HttpApi\n  Queue:\n", []string{"Api2", "second HTTP API"}},
 		"a dead-letter queue from elsewhere":      {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {RedrivePolicy: {deadLetterTargetArn: arn:x, maxReceiveCount: 3}}", []string{"Queue: Properties.RedrivePolicy.deadLetterTargetArn"}},
 		"a pattern that is no JSON":               {"            BatchSize: 3", "            FilterCriteria: {Filters: [{Pattern: x}]}", []string{"FilterCriteria.Filters[0].Pattern", "JSON"}},
-		"a value that is missing":                 {"BatchSize: 3", "BatchSize:", []string{"null"}},
+		"a value that is missing":                 {"BatchSize: 3", "BatchSize:", []string{"F: Properties.Events.Feed.Properties.BatchSize", "null"}},
+		"a YAML alias":                            {"Action: [a:C, a:D*]", "Action: [*a]", []string{"F: Properties.Policies[0].Statement[0].Action[0]", "alias"}},
+		"a dead-letter queue of a function":       {"      CodeUri", "      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Queue.Arn}\n      CodeUri", []string{"F: Properties.DeadLetterQueue"}},
+		"an unknown property of an authorizer":    {"            EnableSimpleResponses", "            Cors: true\n            EnableSimpleResponses", []string{"Api: Properties.Auth.Authorizers.Keys.Cors"}},
+		"scopes of a route":                       {"{Authorizer: NONE}", "{Authorizer: NONE, AuthorizationScopes: [a]}", []string{"F: Properties.Events.Http.Properties.Auth.AuthorizationScopes"}},
+		"an authorizer that the API may not call": {"            EnableFunctionDefaultPermissions: true\n", "", []string{"Keys.EnableFunctionDefaultPermissions"}},
+		"no runtime":                              {"    Runtime: provided.al2023\n", "", []string{"F: Properties.Runtime: is required"}},
+		"no handler":                              {"    Handler: bootstrap\n", "", []string{"F: Properties.Handler: is required"}},
+		"a policy without statements":             {"- Statement: [{Sid: Global, Effect: Allow, Action: a:B, Resource: \"*\"}]", "- Version: \"2012-10-17\"", []string{"F: Properties.Policies[0]", "Statement"}},
+		"a role that Lambda may not assume":       {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Version: \"2012-10-17\", Statement: [{Effect: Allow, Principal: {Service: ec2.amazonaws.com}, Action: sts:AssumeRole}]}}}\n", []string{"R: Properties.AssumeRolePolicyDocument: must allow lambda.amazonaws.com"}},
+		"a role without a trust policy":           {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role}\n", []string{"R: Properties.AssumeRolePolicyDocument: is required"}},
+		"a role's permissions boundary":           {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {PermissionsBoundary: a}}\n", []string{"R: Properties.PermissionsBoundary"}},
+		"an unknown property of a secret":         {"Resources:\n", "Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: s, ReplicaRegions: [a]}}\n", []string{"S: Properties.ReplicaRegions"}},
+		"provisioned without throughput":          {"      BillingMode: PAY_PER_REQUEST\n", "", []string{"Table: Properties.ProvisionedThroughput: is required"}},
+		"expiry without an attribute":             {"      StreamSpecification:", "      TimeToLiveSpecification: {Enabled: true}\n      StreamSpecification:", []string{"Table: Properties.TimeToLiveSpecification.AttributeName: is required"}},
+		"an index without a projection type":      {"      StreamSpecification:", "      GlobalSecondaryIndexes: [{IndexName: i, KeySchema: [{AttributeName: id, KeyType: HASH}], Projection: {}}]\n      StreamSpecification:", []string{"Table: Properties.GlobalSecondaryIndexes[0].Projection.ProjectionType: is required"}},
+		"a name of nothing that has no effect":    {"Resources:\n", "Parameters: {P: {Type: String, Default: a}}\nConditions: {Never: !Equals [!Ref P, b]}\nResources:\n  Q2: {Type: AWS::SQS::Queue, Condition: Never, Properties: {DelaySeconds: !Ref Nothing}}\n", []string{"Q2: Properties.DelaySeconds", "Nothing is neither"}},
 		"YAML that is none":                       {"Resources:", "Resources: [", []string{"not valid YAML"}},
 		"a name that is there twice":              {"  Queue:\n", "  Table: {}\n  Queue:\n", []string{"Table"}},
 		"two things at once":                      {"Timeout: 7", "Timeout: 0\n    Nonsense: 1", []string{"F: Properties.Timeout", "F: Properties.Nonsense"}},

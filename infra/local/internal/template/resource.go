@@ -103,7 +103,7 @@ func (s *scope) existing(name string, line int, where string) *resource {
 	case target == nil:
 		s.problem(line, where, "%s is neither a parameter nor a resource that can be referred to here", name)
 		return nil
-	case !target.exists:
+	case !target.exists && s.unused == 0:
 		s.problem(line, where, "%s does not exist: its condition does not hold", name)
 		return nil
 	}
@@ -204,6 +204,7 @@ func (r *reader) readResources() {
 	for _, id := range r.order {
 		target := r.resources[id]
 		if !target.exists {
+			r.check(target.properties, id+": Properties")
 			r.result.Ignored = append(r.result.Ignored, Ignored{Where: id, Line: target.line, Reason: "its condition does not hold"})
 			continue
 		}

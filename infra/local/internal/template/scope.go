@@ -15,6 +15,7 @@ type scope struct {
 	deciding   map[string]bool // conditions being evaluated, to find circles
 	resources  map[string]*resource
 	order      []string // logical ids in the template's order
+	unused     int      // above 0 within what has no effect: the branch of an Fn::If that is not taken
 	problems   []*Error
 }
 
@@ -78,6 +79,14 @@ func (s *scope) eval(n *node, where string) *node {
 	return result
 }
 
+// check finds what is wrong with something that has no effect now: names that are nothing's, and
+// functions that are not supported. It may name resources whose condition does not hold.
+func (s *scope) check(n *node, where string) {
+	s.unused++
+	s.eval(n, where)
+	s.unused--
+}
+
 func member(where, name string) string {
 	if strings.Contains(where, ": ") {
 		return where + "." + name
@@ -107,12 +116,12 @@ func (s *scope) call(line int, function string, argument *node, where string) *n
 			s.problem(line, where, "Fn::If needs a condition's name and two values")
 			return nil
 		}
-		// Only the branch taken is resolved: the other may name a resource that does not exist.
-		branch := argument.items[2]
-		if s.condition(argument.items[0].text, line, where) {
-			branch = argument.items[1]
+		taken, other := argument.items[1], argument.items[2]
+		if !s.condition(argument.items[0].text, line, where) {
+			taken, other = other, taken
 		}
-		return s.eval(branch, where)
+		s.check(other, where)
+		return s.eval(taken, where)
 	case "Fn::Join":
 		if argument.kind == sequence && len(argument.items) == 2 {
 			delimiter := s.evalText(argument.items[0], where)
@@ -149,6 +158,9 @@ func (s *scope) selectItem(argument *node, line int, where string) *node {
 		if index != nil && list != nil && list.kind == sequence {
 			i, err := strconv.Atoi(index.text)
 			if err != nil || i < 0 || i >= len(list.items) {
+				if s.unused > 0 {
+					return nil // it may depend on what is not there
+				}
 				s.problem(line, where, "Fn::Select has no item %s among %d", index.text, len(list.items))
 				return nil
 			}

@@ -4,7 +4,9 @@ import "encoding/json"
 
 func (r *reader) readTable(id string, o *object) {
 	table := Table{Name: id}
-	o.oneOf("BillingMode", "PROVISIONED", "PAY_PER_REQUEST")
+	if o.oneOf("BillingMode", "PROVISIONED", "PAY_PER_REQUEST") == "PROVISIONED" && !o.has("ProvisionedThroughput") {
+		o.fail("ProvisionedThroughput", "is required unless BillingMode is PAY_PER_REQUEST")
+	}
 	o.ignore("tables here are not throttled", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
 	o.ignore("tables here live in memory and are gone when the stack stops", "PointInTimeRecoverySpecification", "SSESpecification", "TableClass")
 	o.ignore("it is text for people", "Tags")
@@ -14,7 +16,7 @@ func (r *reader) readTable(id string, o *object) {
 	types := map[string]string{}
 	used := map[string]bool{}
 	for _, definition := range o.list("AttributeDefinitions") {
-		types[definition.required("AttributeName")] = definition.oneOf("AttributeType", "", "S", "N", "B")
+		types[definition.required("AttributeName")] = definition.must("AttributeType", "S", "N", "B")
 		definition.done()
 	}
 	keys := func(o *object) (partition, sort Key) {
@@ -49,7 +51,7 @@ func (r *reader) readTable(id string, o *object) {
 			if projection := i.child("Projection"); projection == nil {
 				i.fail("Projection", "is required")
 			} else {
-				index.Projection = projection.oneOf("ProjectionType", "", "ALL", "KEYS_ONLY", "INCLUDE")
+				index.Projection = projection.must("ProjectionType", "ALL", "KEYS_ONLY", "INCLUDE")
 				index.NonKeyAttributes = projection.texts("NonKeyAttributes")
 				if (index.Projection == "INCLUDE") != (len(index.NonKeyAttributes) > 0) {
 					projection.fail("NonKeyAttributes", "belongs to ProjectionType INCLUDE, and only to it")
@@ -75,13 +77,14 @@ func (r *reader) readTable(id string, o *object) {
 		}
 	}
 	if stream := o.child("StreamSpecification"); stream != nil {
-		table.StreamView = stream.required("StreamViewType")
-		stream.oneOf("StreamViewType", "", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY")
+		table.StreamView = stream.must("StreamViewType", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY")
 		stream.done()
 	}
 	if ttl := o.child("TimeToLiveSpecification"); ttl != nil {
-		if enabled, name := ttl.boolean("Enabled", false), ttl.text("AttributeName", ""); enabled {
-			table.TTLAttribute = name
+		if ttl.required("Enabled"); ttl.boolean("Enabled", false) {
+			table.TTLAttribute = ttl.required("AttributeName")
+		} else {
+			ttl.text("AttributeName", "")
 		}
 		ttl.done()
 	}

@@ -58,6 +58,8 @@ type Function struct {
 	MemoryMB    int
 	Timeout     time.Duration
 	Reserved    *int   // reserved concurrency; nil: none
+	Traced      bool   // with X-Ray
+	LogGroup    string // name
 	LogFormat   string // "JSON" or "Text"
 	LogLevel    string // of the application, with LogFormat JSON; "" otherwise
 	Environment map[string]string

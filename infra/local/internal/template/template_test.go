@@ -2,6 +2,7 @@ package template
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -194,6 +195,102 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestEveryNameOfTheSystemTemplateCounts misspells one name after the other: each must be an error, but
+// for those that the template's author is free to choose and what is listed as without effect.
+func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
+	source, err := os.ReadFile("../../../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := parseYAML(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse := func() *reader {
+		r := &reader{scope: newScope(Options{Endpoint: endpoint}), result: &Template{}}
+		r.read(root)
+		return r
+	}
+	ignored := map[string]bool{}
+	for _, i := range parse().result.Ignored {
+		ignored[i.Where] = true
+	}
+	chosen := func(path []string) bool {
+		parent := path[len(path)-2]
+		return len(path) == 2 || // a parameter, condition, rule, resource or output
+			parent == "Variables" || // of a function's environment
+			parent == "Events" ||
+			// The text for a table that exists already is not used here, and a call that is none is an object.
+			path[len(path)-1] == "Ref" && slices.Contains(path, "Fn::If") ||
+			slices.Contains(path, "Metadata") && path[len(path)-1] != "BuildMethod"
+	}
+	counted := 0
+	var visit func(n *node, path []string)
+	visit = func(n *node, path []string) {
+		if ignored[place(path)] {
+			return
+		}
+		for i := range n.fields {
+			name := n.fields[i].name
+			here := below(path, name)
+			visit(n.fields[i].value, here)
+			if len(path) == 0 || path[0] == "Metadata" || chosen(here) || ignored[place(here)] {
+				continue
+			}
+			counted++
+			n.fields[i].name = name + "X"
+			problems := parse().problems
+			n.fields[i].name = name
+			if len(problems) == 0 {
+				t.Errorf("%s may be misspelt", place(here))
+			} else if path[0] == "Resources" && !slices.ContainsFunc(problems, func(e *Error) bool { return strings.Contains(e.Where, path[1]) }) {
+				t.Errorf("misspelling %s is reported elsewhere: %v", place(here), problems[0])
+			}
+		}
+		for i, item := range n.items {
+			visit(item, below(path, fmt.Sprintf("[%d]", i)))
+		}
+	}
+	visit(root, nil)
+	if counted < 300 {
+		t.Errorf("%d names were misspelt, which cannot be all", counted)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	got, err := real(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs := "arn:aws:logs:us-east-1:000000000000:log-group:LogGroup:log-stream:local"
+	stream, queue := StreamARN("DocumentsTable"), QueueARN("DeliveryQueue")
+	shared := []Need{
+		{"Properties.LoggingConfig", "logs:CreateLogStream", logs},
+		{"Properties.LoggingConfig", "logs:PutLogEvents", logs},
+		{"Properties.Tracing", "xray:PutTraceSegments", "*"},
+		{"Properties.Tracing", "xray:PutTelemetryRecords", "*"},
+	}
+	for name, want := range map[string][]Need{
+		"AuthorizeFunction": nil, // its role is SAM's
+		"DispatchFunction": append(slices.Clone(shared),
+			Need{"Properties.Events.Documents", "dynamodb:DescribeStream", stream},
+			Need{"Properties.Events.Documents", "dynamodb:GetRecords", stream},
+			Need{"Properties.Events.Documents", "dynamodb:GetShardIterator", stream},
+			Need{"Properties.Events.Documents", "dynamodb:ListStreams", "*"},
+			Need{"Properties.Events.Documents", "sqs:SendMessage", QueueARN("DispatchFailureQueue")},
+		),
+		"DeliverFunction": append(slices.Clone(shared),
+			Need{"Properties.Events.Queue", "sqs:ReceiveMessage", queue},
+			Need{"Properties.Events.Queue", "sqs:DeleteMessage", queue},
+			Need{"Properties.Events.Queue", "sqs:GetQueueAttributes", queue},
+		),
+	} {
+		if diff := cmp.Diff(want, function(t, got, name).Needs()); diff != "" {
+			t.Errorf("what Lambda does for %s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // prefix is a template up to its resources.
 const prefix = `Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -217,11 +314,16 @@ Resources:
   Table:
     Type: AWS::DynamoDB::Table
     Properties:
+      BillingMode: PAY_PER_REQUEST
       AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
       KeySchema: [{AttributeName: id, KeyType: HASH}]
       StreamSpecification: {StreamViewType: NEW_IMAGE}
   Role:
     Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
   Logs:
     Type: AWS::Logs::LogGroup
   Absent:
@@ -267,6 +369,7 @@ func TestIntrinsicFunctions(t *testing.T) {
 		`!If [Either, a, b]`:                   "a",
 		`!If [Long, a, b]`:                     "a",
 		`{"Fn::If": [No, !Ref Absent, b]}`:     "b",
+		`!If [Yes, a, !Select [9, [a]]]`:       "a",
 		`!If [Yes, !If [No, 1, 2], 3]`:         "2",
 		`!Join ["-", [a, !Ref Name, c]]`:       "a-docs-c",
 		`!Join [",", !Ref List]`:               "a,b,c",
@@ -318,6 +421,8 @@ func TestIntrinsicFunctionErrors(t *testing.T) {
 		`!ImportValue x`:              "Fn::ImportValue is not supported",
 		`!FindInMap [a, b, c]`:        "Fn::FindInMap is not supported",
 		`{"Fn::Sub": a, "Fn::If": b}`: "must stand alone",
+		`!If [Yes, a, !Ref Nothing]`:  "Nothing is neither",
+		`!If [No, !Foo a, b]`:         "Fn::Foo is not supported",
 		`!Ref List`:                   "must be a text, not a list",
 	} {
 		t.Run(expression, func(t *testing.T) {

@@ -67,7 +67,7 @@ func parseYAML(source []byte) (*node, error) {
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return nil, &Error{Where: "template", Message: "must be exactly one YAML document"}
 	}
-	root, err := convert(file.Docs[0].Body)
+	root, err := convert(file.Docs[0].Body, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,29 @@ func parseYAML(source []byte) (*node, error) {
 	return root, nil
 }
 
-func convert(n ast.Node) (*node, error) {
+// place is how messages call what is at a path: "Queue: Properties.DelaySeconds" in a resource.
+func place(path []string) string {
+	if len(path) > 1 && path[0] == "Resources" {
+		path = path[1:]
+	}
+	where := "template"
+	if len(path) > 0 {
+		where = path[0]
+	}
+	for i, name := range path[min(1, len(path)):] {
+		switch {
+		case i == 0:
+			where += ": " + name
+		case strings.HasPrefix(name, "["):
+			where += name
+		default:
+			where += "." + name
+		}
+	}
+	return where
+}
+
+func convert(n ast.Node, path []string) (*node, error) {
 	line := 0
 	if token := n.GetToken(); token != nil {
 		line = token.Position.Line
@@ -90,11 +112,11 @@ func convert(n ast.Node) (*node, error) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return textNode(line, n.GetToken().Value), nil
 	case *ast.NullNode:
-		return nil, &Error{Line: line, Where: "template", Message: "a value is missing (null); CloudFormation accepts none"}
+		return nil, &Error{Line: line, Where: place(path), Message: "a value is missing (null); CloudFormation accepts none"}
 	case *ast.SequenceNode:
 		result := &node{line: line, kind: sequence}
-		for _, value := range n.Values {
-			item, err := convert(value)
+		for i, value := range n.Values {
+			item, err := convert(value, below(path, fmt.Sprintf("[%d]", i)))
 			if err != nil {
 				return nil, err
 			}
@@ -104,7 +126,7 @@ func convert(n ast.Node) (*node, error) {
 	case *ast.MappingNode:
 		result := &node{line: line, kind: mapping}
 		for _, value := range n.Values {
-			if err := result.add(value); err != nil {
+			if err := result.add(value, path); err != nil {
 				return nil, err
 			}
 		}
@@ -114,26 +136,29 @@ func convert(n ast.Node) (*node, error) {
 		return result, nil
 	case *ast.MappingValueNode:
 		result := &node{line: line, kind: mapping}
-		if err := result.add(n); err != nil {
+		if err := result.add(n, path); err != nil {
 			return nil, err
 		}
 		result.line = result.fields[0].line
 		return result, nil
 	case *ast.TagNode:
-		return convertTag(n, line)
+		return convertTag(n, line, path)
 	}
-	return nil, &Error{Line: line, Where: "template", Message: fmt.Sprintf("a YAML %s is not supported by the local stack", strings.ToLower(n.Type().String()))}
+	return nil, &Error{Line: line, Where: place(path), Message: fmt.Sprintf("a YAML %s is not supported by the local stack", strings.ToLower(n.Type().String()))}
 }
 
-func (n *node) add(value *ast.MappingValueNode) error {
-	key, err := convert(value.Key)
+// below returns the path of a member. It shares no memory with the path of another one.
+func below(path []string, name string) []string { return append(path[:len(path):len(path)], name) }
+
+func (n *node) add(value *ast.MappingValueNode, path []string) error {
+	key, err := convert(value.Key, path)
 	if err != nil {
 		return err
 	}
 	if key.kind != scalar {
-		return &Error{Line: key.line, Where: "template", Message: "a name must be a text"}
+		return &Error{Line: key.line, Where: place(path), Message: "a name must be a text"}
 	}
-	member, err := convert(value.Value)
+	member, err := convert(value.Value, below(path, key.text))
 	if err != nil {
 		return err
 	}
@@ -142,12 +167,12 @@ func (n *node) add(value *ast.MappingValueNode) error {
 }
 
 // convertTag rewrites a short form.
-func convertTag(n *ast.TagNode, line int) (*node, error) {
+func convertTag(n *ast.TagNode, line int, path []string) (*node, error) {
 	tag := n.Start.Value
 	if n.Value == nil {
-		return nil, &Error{Line: line, Where: "template", Message: tag + " needs a value"}
+		return nil, &Error{Line: line, Where: place(path), Message: tag + " needs a value"}
 	}
-	argument, err := convert(n.Value)
+	argument, err := convert(n.Value, path)
 	if err != nil {
 		return nil, err
 	}
@@ -158,14 +183,14 @@ func convertTag(n *ast.TagNode, line int) (*node, error) {
 		if argument.kind == scalar {
 			id, attribute, ok := strings.Cut(argument.text, ".")
 			if !ok {
-				return nil, &Error{Line: line, Where: "template", Message: fmt.Sprintf("!GetAtt %s must be a logical id, a dot and an attribute", argument.text)}
+				return nil, &Error{Line: line, Where: place(path), Message: fmt.Sprintf("!GetAtt %s must be a logical id, a dot and an attribute", argument.text)}
 			}
 			argument = &node{line: line, kind: sequence, items: []*node{textNode(line, id), textNode(line, attribute)}}
 		}
 		return call(line, "Fn::GetAtt", argument), nil
 	}
 	if strings.HasPrefix(tag, "!!") {
-		return nil, &Error{Line: line, Where: "template", Message: "the YAML tag " + tag + " is not supported by the local stack"}
+		return nil, &Error{Line: line, Where: place(path), Message: "the YAML tag " + tag + " is not supported by the local stack"}
 	}
 	return call(line, "Fn::"+tag[1:], argument), nil
 }

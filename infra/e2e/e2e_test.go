@@ -202,7 +202,7 @@ type localConfig struct {
 	Outputs  map[string]string `json:"outputs"`
 	IAM      struct {
 		Granted []grant           `json:"granted"`
-		Used    []grant           `json:"used"`
+		Needed  []grant           `json:"needed"`
 		Denied  []json.RawMessage `json:"denied"`
 	} `json:"iam"`
 	Processes map[string][]struct {
@@ -215,6 +215,7 @@ type grant struct {
 	Function string `json:"function"`
 	Sid      string `json:"sid"`
 	Action   string `json:"action"`
+	Resource string `json:"resource"`
 }
 
 func (s *localStack) config(into *localConfig) error {
@@ -227,7 +228,7 @@ func (s *localStack) config(into *localConfig) error {
 }
 
 // finish stops the stack. After a whole suite it also checks the permissions in both directions:
-// nothing was denied, and nothing that is allowed was never used.
+// nothing was denied, and without any one of the allowed actions something would have been.
 func (s *localStack) finish(whole bool) error {
 	var after localConfig
 	problem := s.config(&after)
@@ -236,8 +237,8 @@ func (s *localStack) finish(whole bool) error {
 			problem = errors.Join(problem, fmt.Errorf("the template's policies denied %s", denied))
 		}
 		for _, granted := range after.IAM.Granted {
-			if whole && !slices.Contains(after.IAM.Used, granted) && !unusedLocally(granted) {
-				problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s, which nothing has used", granted.Function, granted.Sid, granted.Action))
+			if whole && !slices.Contains(after.IAM.Needed, granted) {
+				problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s on %s, which nothing has needed", granted.Function, granted.Sid, granted.Action, granted.Resource))
 			}
 		}
 	}
@@ -249,13 +250,6 @@ func (s *localStack) finish(whole bool) error {
 		s.command.Process.Kill()
 		return errors.Join(problem, errors.New("the local stack did not stop within 30 s"))
 	}
-}
-
-// unusedLocally reports whether a permission is one that AWS itself uses in the function's name:
-// to poll its event sources and to write its logs and traces.
-func unusedLocally(g grant) bool {
-	service, _, _ := strings.Cut(g.Action, ":")
-	return service == "logs" || service == "xray" || slices.Contains([]string{"ReadStream", "ListStreams", "Consume", "ReportFailure"}, g.Sid)
 }
 
 // output collects what a process prints.

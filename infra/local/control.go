@@ -190,7 +190,7 @@ type queueConfig struct {
 type iamConfig struct {
 	Enforced bool              `json:"enforced"`
 	Granted  []identity.Grant  `json:"granted"`
-	Used     []identity.Grant  `json:"used"`
+	Needed   []identity.Grant  `json:"needed"` // granted, and a call would have been denied without
 	Denied   []identity.Denial `json:"denied"`
 }
 
@@ -214,7 +214,7 @@ func (s *stack) configuration() configuration {
 		IAM: iamConfig{
 			Enforced: s.settings.enforceIAM,
 			Granted:  s.policies.Granted(),
-			Used:     s.policies.Used(),
+			Needed:   s.policies.Needed(),
 			Denied:   s.policies.Denied(),
 		},
 		Processes: map[string][]processInfo{},

@@ -92,7 +92,7 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, pub
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.MemoryMB),
 		"AWS_LAMBDA_FUNCTION_VERSION":     "$LATEST",
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
-		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + f.Name,
+		"AWS_LAMBDA_LOG_GROUP_NAME":       f.LogGroup,
 		"AWS_LAMBDA_LOG_FORMAT":           f.LogFormat,
 		"_HANDLER":                        "bootstrap",
 		"LAMBDA_TASK_ROOT":                binaries,
@@ -181,34 +181,13 @@ func principals(functions []template.Function) []identity.Principal {
 	return result
 }
 
-// checkEventSources asks, as Lambda does when a mapping is made, whether each function may read its
-// event sources and write to their failure destinations.
-func checkEventSources(functions []template.Function, policies *identity.Policies) error {
+// checkNeeds asks, as AWS does when a function or an event source mapping is made, whether each
+// function's role allows what is done in its name.
+func checkNeeds(functions []template.Function, policies *identity.Policies) error {
 	for _, f := range functions {
-		need := func(event, resource string, actions ...string) error {
-			for _, action := range actions {
-				if err := policies.Allow(identity.AccessKey(f.Name), action, resource); err != nil {
-					return fmt.Errorf("%s: Lambda refuses the event source %s: the function's role does not allow %s on %s", f.Name, event, action, resource)
-				}
-			}
-			return nil
-		}
-		for _, source := range f.Streams {
-			if err := need(source.Event, template.StreamARN(source.Table), "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"); err != nil {
-				return err
-			}
-			if err := need(source.Event, "*", "dynamodb:ListStreams"); err != nil {
-				return err
-			}
-			if source.FailureQueue != "" {
-				if err := need(source.Event, template.QueueARN(source.FailureQueue), "sqs:SendMessage"); err != nil {
-					return err
-				}
-			}
-		}
-		for _, source := range f.QueueFeeds {
-			if err := need(source.Event, template.QueueARN(source.Queue), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"); err != nil {
-				return err
+		for _, need := range f.Needs() {
+			if policies.Allow(identity.AccessKey(f.Name), need.Action, need.Resource) != nil {
+				return fmt.Errorf("%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource)
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
@@ -66,43 +65,42 @@ func TestLambdaFunctionRefuses(t *testing.T) {
 	}
 }
 
-func TestEventSourcesNeedTheFunctionsPermission(t *testing.T) {
-	stream := template.Statement{Sid: "Stream", Effect: "Allow", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}, Resources: []string{template.StreamARN("T")}}
-	list := template.Statement{Sid: "List", Effect: "Allow", Actions: []string{"dynamodb:ListStreams"}, Resources: []string{"*"}}
-	failure := template.Statement{Sid: "Failure", Effect: "Allow", Actions: []string{"sqs:SendMessage"}, Resources: []string{template.QueueARN("D")}}
-	consume := template.Statement{Sid: "Consume", Effect: "Allow", Actions: []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}, Resources: []string{template.QueueARN("Q")}}
-	for name, test := range map[string]struct {
-		statements []template.Statement
-		want       string // part of the error; "": none
-	}{
-		"with all of them it is accepted":           {[]template.Statement{stream, list, failure, consume}, ""},
-		"without reading the stream it is not":      {[]template.Statement{list, failure, consume}, "dynamodb:DescribeStream on " + template.StreamARN("T")},
-		"without listing streams it is not":         {[]template.Statement{stream, failure, consume}, "dynamodb:ListStreams on *"},
-		"without the failure queue it is not":       {[]template.Statement{stream, list, consume}, "sqs:SendMessage on " + template.QueueARN("D")},
-		"without receiving messages it is not":      {[]template.Statement{stream, list, failure}, "sqs:ReceiveMessage on " + template.QueueARN("Q")},
-		"a denial counts even where all is allowed": {[]template.Statement{stream, list, failure, consume, {Sid: "No", Effect: "Deny", Actions: []string{"sqs:Delete*"}, Resources: []string{"*"}}}, "sqs:DeleteMessage"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			functions := []template.Function{{
-				Name: "F", Statements: test.statements,
-				Streams:    []template.StreamSource{{EventSource: template.EventSource{Event: "Documents"}, Table: "T", FailureQueue: "D"}},
-				QueueFeeds: []template.QueueSource{{EventSource: template.EventSource{Event: "Queue"}, Queue: "Q"}},
-			}}
-			policies, err := identity.New(identity.Options{Principals: principals(functions), Enforce: true})
-			if err != nil {
-				t.Fatal(err)
+func TestRolesMustAllowWhatLambdaDoesForTheFunction(t *testing.T) {
+	function := template.Function{
+		Name: "F", Role: "R", LogGroup: "G", Traced: true,
+		Streams:    []template.StreamSource{{EventSource: template.EventSource{Event: "Documents"}, Table: "T", FailureQueue: "D"}},
+		QueueFeeds: []template.QueueSource{{EventSource: template.EventSource{Event: "Queue"}, Queue: "Q"}},
+	}
+	needs := function.Needs()
+	// check asks with a role that allows all needs but one, and whatever else.
+	check := func(t *testing.T, without int, more ...template.Statement) (*identity.Policies, error) {
+		f := function
+		f.Statements = more
+		for i, need := range needs {
+			if i != without {
+				f.Statements = append(f.Statements, template.Statement{Effect: "Allow", Actions: []string{need.Action}, Resources: []string{need.Resource}})
 			}
-			err = checkEventSources(functions, policies)
-			switch {
-			case test.want == "" && err != nil:
-				t.Error(err)
-			case test.want == "":
-				if diff := cmp.Diff(policies.Granted(), policies.Used(), cmpopts.EquateEmpty()); diff != "" {
-					t.Errorf("what a mapping needs counts as used (-granted +used):\n%s", diff)
-				}
-			case err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "F: "):
-				t.Errorf("error = %v, want it to name the function and %q", err, test.want)
-			}
-		})
+		}
+		policies, err := identity.New(identity.Options{Principals: principals([]template.Function{f}), Enforce: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return policies, checkNeeds([]template.Function{f}, policies)
+	}
+	policies, err := check(t, -1)
+	if err != nil {
+		t.Errorf("with all of them: %v", err)
+	}
+	if diff := cmp.Diff(policies.Granted(), policies.Needed()); diff != "" {
+		t.Errorf("each of them counts as needed (-granted +needed):\n%s", diff)
+	}
+	for i, need := range needs {
+		if _, err := check(t, i); err == nil || !strings.HasPrefix(err.Error(), "F: "+need.Property+": ") || !strings.Contains(err.Error(), need.Action+" on "+need.Resource) {
+			t.Errorf("without %s: %v, want an error that names function, property and action", need.Action, err)
+		}
+	}
+	deny := template.Statement{Effect: "Deny", Actions: []string{"sqs:Delete*"}, Resources: []string{"*"}}
+	if _, err := check(t, -1, deny); err == nil || !strings.Contains(err.Error(), "sqs:DeleteMessage") {
+		t.Errorf("with a denial: %v, want an error", err)
 	}
 }

@@ -266,11 +266,11 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 		for _, d := range c.IAM.Denied {
 			denied = denied || d.Function == "EchoFunction" && d.Action == "dynamodb:PutItem"
 		}
-		used := false
-		for _, g := range c.IAM.Used {
-			used = used || g.Function == "AuthorizeFunction" && g.Sid == "ReadKey" && g.Action == "dynamodb:GetItem"
+		needed := false
+		for _, g := range c.IAM.Needed {
+			needed = needed || g.Function == "AuthorizeFunction" && g.Sid == "ReadKey" && g.Action == "dynamodb:GetItem"
 		}
-		if !denied || !used || len(c.IAM.Denied) != 1 {
+		if !denied || !needed || len(c.IAM.Denied) != 1 {
 			t.Errorf("IAM = %+v", c.IAM)
 		}
 		if !strings.Contains(r.stderr.String(), "ACCESS DENIED: EchoFunction dynamodb:PutItem on arn:aws:dynamodb:us-east-1:000000000000:table/ApiKeysTable") {

@@ -138,7 +138,7 @@ func (s *stack) makeStorage() error {
 
 // makeFunctions registers the functions and their event sources.
 func (s *stack) makeFunctions() error {
-	if err := checkEventSources(s.declared.Functions, s.policies); err != nil {
+	if err := checkNeeds(s.declared.Functions, s.policies); err != nil {
 		return err
 	}
 	var err error

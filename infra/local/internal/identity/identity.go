@@ -3,7 +3,7 @@
 // Every function has an access key of its own, derived from its name, and may do what the
 // statements of its policies allow: a Deny that matches wins, an Allow that matches permits, and
 // nothing else is permitted. Access keys that belong to no function are administrators, so that the
-// AWS CLI works with any credentials. What was used and what was denied is remembered, so that a
+// AWS CLI works with any credentials. What was needed and what was denied is remembered, so that a
 // test can show that policies are neither too narrow nor too wide.
 package identity
 
@@ -33,12 +33,12 @@ type Principal struct {
 	Statements []Statement
 }
 
-// Grant is an action that a statement allows, as the statement spells it. One that has been used
-// is the evidence that it is needed.
+// Grant is an action that a statement allows on a resource, as the statement spells them.
 type Grant struct {
 	Function string `json:"function"`
 	Sid      string `json:"sid"`
 	Action   string `json:"action"`
+	Resource string `json:"resource"`
 }
 
 // Denial is a call that was, or with Enforce off would have been, refused.
@@ -63,7 +63,7 @@ type Policies struct {
 	principals map[string]Principal // by access key; never changes
 
 	mu     sync.Mutex
-	used   map[Grant]bool
+	needed map[Grant]bool
 	denied map[Denial]bool
 }
 
@@ -74,7 +74,7 @@ func New(options Options) (*Policies, error) {
 		enforce:    options.Enforce,
 		onDenied:   options.OnDenied,
 		principals: map[string]Principal{},
-		used:       map[Grant]bool{},
+		needed:     map[Grant]bool{},
 		denied:     map[Denial]bool{},
 	}
 	for _, principal := range options.Principals {
@@ -109,22 +109,28 @@ func (p *Policies) Allow(accessKey, action, arn string) error {
 	}
 	var grants []Grant
 	for _, s := range principal.Statements {
-		pattern, ok := s.matches(action, arn)
-		if !ok {
-			continue
+		for _, resource := range s.Resources {
+			if !like(resource, arn) {
+				continue
+			}
+			for _, pattern := range s.Actions {
+				if !like(strings.ToLower(pattern), strings.ToLower(action)) {
+					continue
+				}
+				if s.Effect == "Deny" {
+					return p.deny(Denial{Function: principal.Function, Action: action, Resource: arn, Sid: s.Sid})
+				}
+				grants = append(grants, Grant{Function: principal.Function, Sid: s.Sid, Action: pattern, Resource: resource})
+			}
 		}
-		if s.Effect == "Deny" {
-			return p.deny(Denial{Function: principal.Function, Action: action, Resource: arn, Sid: s.Sid})
-		}
-		grants = append(grants, Grant{Function: principal.Function, Sid: s.Sid, Action: pattern})
 	}
-	if len(grants) == 0 {
+	switch len(grants) {
+	case 0:
 		return p.deny(Denial{Function: principal.Function, Action: action, Resource: arn})
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, grant := range grants {
-		p.used[grant] = true
+	case 1: // without it the call would have been denied
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.needed[grants[0]] = true
 	}
 	return nil
 }
@@ -145,20 +151,6 @@ func (p *Policies) deny(denial Denial) error {
 		err.Message = strings.Replace(err.Message, "because no identity-based policy allows the action", "with an explicit deny in an identity-based policy", 1)
 	}
 	return err
-}
-
-// matches returns the statement's spelling of the action where the statement is about this action
-// and resource.
-func (s Statement) matches(action, arn string) (pattern string, ok bool) {
-	if !slices.ContainsFunc(s.Resources, func(resource string) bool { return like(resource, arn) }) {
-		return "", false
-	}
-	for _, pattern := range s.Actions {
-		if like(strings.ToLower(pattern), strings.ToLower(action)) {
-			return pattern, true
-		}
-	}
-	return "", false
 }
 
 // like matches IAM's wildcards: * is any text, ? any one character.
@@ -183,21 +175,24 @@ func like(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// Used returns the grants that have permitted a call, sorted.
-func (p *Policies) Used() []Grant {
+// Needed returns the grants without which a call would have been denied, sorted. Where two allow the
+// same call, that call needs neither.
+func (p *Policies) Needed() []Grant {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return sortedGrants(p.used)
+	return sortedGrants(p.needed)
 }
 
-// Granted returns every grant of every function, sorted: what Used is to be compared with.
+// Granted returns every grant of every function, sorted: what Needed is to be compared with.
 func (p *Policies) Granted() []Grant {
 	all := map[Grant]bool{}
 	for _, principal := range p.principals {
 		for _, s := range principal.Statements {
 			for _, action := range s.Actions {
-				if s.Effect == "Allow" {
-					all[Grant{Function: principal.Function, Sid: s.Sid, Action: action}] = true
+				for _, resource := range s.Resources {
+					if s.Effect == "Allow" {
+						all[Grant{Function: principal.Function, Sid: s.Sid, Action: action, Resource: resource}] = true
+					}
 				}
 			}
 		}
@@ -225,7 +220,7 @@ func sortedGrants(set map[Grant]bool) []Grant {
 		result = append(result, grant)
 	}
 	slices.SortFunc(result, func(a, b Grant) int {
-		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Sid, b.Sid), cmp.Compare(a.Action, b.Action))
+		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Sid, b.Sid), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Resource, b.Resource))
 	})
 	return result
 }

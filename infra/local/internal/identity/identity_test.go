@@ -78,25 +78,33 @@ func TestUnknownAccessKeyIsAdministrator(t *testing.T) {
 	}
 }
 
-func TestRecordsWhatWasUsedAndDenied(t *testing.T) {
+func TestRecordsWhatWasNeededAndDenied(t *testing.T) {
 	var reported []Denial
 	p := policies(t, true, func(d Denial) { reported = append(reported, d) },
-		Statement{Sid: "Read", Effect: "Allow", Actions: []string{"dynamodb:GetItem", "dynamodb:Query"}, Resources: []string{table}},
+		Statement{Sid: "Read", Effect: "Allow", Actions: []string{"dynamodb:GetItem", "dynamodb:Query"}, Resources: []string{table, table + "/index/*"}},
+		Statement{Sid: "Scan", Effect: "Allow", Actions: []string{"dynamodb:Scan"}, Resources: []string{table}},
+		Statement{Sid: "ScanAll", Effect: "Allow", Actions: []string{"dynamodb:Scan"}, Resources: []string{"*"}},
 		Statement{Sid: "Send", Effect: "Allow", Actions: []string{"sqs:Send*"}, Resources: []string{queue}},
 		Statement{Sid: "Never", Effect: "Deny", Actions: []string{"sqs:PurgeQueue"}, Resources: []string{"*"}},
 	)
 	key := AccessKey("DeliverFunction")
 	for _, call := range [][2]string{
 		{"dynamodb:GetItem", table}, {"dynamodb:GetItem", table}, {"sqs:SendMessage", queue},
+		{"dynamodb:Scan", table}, // which two statements allow
 		{"dynamodb:PutItem", table}, {"dynamodb:PutItem", table}, {"sqs:PurgeQueue", queue},
 	} {
 		_ = p.Allow(key, call[0], call[1])
 	}
-	wantUsed := []Grant{{"DeliverFunction", "Read", "dynamodb:GetItem"}, {"DeliverFunction", "Send", "sqs:Send*"}}
-	if diff := cmp.Diff(wantUsed, p.Used()); diff != "" {
-		t.Errorf("used (-want +got):\n%s", diff)
+	wantNeeded := []Grant{{"DeliverFunction", "Read", "dynamodb:GetItem", table}, {"DeliverFunction", "Send", "sqs:Send*", queue}}
+	if diff := cmp.Diff(wantNeeded, p.Needed()); diff != "" {
+		t.Errorf("needed (-want +got):\n%s", diff)
 	}
-	wantGranted := []Grant{{"DeliverFunction", "Read", "dynamodb:GetItem"}, {"DeliverFunction", "Read", "dynamodb:Query"}, {"DeliverFunction", "Send", "sqs:Send*"}}
+	wantGranted := []Grant{
+		{"DeliverFunction", "Read", "dynamodb:GetItem", table}, {"DeliverFunction", "Read", "dynamodb:GetItem", table + "/index/*"},
+		{"DeliverFunction", "Read", "dynamodb:Query", table}, {"DeliverFunction", "Read", "dynamodb:Query", table + "/index/*"},
+		{"DeliverFunction", "Scan", "dynamodb:Scan", table}, {"DeliverFunction", "ScanAll", "dynamodb:Scan", "*"},
+		{"DeliverFunction", "Send", "sqs:Send*", queue},
+	}
 	if diff := cmp.Diff(wantGranted, p.Granted()); diff != "" {
 		t.Errorf("granted (-want +got):\n%s", diff)
 	}

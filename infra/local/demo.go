@@ -57,7 +57,7 @@ func demo(ctx context.Context, s *stack, stdout io.Writer) error {
 			return fmt.Errorf("writing the document: %w", err)
 		}
 	}
-	fmt.Fprintf(stdout, "  document    %s: processing -> processed in %s\n", demoDocument, documentsTable)
+	fmt.Fprintf(stdout, "  document    %s: processing -> processed in %s\n", demoDocument, s.documentsTable())
 
 	first := time.NewTimer(30 * time.Second)
 	defer first.Stop()
@@ -196,7 +196,7 @@ func (s *stack) commands(ctx context.Context, config string, style palette) stri
 	fmt.Fprintf(&out, "\n%s\n", style.bold("Try it"))
 	for _, line := range [][2]string{
 		{"change a document's status", fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.apiURL(), demoDocument)},
-		{"the same as the document system does it", aws(fmt.Sprintf(`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`, documentsTable, s.settings.organizations[0].id))},
+		{"the same as the document system does it", aws(fmt.Sprintf(`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`, s.documentsTable(), s.settings.organizations[0].id))},
 		{"list the configs", api("", "/v1/webhooks/configs")},
 		{"create a config", api("-X POST "+jsonAPI+`-d '{"data":{"type":"webhook_config","attributes":{"url":"http://127.0.0.1:8080/hook","subscribed_statuses":["processed"]}}}' `, "/v1/webhooks/configs")},
 		{"send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test")},

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 )
 
 // This file stands for the document system: it writes documents.
@@ -51,7 +49,11 @@ func (s *stack) putDocument(ctx context.Context, id string, document map[string]
 	for name, value := range document {
 		item[name] = attributeValue(value)
 	}
-	if err := s.putItem(ctx, documentsTable, item); err != nil {
+	table := s.documentsTable()
+	if table == "" {
+		return nil, errors.New("no function of the template follows a table's stream: there are no documents")
+	}
+	if err := s.putItem(ctx, table, item); err != nil {
 		return nil, err
 	}
 	return document, nil
@@ -64,10 +66,6 @@ func (s *stack) putItem(ctx context.Context, table string, item map[string]any) 
 		return fmt.Errorf("writing to %s: %w", table, err)
 	}
 	if _, err := s.database.Service().Serve(ctx, "PutItem", body, administrator); err != nil {
-		var refusal *awsjson.Error
-		if errors.As(err, &refusal) && refusal.Code == "ResourceNotFoundException" {
-			return fmt.Errorf("the template has no table %s", table)
-		}
 		return fmt.Errorf("writing to %s: %w", table, err)
 	}
 	return nil

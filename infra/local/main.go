@@ -171,12 +171,12 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("finding the functions: %w", err)
 	}
-	if err := build(ctx, declared.Functions, root, binaries, s.race, stdout, stderr); err != nil {
-		return err
-	}
 	stack, err := newStack(declared, stackOptions{settings: s, binaries: binaries, api: api, aws: aws, stderr: stderr})
 	if err != nil {
 		return err
+	}
+	if err := build(ctx, declared.Functions, root, binaries, s.race, stdout, stderr); err != nil {
+		return errors.Join(err, stack.functions.Close(ctx))
 	}
 
 	running, cancel := context.WithCancel(ctx)

@@ -324,9 +324,17 @@ func TestRunRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	unsupported := filepath.Join(t.TempDir(), "template.yaml")
-	if err := os.WriteFile(unsupported, []byte("Transform: AWS::Serverless-2016-10-31\nResources:\n  Bucket: {Type: AWS::S3::Bucket}\n"), 0o600); err != nil {
+	small, err := os.ReadFile("testdata/template.yaml")
+	if err != nil {
 		t.Fatal(err)
+	}
+	// changed is a template with other texts in some places. Its functions are not there: nothing is built.
+	changed := func(oldnew ...string) string {
+		path := filepath.Join(t.TempDir(), "template.yaml")
+		if err := os.WriteFile(path, []byte(strings.NewReplacer(oldnew...).Replace(string(small))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
 	for name, test := range map[string]struct {
 		args  []string
@@ -338,16 +346,30 @@ func TestRunRefuses(t *testing.T) {
 		"a taken API port":              {[]string{"-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -addr"}},
 		"a taken port of AWS services":  {[]string{"-aws-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -aws-addr"}},
 		"a template that is not there":  {[]string{"-template", "testdata/none.yaml"}, []string{"reading the template", "testdata/none.yaml"}},
-		"a template with more in it":    {[]string{"-template", unsupported}, []string{"line 3: Bucket", "AWS::S3::Bucket"}},
-		"an unknown parameter":          {[]string{"-parameter", "Colour=red"}, []string{"parameter Colour", "no such parameter"}},
-		"a function with a typo":        {[]string{"-template", "testdata/broken/template.yaml"}, []string{"main.go:4:15: undefined: undefined", "do not compile"}},
-		"an unknown flag":               {[]string{"-port", "1"}, []string{"-port"}},
-		"an argument":                   {[]string{"start"}, []string{`"start"`}},
-		"half an organization":          {[]string{"-organization", "org"}, []string{"ID=API_KEY"}},
-		"two organizations of one key":  {[]string{"-organization", "a=k", "-organization", "b=k"}, []string{"same API key as a"}},
-		"half a parameter":              {[]string{"-parameter", "Colour"}, []string{"NAME=VALUE"}},
-		"a parameter twice":             {[]string{"-parameter", "A=1", "-parameter", "A=2"}, []string{"A is given twice"}},
-		"a clock that stands still":     {[]string{"-time-scale", "0"}, []string{"-time-scale must be above 0"}},
+		"a template with more in it":    {[]string{"-template", changed("Resources:\n", "Resources:\n  Bucket: {Type: AWS::S3::Bucket}\n")}, []string{"line 12: Bucket", "AWS::S3::Bucket"}},
+		"a filter that is not supported": {
+			[]string{"-template", changed("BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"eventName":[{"wildcard":"*"}]}'}]}}`)},
+			[]string{"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: wildcard: not a supported operator"},
+		},
+		"a role without what Lambda needs": {
+			[]string{"-template", changed("      CodeUri: functions/record\n", "      CodeUri: functions/record\n      Role: !GetAtt Role.Arn\n", "Resources:\n", `Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]}
+      ManagedPolicyArns: [arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]
+`)},
+			[]string{"RecordFunction: Properties.Events.Queue: the function's role does not allow sqs:ReceiveMessage on arn:aws:sqs:us-east-1:000000000000:Queue"},
+		},
+		"an unknown parameter":         {[]string{"-parameter", "Colour=red"}, []string{"parameter Colour", "no such parameter"}},
+		"a function with a typo":       {[]string{"-template", "testdata/broken/template.yaml"}, []string{"main.go:4:15: undefined: undefined", "do not compile"}},
+		"an unknown flag":              {[]string{"-port", "1"}, []string{"-port"}},
+		"an argument":                  {[]string{"start"}, []string{`"start"`}},
+		"half an organization":         {[]string{"-organization", "org"}, []string{"ID=API_KEY"}},
+		"two organizations of one key": {[]string{"-organization", "a=k", "-organization", "b=k"}, []string{"same API key as a"}},
+		"half a parameter":             {[]string{"-parameter", "Colour"}, []string{"NAME=VALUE"}},
+		"a parameter twice":            {[]string{"-parameter", "A=1", "-parameter", "A=2"}, []string{"A is given twice"}},
+		"a clock that stands still":    {[]string{"-time-scale", "0"}, []string{"-time-scale must be above 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr screen

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,12 +25,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
-)
-
-// Tables that the stack itself writes to, by their logical ids.
-const (
-	documentsTable = "DocumentsTable"
-	apiKeysTable   = "ApiKeysTable"
+	"github.com/docuhook/docuhook/shared/apikey"
 )
 
 // grace is how long running invocations may take to end once the stack stops.
@@ -118,22 +111,60 @@ func (s *stack) makeStorage() error {
 			return err
 		}
 	}
-	for _, o := range s.settings.organizations {
-		hash := sha256.Sum256([]byte(o.key))
-		item := map[string]any{
-			"key_hash":        hex.EncodeToString(hash[:]),
-			"organization_id": o.id,
-			"name":            "local",
-			"created_at":      time.Now().UTC().Format(time.RFC3339),
+	return s.giveKeys()
+}
+
+// giveKeys gives every organization its API key, in the table that the API's authorizers are told of
+// by their environment. An API without authorizers needs no keys.
+func (s *stack) giveKeys() error {
+	if s.declared.API == nil {
+		return nil
+	}
+	for _, authorizer := range s.declared.API.Authorizers {
+		table, ok := s.keyTable(authorizer.Function)
+		if !ok {
+			return fmt.Errorf("%s: Properties.Environment: names no table, so there is no place for the organizations' API keys", authorizer.Function)
 		}
-		for name, value := range item {
-			item[name] = attributeValue(value)
-		}
-		if err := s.putItem(context.Background(), apiKeysTable, item); err != nil {
-			return fmt.Errorf("giving %s its API key: %w", o.id, err)
+		for _, o := range s.settings.organizations {
+			item := map[string]any{
+				table.PartitionKey.Name: apikey.Hash(o.key),
+				"organization_id":       o.id,
+				"name":                  "local",
+				"created_at":            time.Now().UTC().Format(time.RFC3339),
+			}
+			for name, value := range item {
+				item[name] = attributeValue(value)
+			}
+			if err := s.putItem(context.Background(), table.Name, item); err != nil {
+				return fmt.Errorf("giving %s its API key: %w", o.id, err)
+			}
 		}
 	}
 	return nil
+}
+
+// keyTable returns the table that a function's environment names.
+func (s *stack) keyTable(function string) (template.Table, bool) {
+	for _, f := range s.declared.Functions {
+		for _, t := range s.declared.Tables {
+			for _, value := range f.Environment {
+				if f.Name == function && value == t.Name {
+					return t, true
+				}
+			}
+		}
+	}
+	return template.Table{}, false
+}
+
+// documentsTable is the table whose changes the system follows; "" if it follows none.
+func (s *stack) documentsTable() string {
+	for _, f := range s.declared.Functions {
+		for _, source := range f.Streams {
+			return source.Table
+		}
+	}
+	return ""
 }
 
 // makeFunctions registers the functions and their event sources.
@@ -221,7 +252,7 @@ func (s *stack) start(ctx context.Context) <-chan error {
 	s.unwatch = unwatch
 	s.watching.Go(func() { s.journal.Run(watching) })
 	s.watching.Go(func() { s.expire(watching) })
-	if stream := s.database.Stream(template.StreamARN(documentsTable)); stream != nil {
+	if stream := s.database.Stream(template.StreamARN(s.documentsTable())); stream != nil {
 		s.watching.Go(func() { s.watchDocuments(watching, stream) })
 	}
 	return failed
@@ -299,7 +330,7 @@ func (s *stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		}
 		mapping, err := eventsource.NewStream(definition, tableStream{stream, s.partitionKey(source.Table)}, options)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
 		}
 		mappings = append(mappings, mapping)
 	}
@@ -314,7 +345,7 @@ func (s *stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			Enabled:                 source.Enabled,
 		}, polledQueue{s.broker, template.QueueARN(source.Queue)}, options)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
 		}
 		mappings = append(mappings, mapping)
 	}

@@ -19,7 +19,7 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 	t.Helper()
 	database := dynamodb.New(dynamodb.Options{})
 	err := database.CreateTable(dynamodb.Schema{
-		Name: documentsTable, HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
+		Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 
 func putRaw(t *testing.T, database *dynamodb.Database, item string) {
 	t.Helper()
-	if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"`+documentsTable+`","Item":`+item+`}`), administrator); err != nil {
+	if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"Documents","Item":`+item+`}`), administrator); err != nil {
 		t.Fatal(err)
 	}
 }

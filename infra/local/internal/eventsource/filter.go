@@ -21,20 +21,20 @@ type filter []objectRule
 // here, is an error.
 func parseFilter(patterns []string) (filter, error) {
 	if len(patterns) > maxFilters {
-		return nil, fmt.Errorf("%d filters, at most %d are possible", len(patterns), maxFilters)
+		return nil, fmt.Errorf("FilterCriteria: %d filters, at most %d are possible", len(patterns), maxFilters)
 	}
 	var f filter
 	for i, p := range patterns {
 		if len(p) > maxPattern {
-			return nil, fmt.Errorf("filter %d is longer than %d characters", i+1, maxPattern)
+			return nil, fmt.Errorf("FilterCriteria.Filters[%d]: longer than %d characters", i, maxPattern)
 		}
 		value, err := decode([]byte(p))
 		if err != nil {
-			return nil, fmt.Errorf("filter %d: %w", i+1, err)
+			return nil, fmt.Errorf("FilterCriteria.Filters[%d]: %w", i, err)
 		}
 		rule, err := parseObject("", value)
 		if err != nil {
-			return nil, fmt.Errorf("filter %d: %w", i+1, err)
+			return nil, fmt.Errorf("FilterCriteria.Filters[%d]: %w", i, err)
 		}
 		f = append(f, rule)
 	}

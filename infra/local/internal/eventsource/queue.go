@@ -80,7 +80,7 @@ func NewQueue(m QueueMapping, queue Queue, o Options) (*Mapping, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("event source mapping of %s: %w", m.Function, err)
+		return nil, err
 	}
 	q.Log = q.Log.With("function", m.Function)
 	return &Mapping{enabled: m.Enabled, run: q.run}, nil

@@ -174,7 +174,7 @@ func TestQueueRefuses(t *testing.T) {
 		{"a large batch without a window", func(m *QueueMapping) { m.BatchSize = 11 }, "needs a MaximumBatchingWindow"},
 		{"a window over 300 s", func(m *QueueMapping) { m.MaximumBatchingWindow = 301 * time.Second }, "MaximumBatchingWindow 5m1s"},
 		{"a concurrency of one", func(m *QueueMapping) { m.MaximumConcurrency = 1 }, "MaximumConcurrency 1"},
-		{"a bad filter", func(m *QueueMapping) { m.Filters = []string{"{"} }, "filter 1"},
+		{"a bad filter", func(m *QueueMapping) { m.Filters = []string{"{"} }, "FilterCriteria.Filters[0]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := NewQueue(queueMappingOf(tc.change), newFakeQueue(), Options{Invoker: fakeInvoker(nil)})

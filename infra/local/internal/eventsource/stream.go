@@ -96,7 +96,7 @@ func NewStream(m StreamMapping, stream Stream, o Options) (*Mapping, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("event source mapping of %s: %w", m.Function, err)
+		return nil, err
 	}
 	s.Log = s.Log.With("function", m.Function)
 	return &Mapping{enabled: m.Enabled, run: s.run}, nil

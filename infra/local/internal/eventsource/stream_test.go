@@ -362,7 +362,7 @@ func TestStreamRefuses(t *testing.T) {
 		{"retries below none", func(m *StreamMapping) { m.MaximumRetryAttempts = -2 }, "MaximumRetryAttempts -2"},
 		{"an age below a minute", func(m *StreamMapping) { m.MaximumRecordAge = time.Second }, "MaximumRecordAge 1s"},
 		{"a destination that is not there", func(m *StreamMapping) { m.OnFailure = queueARN }, "OnFailure needs a destination"},
-		{"a bad filter", func(m *StreamMapping) { m.Filters = []string{"{"} }, "filter 1"},
+		{"a bad filter", func(m *StreamMapping) { m.Filters = []string{"{"} }, "FilterCriteria.Filters[0]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := NewStream(streamMappingOf(tc.change), newFakeStream(), Options{Invoker: fakeInvoker(nil)})

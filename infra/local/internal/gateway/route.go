@@ -29,7 +29,7 @@ func newRoutes(list []Route, fallback *Throttle) (*routes, error) {
 			route.Throttle = fallback
 		}
 		if err := root.insert(&route); err != nil {
-			return nil, fmt.Errorf("route %s %s: %w", route.Method, route.Path, err)
+			return nil, fmt.Errorf("%s: the route %s %s: %w", route.Function, route.Method, route.Path, err)
 		}
 	}
 	return &routes{root: root}, nil

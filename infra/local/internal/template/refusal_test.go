@@ -146,6 +146,7 @@ func TestRefusals(t *testing.T) {
 		"a batch size that is no number":          {"BatchSize: 3", "BatchSize: x", []string{"F: Properties.Events.Feed.Properties.BatchSize"}},
 		"a queue's visibility below the timeout":  {"Timeout: 7", "Timeout: 60", []string{"F: Properties.Events.Feed", "visibility timeout of Queue (30s)"}},
 		"a stream of a table without one":         {"      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n", "", []string{"Table has no StreamSpecification"}},
+		"a method that is none":                   {"Method: get", "Method: fetch", []string{"F: Properties.Events.Http.Properties.Method", "FETCH"}},
 		"a greedy path":                           {"/open", "/{proxy+}", []string{"F: Properties.Events.Http.Properties.Path"}},
 		"another payload format":                  {"            ApiId", "            PayloadFormatVersion: \"1.0\"\n            ApiId", []string{"PayloadFormatVersion"}},
 		"another authorizer payload format":       {`AuthorizerPayloadFormatVersion: "2.0"`, `AuthorizerPayloadFormatVersion: "1.0"`, []string{"Api: Properties.Auth.Authorizers.Keys.AuthorizerPayloadFormatVersion"}},

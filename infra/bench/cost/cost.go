@@ -10,8 +10,8 @@ import (
 
 const million = 1e6
 
-// prices are list prices of us-east-1 in US dollars, without free tiers and discounts for volume, as
-// they were in 2026.
+// prices are list prices of us-east-1 in US dollars, without free tiers and discounts for volume. Looked
+// up in November 2026 in copies of these pages and of articles about them, of March to September 2026.
 type prices struct {
 	// https://aws.amazon.com/lambda/pricing/
 	lambdaRequest  float64
@@ -27,9 +27,10 @@ type prices struct {
 	fairRequest float64 // what a message group id adds on a standard queue
 
 	// https://aws.amazon.com/cloudwatch/pricing/
-	logGB  float64
-	metric float64 // a month
-	alarm  float64 // a month
+	logGB     float64
+	metric    float64 // a month
+	alarm     float64 // a month, for each metric that an alarm looks at
+	dashboard float64 // a month
 
 	// https://aws.amazon.com/xray/pricing/
 	trace float64
@@ -47,7 +48,7 @@ func listPrices() prices {
 		lambdaRequest: 0.20 / million, lambdaGBSecond: 0.0000133334,
 		writeUnit: 0.625 / million, readUnit: 0.125 / million, gbMonth: 0.25,
 		sqsRequest: 0.40 / million, fairRequest: 0.10 / million,
-		logGB: 0.50, metric: 0.30, alarm: 0.10,
+		logGB: 0.50, metric: 0.30, alarm: 0.10, dashboard: 3.00,
 		trace:  5.00 / million,
 		secret: 0.40, secretCall: 0.05 / 10_000,
 		outGB: 0.09,
@@ -148,10 +149,11 @@ func traced(perSecond float64) float64 {
 }
 
 // monthly returns what a stack costs in a month beside its traffic.
-func monthly(alarms int, p prices) []line {
+func monthly(alarmMetrics int, p prices) []line {
 	return []line{
 		{"Secrets Manager", "the keyring", p.secret + keyringReads*p.secretCall},
-		{"CloudWatch", fmt.Sprintf("%d alarms", alarms), float64(alarms) * p.alarm},
+		{"CloudWatch", fmt.Sprintf("alarms on %d metrics", alarmMetrics), float64(alarmMetrics) * p.alarm},
+		{"CloudWatch", "dashboard", p.dashboard},
 		{"SQS", "polling an empty queue", minutesMonth * idlePolls * p.sqsRequest},
 		{"CloudWatch", fmt.Sprintf("%d metrics, in months with deliveries", metricsInUse), metricsInUse * p.metric},
 	}
@@ -160,26 +162,29 @@ func monthly(alarms int, p prices) []line {
 // alternatives returns what others ask for the same number of deliveries, by their public price lists.
 func alternatives(deliveries float64) []line {
 	return []line{
-		// https://aws.amazon.com/eventbridge/pricing/ A custom event and an API destination. It signs
-		// nothing, has no log of deliveries, and needs a connection for each endpoint.
+		// https://aws.amazon.com/eventbridge/pricing/ (March 2026) A custom event and an API destination.
+		// It signs nothing and has no log of deliveries.
 		{"EventBridge", "event and API destination, neither signed nor logged", deliveries * (1.00 + 0.20) / million},
-		// https://www.svix.com/pricing/ 50,000 messages are included in both plans.
+		// https://www.svix.com/pricing/ (September 2026) 50,000 messages are included in both plans.
 		{"Svix", "Free plan", math.Max(0, deliveries-50_000) * 0.0001},
 		{"Svix", "Professional plan", 490 + math.Max(0, deliveries-50_000)*0.0001},
 	}
 }
 
 // write prints the tables.
-func write(out io.Writer, traffics []traffic, alarms int, p prices) error {
+func write(out io.Writer, traffics []traffic, alarmMetrics int, p prices) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, t := range traffics {
 		fmt.Fprintf(table, "%.0f deliveries, %s\t\tUSD\n", t.deliveries, t.name)
 		fmt.Fprintf(table, "  (endpoints take %s, %.0f %% need a second attempt, an event goes to %.0f configs)\n", t.latency, t.retried*100, t.fanout)
 		lines(table, bill(t, p))
+		untraced := p
+		untraced.trace = 0
+		fmt.Fprintf(table, "  Sum\twithout X-Ray (Tracing=PassThrough)\t%8.2f\n\n", sum(bill(t, untraced)))
 	}
 	fmt.Fprintf(table, "A month, whatever is delivered\t\tUSD\n")
-	lines(table, monthly(alarms, p))
-	fmt.Fprintf(table, "%.0f deliveries elsewhere\t\tUSD\n", traffics[0].deliveries)
+	lines(table, monthly(alarmMetrics, p))
+	fmt.Fprintf(table, "\n%.0f deliveries elsewhere\t\tUSD\n", traffics[0].deliveries)
 	for _, l := range alternatives(traffics[0].deliveries) {
 		fmt.Fprintf(table, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
 	}
@@ -187,10 +192,16 @@ func write(out io.Writer, traffics []traffic, alarms int, p prices) error {
 }
 
 func lines(out io.Writer, lines []line) {
-	sum := 0.0
 	for _, l := range lines {
 		fmt.Fprintf(out, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
+	}
+	fmt.Fprintf(out, "  Sum\t\t%8.2f\n", sum(lines))
+}
+
+func sum(lines []line) float64 {
+	sum := 0.0
+	for _, l := range lines {
 		sum += l.amount
 	}
-	fmt.Fprintf(out, "  Sum\t\t%8.2f\n\n", sum)
+	return sum
 }

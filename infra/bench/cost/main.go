@@ -22,15 +22,15 @@ func main() {
 	latency := flag.Duration("latency", 250*time.Millisecond, "average time that an endpoint takes")
 	fanout := flag.Float64("fanout", 1, "`number` of configs that an event goes to")
 	retried := flag.Float64("retried", 0.02, "`share` of deliveries that need a second attempt")
-	template := flag.String("template", "template.yaml", "the SAM template, `file`, whose alarms are counted")
+	template := flag.String("template", "template.yaml", "the SAM template, `file`, whose metrics with alarms are counted")
 	flag.Parse()
 	source, err := os.ReadFile(*template)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "cost: counting the alarms:", err)
+		fmt.Fprintln(os.Stderr, "cost: counting what alarms look at:", err)
 		os.Exit(1)
 	}
-	alarms := strings.Count(string(source), "Type: AWS::CloudWatch::Alarm\n")
-	if err := write(os.Stdout, scenarios(*deliveries, *latency, *fanout, *retried), alarms, listPrices()); err != nil {
+	alarmMetrics := strings.Count(string(source), " MetricName: ") // an alarm on metric math looks at several
+	if err := write(os.Stdout, scenarios(*deliveries, *latency, *fanout, *retried), alarmMetrics, listPrices()); err != nil {
 		fmt.Fprintln(os.Stderr, "cost:", err)
 		os.Exit(1)
 	}

@@ -3,18 +3,15 @@
 package browser
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/docuhook/docuhook/infra/stack/stacktest"
 )
 
 var (
@@ -39,49 +36,6 @@ func browsers(t *testing.T) (chromedriver, chromium string) {
 	}
 	t.Fatal("chromium and chromedriver are not both on the PATH")
 	return "", ""
-}
-
-// startStack builds and starts the local stack and returns the URL of its API.
-func startStack(t *testing.T, arguments ...string) string {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(t.TempDir(), "local")
-	build := exec.Command("go", "build", "-o", binary, "./infra/local")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the local stack: %v\n%s", err, out)
-	}
-	command := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-time-scale", "200"}, arguments...)...)
-	command.Dir = root
-	out, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command.Stderr = command.Stdout
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		command.Process.Signal(syscall.SIGTERM)
-		if err := command.Wait(); err != nil {
-			t.Errorf("the stack ended with %v", err)
-		}
-	})
-	lines := bufio.NewScanner(out)
-	api := regexp.MustCompile(`API +(http://\S+)`)
-	var printed []string
-	for lines.Scan() {
-		if match := api.FindStringSubmatch(lines.Text()); match != nil {
-			go io.Copy(io.Discard, out)
-			return match[1]
-		}
-		printed = append(printed, lines.Text())
-	}
-	t.Fatalf("the stack did not start:\n%s", strings.Join(printed, "\n"))
-	return ""
 }
 
 // change changes a document's status with the form.
@@ -118,7 +72,7 @@ func (b *tab) wantFits(state string) {
 
 func TestPageShowsTheWholePath(t *testing.T) {
 	chromedriver, chromium := browsers(t)
-	api := startStack(t)
+	api := stacktest.Start(t, "-time-scale", "200")
 	b := startDriver(t, chromedriver).open(t, chromium)
 	b.resize(1280, 900, "light")
 	b.visit(api + "/_local/")
@@ -190,7 +144,7 @@ func TestPageShowsTheWholePath(t *testing.T) {
 
 func TestPageWithoutTheDemo(t *testing.T) {
 	chromedriver, chromium := browsers(t)
-	api := startStack(t, "-demo=false", "-organization", "org_1=key_1", "-organization", "org_2=key_2")
+	api := stacktest.Start(t, "-time-scale", "200", "-demo=false", "-organization", "org_1=key_1", "-organization", "org_2=key_2")
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 	t.Cleanup(endpoint.Close)
 	b := startDriver(t, chromedriver).open(t, chromium)

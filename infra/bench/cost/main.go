@@ -29,12 +29,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cost: counting what alarms look at:", err)
 		os.Exit(1)
 	}
-	alarmMetrics := strings.Count(string(source), " MetricName: ") // an alarm on metric math looks at several
-	if err := write(os.Stdout, scenarios(*deliveries, *latency, *fanout, *retried), alarmMetrics, listPrices()); err != nil {
+	if err := write(os.Stdout, scenarios(*deliveries, *latency, *fanout, *retried), alarmMetrics(source), listPrices()); err != nil {
 		fmt.Fprintln(os.Stderr, "cost:", err)
 		os.Exit(1)
 	}
 }
+
+// alarmMetrics counts the metrics that the template's alarms look at. One on metric math looks at several.
+func alarmMetrics(template []byte) int { return strings.Count(string(template), " MetricName: ") }
 
 // scenarios returns the two ends of what traffic can be like.
 func scenarios(deliveries float64, latency time.Duration, fanout, retried float64) []traffic {

@@ -39,6 +39,7 @@ type client struct {
 func newClient(t *testing.T) *client {
 	t.Helper()
 	c := &client{t, "org_" + uuid.NewString(), apikey.Mint(false)}
+	planted.add("an API key", c.key)
 	keys := &dynamo.APIKeys{Client: under.dynamo, Table: under.outputs["ApiKeysTable"]}
 	key := apikey.Key{Hash: apikey.Hash(c.key), OrganizationID: c.organization, Name: t.Name(), CreatedAt: webhook.At(time.Now()).String()}
 	if err := keys.Add(t.Context(), key); err != nil {
@@ -91,7 +92,11 @@ func (c *client) call(method, path string, body any) answer {
 		c.t.Fatal(err)
 	}
 	contract.Check(c.t, request, payload, response, got)
-	return answer{response.StatusCode, response.Header, got}
+	result := answer{response.StatusCode, response.Header, got}
+	if err := planted.watch(method, path, result); err != nil {
+		c.t.Error(err)
+	}
+	return result
 }
 
 // must is call for a request that has to be answered with status; it decodes the document.

@@ -96,6 +96,10 @@ func TestMain(m *testing.M) {
 		under.emulator.stop()
 	}
 	if under.local != nil {
+		if err := planted.everywhere(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "end-to-end:", err)
+			code = 1
+		}
 		if code != 0 && testing.Verbose() {
 			fmt.Fprintf(os.Stderr, "The local stack has printed:\n%s\n", under.local.output)
 		}
@@ -139,6 +143,8 @@ func startLocal() (*system, error) {
 	}
 	arguments := []string{
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false", "-time-scale", fmt.Sprint(timeScale),
+		// All that there is to be printed, for the secrets that must not be in it.
+		"-metrics", "-parameter", "LogLevel=DEBUG",
 		// The suite makes more requests at once than one customer would.
 		"-parameter", "ApiRateLimit=10000", "-parameter", "ApiBurstLimit=10000",
 	}

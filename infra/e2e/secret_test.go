@@ -1,0 +1,224 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+// window is how many characters of a secret in a row are too many. A config's secret_prefix has 12.
+const window = 16
+
+// planted are the secrets that must not show anywhere: all that this suite is given.
+var planted secrets
+
+// secrets are searched for by every part of theirs that is as long as a window.
+type secrets struct {
+	mu    sync.Mutex
+	parts map[string]string // to what they are a part of
+}
+
+func (s *secrets) add(what, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts == nil {
+		s.parts = map[string]string{}
+	}
+	for i := 0; i+window <= len(secret); i++ {
+		s.parts[secret[i:i+window]] = what
+	}
+}
+
+// within returns an error if text holds a part of a secret.
+func (s *secrets) within(where, text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := 0; i+window <= len(text); i++ {
+		if what, found := s.parts[text[i:i+window]]; found {
+			return fmt.Errorf("%s shows %s: %.300s", where, what, text[max(0, i-150):])
+		}
+	}
+	return nil
+}
+
+// watch plants the credentials that an answer may show, and looks for all others in it.
+func (s *secrets) watch(method, path string, got answer) error {
+	shows := method == http.MethodPost && got.status < 300 && (path == configPath() || strings.HasSuffix(path, "/rotate-secret"))
+	if !shows {
+		return s.within(method+" "+path, fmt.Sprint(got.header, string(got.body)))
+	}
+	var d document
+	if err := json.Unmarshal(got.body, &d); err != nil {
+		return err
+	}
+	if d.Data.Attributes.Token == "" || d.Data.Attributes.Secret == "" {
+		return fmt.Errorf("%s %s shows no credentials: %s", method, path, got.body)
+	}
+	s.add("a token", d.Data.Attributes.Token)
+	s.add("a secret", d.Data.Attributes.Secret)
+	return nil
+}
+
+// everywhere looks at everything that the local stack keeps and has printed: the items of all
+// tables, the messages of all queues, and every line of every function's log and metrics.
+func (s *secrets) everywhere(ctx context.Context) error {
+	problem := s.within("the log", under.local.output.String())
+	for _, table := range []string{"ConfigsTable", "DocumentsTable", "DeliveriesTable", "ApiKeysTable"} {
+		name, items := under.outputs[table], 0
+		pages := dynamodb.NewScanPaginator(under.dynamo, &dynamodb.ScanInput{TableName: &name})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, item := range page.Items {
+				text, err := json.Marshal(item)
+				if err != nil {
+					return err
+				}
+				items++
+				problem = errors.Join(problem, s.within(table, string(text)))
+			}
+		}
+		if items == 0 {
+			problem = errors.Join(problem, fmt.Errorf("%s is empty: nothing was looked at", table))
+		}
+	}
+	for _, queue := range []string{"DeliveryQueue", "DeliveryDeadLetterQueue", "DispatchFailureQueue"} {
+		_, err := s.receive(ctx, queue)
+		problem = errors.Join(problem, err)
+	}
+	return problem
+}
+
+// receive looks at the messages that a queue hands out at once, and puts them back.
+func (s *secrets) receive(ctx context.Context, queue string) (messages int, problem error) {
+	url := under.outputs[queue]
+	out, err := under.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: 1, WaitTimeSeconds: 1,
+		MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, message := range out.Messages {
+		text, err := json.Marshal(message)
+		if err != nil {
+			return 0, err
+		}
+		problem = errors.Join(problem, s.within(queue, string(text)))
+	}
+	return len(out.Messages), problem
+}
+
+// TestPlantedSecretsShowNowhere takes a config's credentials along every way there is, to an
+// endpoint that sends all it gets back into the log. Every other test does the same with its own:
+// client.call looks at each answer, and at the end of the suite everywhere at the rest. It is not
+// parallel, so that the queues are its own.
+func TestPlantedSecretsShowNowhere(t *testing.T) {
+	if under.local == nil {
+		t.Skip("looks at all of a stack")
+	}
+	before := lookAtDeadLetters(t).visible
+	c := newClient(t)
+	ring, err := secretsmanager.New(secretsmanager.Options{
+		Region: under.dynamo.Options().Region, BaseEndpoint: under.dynamo.Options().BaseEndpoint, Credentials: under.dynamo.Options().Credentials,
+	}).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]string
+	if err := json.Unmarshal([]byte(*ring.SecretString), &keys); err != nil || len(keys["k1"]) < window {
+		t.Fatalf("the keyring has no key k1: %v", err)
+	}
+	planted.add("the key of the keyring", keys["k1"])
+
+	endpoint := newReceiver(t)
+	echo := func(status int) {
+		endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/"+r.Header.Get("X-Webhook-Token"))
+			w.WriteHeader(status)
+			io.WriteString(w, "{"+r.Header.Get("X-Webhook-Token")+" ")
+			r.Header.Write(w)
+		})
+	}
+	echo(http.StatusInternalServerError)
+	config := c.register(endpoint.url, "processed", "failed")
+	c.must(200, "POST", configPath(config.id, "rotate-secret"), nil)
+	c.must(200, "GET", configPath(config.id), nil)
+	c.must(200, "GET", configPath(), nil)
+	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"description": "changed"}))
+	c.must(422, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"token": config.credentials.Token.Reveal()[:window-1]}))
+
+	id := newDocument()
+	c.put(id, "processed")
+	failed := c.delivery(config.id, "failed")
+	if attempts := failed.Attributes.Attempts; len(attempts) != 5 {
+		t.Fatalf("%d attempts", len(attempts))
+	}
+	waitForDeadLetters(t, before+1)
+	if n, err := planted.receive(t.Context(), "DeliveryDeadLetterQueue"); n == 0 || err != nil {
+		t.Errorf("%d dead letters: %v", n, err)
+	}
+	echo(http.StatusFound)
+	c.must(202, "POST", "/v1/webhooks/deliveries/"+failed.ID+"/resend", nil)
+	eventually(t, func() (int, bool) {
+		n := len(c.must(200, "GET", "/v1/webhooks/deliveries/"+failed.ID, nil).Data.Attributes.Attempts)
+		return n, n > 5
+	}, func() string { return "an attempt of the resend" })
+	echo(http.StatusOK)
+	c.must(202, "POST", "/v1/webhooks/resend", resendOf(map[string]any{"document_id": id}))
+	c.delivery(config.id, "delivered")
+	redrive(t)
+	// A message is on its way for a moment only: of several, some reach whoever waits beside deliver.
+	eventually(t, func() (int, bool) {
+		var received int
+		var problem error
+		var waiting sync.WaitGroup
+		waiting.Go(func() { received, problem = planted.receive(t.Context(), "DeliveryQueue") })
+		for range 5 {
+			c.must(202, "POST", configPath(config.id, "test"), nil)
+		}
+		if waiting.Wait(); problem != nil {
+			t.Error(problem)
+		}
+		return received, received > 0
+	}, func() string { return "a message of the delivery queue" })
+	c.must(200, "POST", configPath(config.id, "rotate-secret"), envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0}))
+	c.must(204, "DELETE", configPath(config.id), nil)
+	if err := planted.everywhere(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPartOfASecretIsFound(t *testing.T) {
+	var s secrets
+	s.add("a token", "whtok_0123456789abcdef")
+	for text, found := range map[string]bool{
+		"": false, "whtok_012345678": false, "x whtok_0123456789 x": true, "6789abcdef": false, `"0123456789abcdef"`: true, "Whtok_0123456789abcde": true,
+	} {
+		if err := s.within("here", text); (err != nil) != found {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	shown := answer{status: 200, body: []byte(`{"data":{"attributes":{"token":"whtok_0123456789abcdef","secret":"whsec_0123456789abcdef"}}}`)}
+	for request, refused := range map[[2]string]bool{
+		{"POST", "/v1/webhooks/configs"}: false, {"POST", "/v1/webhooks/configs/x/rotate-secret"}: false,
+		{"GET", "/v1/webhooks/configs"}: true, {"PATCH", "/v1/webhooks/configs/x"}: true, {"POST", "/v1/webhooks/configs/x/test"}: true,
+	} {
+		if err := s.watch(request[0], request[1], shown); (err != nil) != refused {
+			t.Errorf("%v: %v", request, err)
+		}
+	}
+}

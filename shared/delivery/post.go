@@ -252,8 +252,11 @@ func redact(s string, r Request) string {
 			continue
 		}
 		for _, secret := range []signature.Secret{credentials.Token, credentials.Secret} {
-			if secret != "" {
-				s = strings.ReplaceAll(s, secret.Reveal(), secret.String())
+			_, bare, _ := strings.Cut(secret.Reveal(), "_") // as some receivers keep it
+			for _, text := range []string{secret.Reveal(), bare} {
+				if text != "" {
+					s = strings.ReplaceAll(s, text, secret.String())
+				}
 			}
 		}
 	}

@@ -189,6 +189,10 @@ func TestAnswerMeans(t *testing.T) {
 			want: status(500, "got [redacted] and [redacted]"),
 		},
 		{
+			name: "nor do they without their prefixes", serve: send(answer(500, "", "got "+current.Token.Reveal()[6:]+" and "+current.Secret.Reveal()[6:])),
+			want: status(500, "got [redacted] and [redacted]"),
+		},
+		{
 			name: "a token is not cut into something that is not recognized", serve: send(answer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
 			want: status(500, strings.Repeat("a", 250)+"[redac"),
 		},

@@ -38,7 +38,7 @@ func (t *Deliveries) List(ctx context.Context, s api.Selection) ([]webhook.Deliv
 	}
 	var found []webhook.Delivery
 	var last *api.Place
-	for examined := 0; ; examined++ {
+	for examined := 0; ; {
 		next, err := newest(ctx, sources)
 		if err != nil {
 			return nil, nil, err
@@ -49,12 +49,66 @@ func (t *Deliveries) List(ctx context.Context, s api.Selection) ([]webhook.Deliv
 		if len(found) == s.Limit || examined == s.Limit+maxExamined {
 			return found, last, nil
 		}
-		d := next.take()
-		last = &api.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
-		if s.Matches(d) {
-			found = append(found, *d)
+		most, byKey := 1, next.index != ""
+		if byKey {
+			// An index holds keys alone, and every item behind them costs a read: first as many are read as
+			// are still wanted, then ever more, so that what matches rarely does not take many requests.
+			most = min(maxChunk, max(s.Limit-len(found), examined), s.Limit+maxExamined-examined)
+		}
+		candidates, err := take(ctx, sources, most)
+		if err != nil {
+			return nil, nil, err
+		}
+		examined += len(candidates)
+		last = placeOf(candidates[len(candidates)-1])
+		if byKey {
+			if candidates, err = t.read(ctx, candidates); err != nil {
+				return nil, nil, err
+			}
+		}
+		for _, d := range candidates {
+			if len(found) == s.Limit {
+				return found, placeOf(&found[s.Limit-1]), nil
+			}
+			if s.Matches(d) {
+				found = append(found, *d)
+			}
 		}
 	}
+}
+
+func placeOf(d *webhook.Delivery) *api.Place {
+	return &api.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
+}
+
+// read reads the items of deliveries of which only the keys are known. Those that are gone are left out.
+func (t *Deliveries) read(ctx context.Context, keys []*webhook.Delivery) ([]*webhook.Delivery, error) {
+	request := types.KeysAndAttributes{}
+	for _, d := range keys {
+		request.Keys = append(request.Keys, deliveryKey(d.ConfigID, d.Event.ID))
+	}
+	var items []item
+	_, err := batchGet(ctx, t.Client, map[string]types.KeysAndAttributes{t.Table: request}, func(_ string, found item) {
+		items = append(items, found)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading deliveries: %w", err)
+	}
+	return toDeliveries(items)
+}
+
+// toDeliveries returns deliveries from new to old.
+func toDeliveries(items []item) ([]*webhook.Delivery, error) {
+	var deliveries []*webhook.Delivery
+	for _, one := range items {
+		d, err := toDelivery(one)
+		if err != nil {
+			return nil, err
+		}
+		deliveries = append(deliveries, d)
+	}
+	slices.SortFunc(deliveries, newestFirst)
+	return deliveries, nil
 }
 
 // sources returns one source for each query whose results are merged.
@@ -131,6 +185,20 @@ func newest(ctx context.Context, sources []*source) (*source, error) {
 	return best, nil
 }
 
+// take removes the newest deliveries of all sources, at most so many.
+func take(ctx context.Context, sources []*source, most int) ([]*webhook.Delivery, error) {
+	var taken []*webhook.Delivery
+	for len(taken) < most {
+		next, err := newest(ctx, sources)
+		if err != nil || next == nil {
+			return taken, err
+		}
+		taken = append(taken, next.ready[0])
+		next.ready = next.ready[1:]
+	}
+	return taken, nil
+}
+
 // newestFirst compares deliveries by their places in a list.
 func newestFirst(a, b *webhook.Delivery) int {
 	return cmp.Or(strings.Compare(b.Event.ID, a.Event.ID), strings.Compare(b.ConfigID, a.ConfigID))
@@ -154,13 +222,6 @@ type source struct {
 	done  bool
 }
 
-// take removes the first delivery that is ready.
-func (s *source) take() *webhook.Delivery {
-	d := s.ready[0]
-	s.ready = s.ready[1:]
-	return d
-}
-
 // fill reads chunks until a delivery is ready or the end is reached.
 func (s *source) fill(ctx context.Context) error {
 	for len(s.ready) == 0 && !s.done {
@@ -181,7 +242,7 @@ func (s *source) fill(ctx context.Context) error {
 			s.done = true
 		}
 		s.chunk = min(maxChunk, 2*s.chunk)
-		found, err := s.read(ctx, out.Items)
+		found, err := toDeliveries(out.Items) // of an index only their keys
 		if err != nil {
 			return err
 		}
@@ -211,31 +272,4 @@ func (s *source) hold(found []*webhook.Delivery) []*webhook.Delivery {
 	n := slices.IndexFunc(all, func(d *webhook.Delivery) bool { return d.Event.ID == oldest })
 	s.held = all[n:]
 	return all[:n:n]
-}
-
-// read turns what a query found into deliveries; an index holds only their keys.
-func (s *source) read(ctx context.Context, items []item) ([]*webhook.Delivery, error) {
-	if s.index != "" && len(items) > 0 {
-		request := types.KeysAndAttributes{}
-		for _, one := range items {
-			request.Keys = append(request.Keys, item{"config_id": one["config_id"], "event_id": one["event_id"]})
-		}
-		items = nil
-		_, err := batchGet(ctx, s.deliveries.Client, map[string]types.KeysAndAttributes{s.deliveries.Table: request}, func(_ string, found item) {
-			items = append(items, found)
-		})
-		if err != nil {
-			return nil, fmt.Errorf("reading deliveries: %w", err)
-		}
-	}
-	var deliveries []*webhook.Delivery
-	for _, one := range items {
-		d, err := toDelivery(one)
-		if err != nil {
-			return nil, err
-		}
-		deliveries = append(deliveries, d)
-	}
-	slices.SortFunc(deliveries, newestFirst)
-	return deliveries, nil
 }

@@ -89,7 +89,7 @@ const (
 )
 
 // listBound is the bound of a list of deliveries that merges the queries of some sources and returns
-// up to size deliveries. byKey says that the queries find keys, whose items are then read one by one.
+// up to size deliveries. byKey says that the queries find keys alone.
 func listBound(size, sources int, byKey bool) bound {
 	// Each source reads a share of the page first, and twice as much whenever that is used up.
 	chunk := min(largestChunk, size+1, max(2, 2*(size+1)/sources))
@@ -103,8 +103,13 @@ func listBound(size, sources int, byKey bool) bound {
 	}
 	b := bound{queries, 0.5 * float64(queries), fmt.Sprintf("page and %d examined, %d sources", examinedMore, sources)}
 	if byKey {
-		b.requests *= 2
-		b.units += float64(read)*maxKey/8192 + 0.5*float64(read)
+		// The items of what is examined are read one by one, a batch at a time, ever more in each.
+		examined := 0
+		for examined < size+examinedMore {
+			examined += min(largestChunk, max(size, examined), size+examinedMore-examined)
+			b.requests++
+		}
+		b.units += float64(read)*maxKey/8192 + 0.5*float64(examined)
 		b.why += ", one by one"
 	} else {
 		b.units += float64(read) * maxItem / 8192

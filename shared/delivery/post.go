@@ -29,6 +29,7 @@ const (
 	idleTimeout      = 10 * time.Second
 	pingAfter        = 5 * time.Second // of silence on an HTTP/2 connection
 	pingTimeout      = 3 * time.Second
+	maxRewinds       = 2        // of the body: over HTTP/2, one replay takes two
 	maxAnswer        = 16 << 10 // bytes of the answer that are read
 	maxAnswerHeaders = 64 << 10 // bytes
 	maxSnippet       = 256      // bytes of an answer that are logged
@@ -52,6 +53,9 @@ const (
 	CodeProtocolError      = "protocol_error"      // not an HTTP answer, or its headers are too large
 	CodeInvalidDestination = "invalid_destination" // the config's URL cannot be requested
 )
+
+// errTooManyReplays ends an attempt whose request was sent away again and again.
+var errTooManyReplays = errors.New("too many replays")
 
 // Request is one attempt to make.
 type Request struct {
@@ -160,7 +164,12 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 	}
 	// The transport replays the request on every kept-alive connection that turns out to be dead. An
 	// endpoint that dies at its work would get it on each of them: the first replay takes a new one.
+	// And it replays it without end to an HTTP/2 endpoint that says that it has not looked at it.
+	rewinds := 0
 	request.GetBody = func() (io.ReadCloser, error) {
+		if rewinds++; rewinds > maxRewinds {
+			return nil, errTooManyReplays
+		}
 		c.transport.CloseIdleConnections()
 		return io.NopCloser(bytes.NewReader(r.Body)), nil
 	}
@@ -232,9 +241,9 @@ func classify(err error) (code, text string) {
 		return CodeConnectionRefused, "the endpoint refused the connection"
 	case errors.As(err, &operation) && operation.Op == "dial":
 		return CodeConnectionFailed, "connecting to the endpoint failed"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed),
-		strings.Contains(text, "server closed idle connection"), strings.Contains(text, "client connection lost"),
-		strings.Contains(text, "GOAWAY"), strings.Contains(text, "stream error"):
+	case errors.Is(err, errTooManyReplays), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed),
+		strings.Contains(text, "server closed idle connection"),
+		strings.Contains(text, "GOAWAY"), strings.Contains(text, "received from peer"): // a reset of the stream alone
 		return CodeConnectionReset, "the endpoint ended the connection without an answer"
 	}
 	return CodeProtocolError, text
@@ -242,7 +251,8 @@ func classify(err error) (code, text string) {
 
 func isTimeout(err error) bool {
 	var timeout interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() ||
+		err != nil && strings.Contains(err.Error(), "client connection lost") // HTTP/2 pings have gone unanswered
 }
 
 // redact removes the credentials from what an endpoint sent back.

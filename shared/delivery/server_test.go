@@ -83,8 +83,9 @@ func newClient(address string, change ...func(*ClientOptions)) (*Client, *dialer
 // peer is a raw server's side of one connection.
 type peer struct {
 	net.Conn
-	reader *bufio.Reader
-	number int // of the connection, from 1
+	reader   *bufio.Reader
+	number   int           // of the connection, from 1
+	requests *atomic.Int64 // that the server has read, over all connections
 }
 
 // next reads one request and returns its bytes, or nil if there is none.
@@ -98,6 +99,7 @@ func (p *peer) next() []byte {
 	if _, err := io.Copy(io.Discard, request.Body); err != nil {
 		return nil
 	}
+	p.requests.Add(1)
 	return raw.Bytes()
 }
 
@@ -119,7 +121,7 @@ func (p *peer) hang() { io.Copy(io.Discard, p.Conn) }
 
 // reset ends the connection with a RST.
 func (p *peer) reset() {
-	if tcp, ok := p.Conn.(*net.TCPConn); ok {
+	if tcp, ok := p.Conn.(interface{ SetLinger(int) error }); ok {
 		tcp.SetLinger(0)
 	}
 	p.Conn.Close()
@@ -128,6 +130,14 @@ func (p *peer) reset() {
 // serveRaw runs serve for every connection, over TLS if config is not nil, and returns the address.
 func serveRaw(t *testing.T, config *tls.Config, serve func(p *peer)) string {
 	t.Helper()
+	address, _ := serveCounting(t, config, serve)
+	return address
+}
+
+// serveCounting is serveRaw and counts the requests.
+func serveCounting(t *testing.T, config *tls.Config, serve func(p *peer)) (string, *atomic.Int64) {
+	t.Helper()
+	requests := &atomic.Int64{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +160,7 @@ func serveRaw(t *testing.T, config *tls.Config, serve func(p *peer)) string {
 				if config != nil {
 					served = tls.Server(conn, config)
 				}
-				serve(&peer{Conn: served, number: number})
+				serve(&peer{Conn: served, number: number, requests: requests})
 			})
 		}
 	})
@@ -163,7 +173,7 @@ func serveRaw(t *testing.T, config *tls.Config, serve func(p *peer)) string {
 		mu.Unlock()
 		running.Wait()
 	})
-	return listener.Addr().String()
+	return listener.Addr().String(), requests
 }
 
 // authority issues certificates.

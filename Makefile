@@ -47,8 +47,8 @@ reproducible: build ## show that the same source, in another folder, gives the s
 	$(dir $(SAM))python infra/packages.py .aws-sam/build $$copy/.aws-sam/build
 deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of samconfig.toml
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)
-invoke: build ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
-	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; }
+invoke: $(SAM) ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
+	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; } && $(MAKE) build
 	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
 e2e: $(if $(filter emulated,$(STACK)),.build/ministack-$(MINISTACK)/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)

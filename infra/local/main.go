@@ -12,23 +12,25 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
+	"github.com/docuhook/docuhook/infra/local/internal/build"
+	"github.com/docuhook/docuhook/infra/local/internal/control"
+	"github.com/docuhook/docuhook/infra/local/internal/demo"
+	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
@@ -40,83 +42,6 @@ func main() {
 	// the services a tenth faster.
 	debug.SetGCPercent(200)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// settings are the flags.
-type settings struct {
-	addr, awsAddr string
-	template      string
-	organizations []organization
-	parameters    map[string]string
-	timeScale     float64
-	demo          bool
-	public        bool
-	race          bool
-	enforceIAM    bool
-	metrics       bool
-	ignored       bool
-}
-
-// organization is a customer with an API key.
-type organization struct{ id, key string }
-
-func parseFlags(args []string, stdout io.Writer) (settings, error) {
-	s := settings{parameters: map[string]string{}}
-	flags := flag.NewFlagSet("local", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run says what is wrong, in one line
-	flags.StringVar(&s.addr, "addr", "127.0.0.1:3000", "loopback `address` of the API")
-	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
-	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
-	flags.Float64Var(&s.timeScale, "time-scale", 1, "let all SQS times pass `N` times faster")
-	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
-	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
-	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
-	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
-	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
-	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
-	flags.Func("organization", "`ID=API_KEY` of an organization; repeatable (default org_local=dk_test_local)", func(value string) error {
-		id, key, _ := strings.Cut(value, "=")
-		if id == "" || key == "" {
-			return errors.New("must be ID=API_KEY")
-		}
-		for _, other := range s.organizations {
-			if other.key == key {
-				return fmt.Errorf("has the same API key as %s", other.id)
-			}
-		}
-		s.organizations = append(s.organizations, organization{id, key})
-		return nil
-	})
-	flags.Func("parameter", "`NAME=VALUE` of a template parameter; repeatable", func(value string) error {
-		name, value, ok := strings.Cut(value, "=")
-		if !ok || name == "" {
-			return errors.New("must be NAME=VALUE")
-		}
-		if _, twice := s.parameters[name]; twice {
-			return fmt.Errorf("%s is given twice", name)
-		}
-		s.parameters[name] = value
-		return nil
-	})
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stdout, "Runs template.yaml on this machine, for development and tests.\n\n")
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
-	}
-	if err != nil {
-		return settings{}, err
-	}
-	if flags.NArg() > 0 {
-		return settings{}, fmt.Errorf("unknown argument %q; see -help", flags.Arg(0))
-	}
-	if !(s.timeScale > 0) {
-		return settings{}, fmt.Errorf("-time-scale must be above 0, got %v", s.timeScale)
-	}
-	if len(s.organizations) == 0 {
-		s.organizations = []organization{{"org_local", "dk_test_local"}}
-	}
-	return s, nil
 }
 
 // run is the command; it returns the exit code.
@@ -162,7 +87,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		return nil
 	}
 
-	binaries, err := makeDirectory(os.TempDir())
+	binaries, err := build.Directory(os.TempDir())
 	if err != nil {
 		return err
 	}
@@ -171,30 +96,51 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("finding the functions: %w", err)
 	}
-	stack, err := newStack(declared, stackOptions{settings: s, binaries: binaries, api: api, aws: aws, stderr: stderr})
+	var running *stack.Stack
+	var deadLetterQueues []string
+	for _, name := range declared.DeadLetterQueues() {
+		deadLetterQueues = append(deadLetterQueues, template.QueueARN(name))
+	}
+	told := journal.New(journal.Options{
+		DeadLetterQueues: deadLetterQueues,
+		Fetch: func(ctx context.Context, organization, delivery string) (*journal.Details, error) {
+			return running.Delivery(ctx, organization, delivery)
+		},
+	})
+	running, err = stack.New(stack.Options{
+		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations, TimeScale: s.timeScale,
+		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public,
+		Observe: told.Queued, Log: stderr,
+	})
 	if err != nil {
 		return err
 	}
-	if err := build(ctx, declared.Functions, root, binaries, s.race, stdout, stderr); err != nil {
-		return errors.Join(err, stack.functions.Close(ctx))
+	if err := build.Functions(ctx, declared.Functions, root, binaries, s.race, stdout, stderr); err != nil {
+		return errors.Join(err, running.Functions.Close(ctx))
 	}
 
-	running, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := stack.start(running)
-	fmt.Fprint(stdout, stack.banner())
-	var demo sync.WaitGroup
+	page := &control.Control{Stack: running, Journal: told, Closing: ctx.Done()}
 	if s.demo {
-		demo.Go(func() { runDemo(running, stack, stdout) })
+		page.Demo = &demo.Demo{Stack: running, Journal: told, Out: stdout}
+	}
+	failed := running.Start(ctx, page.Handler())
+	fmt.Fprint(stdout, banner(s, running))
+	var beside sync.WaitGroup
+	beside.Go(func() { told.Run(ctx) })
+	beside.Go(func() { page.Watch(ctx) })
+	if s.demo {
+		beside.Go(func() { page.Demo.Run(ctx) })
 	}
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
 	cancel()
-	demo.Wait()
+	beside.Wait()
 	fmt.Fprintln(stdout, "\nStopping.")
-	return errors.Join(err, stack.stop())
+	return errors.Join(err, running.Stop())
 }
 
 // listen opens a loopback address; it refuses every other one, because nothing here is protected.
@@ -216,5 +162,23 @@ func listen(flagName, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// sortedKeys returns a map's keys in order.
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+// banner says what runs where.
+func banner(s settings, running *stack.Stack) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\nThe local stack of %s, for development and tests; everything is in memory.\n", s.template)
+	fmt.Fprintf(&out, "  API           %s\n  look at it    %s/_local/\n  AWS services  %s   region %s, any credentials\n", running.APIURL(), running.APIURL(), running.Endpoint(), template.Region)
+	fmt.Fprintf(&out, "  template      %d functions, %d tables, %d queues; -ignored lists what has no effect here\n", len(running.Template.Functions), len(running.Template.Tables), len(running.Template.Queues))
+	for _, o := range s.organizations {
+		fmt.Fprintf(&out, "  organization  %s   X-Api-Key: %s\n", o.ID, o.Key)
+	}
+	if s.timeScale != 1 {
+		fmt.Fprintf(&out, "  clock         SQS times pass %g times faster\n", s.timeScale)
+	}
+	if !s.enforceIAM {
+		out.WriteString("  IAM           not enforced, denials are only reported\n")
+	}
+	if !s.demo {
+		out.WriteString("Ctrl-C stops.\n")
+	}
+	return out.String() + "\n"
+}

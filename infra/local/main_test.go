@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/control"
 )
 
 // screen collects output and tells when it matches.
@@ -119,10 +121,10 @@ func (r *running) do(t *testing.T, method, path, body string, header ...string) 
 	return response.StatusCode, answer
 }
 
-func (r *running) configuration(t *testing.T) configuration {
+func (r *running) configuration(t *testing.T) control.Configuration {
 	t.Helper()
 	status, body := r.do(t, "GET", "/_local/config", "")
-	var c configuration
+	var c control.Configuration
 	if err := json.Unmarshal(body, &c); status != 200 || err != nil {
 		t.Fatalf("config answered %d %s (%v)", status, body, err)
 	}
@@ -248,7 +250,7 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 
 	t.Run("queue depths are shown", func(t *testing.T) {
 		status, body := r.do(t, "GET", "/_local/queues", "")
-		var got map[string]depth
+		var got map[string]map[string]int
 		if err := json.Unmarshal(body, &got); status != 200 || err != nil {
 			t.Fatalf("got %d %s (%v)", status, body, err)
 		}
@@ -443,32 +445,5 @@ func TestRunTellsWhyItCannotBuild(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
-	parent := t.TempDir()
-	// No process has this id: it is above what Linux and macOS give out.
-	for _, name := range []string{"docuhook-local-99999999-1", "docuhook-local-" + strconv.Itoa(os.Getpid()) + "-1", "docuhook-local-mine", "other"} {
-		if err := os.Mkdir(filepath.Join(parent, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	made, err := makeDirectory(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	entries, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		got = append(got, entry.Name())
-	}
-	want := []string{"docuhook-local-" + strconv.Itoa(os.Getpid()) + "-1", filepath.Base(made), "docuhook-local-mine", "other"}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("directories (-want +got):\n%s", diff)
 	}
 }

@@ -41,6 +41,17 @@ type Template struct {
 	Ignored    []Ignored
 }
 
+// DeadLetterQueues are the queues that take the dead letters of others.
+func (t *Template) DeadLetterQueues() []string {
+	var names []string
+	for _, q := range t.Queues {
+		if q.DeadLetterQueue != "" && !slices.Contains(names, q.DeadLetterQueue) {
+			names = append(names, q.DeadLetterQueue)
+		}
+	}
+	return names
+}
+
 // Ignored is something that the template declares and that is without effect here, by decision.
 type Ignored struct {
 	Where  string // resource and property

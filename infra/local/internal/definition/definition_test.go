@@ -1,4 +1,4 @@
-package main
+package definition
 
 import (
 	"strings"
@@ -8,14 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
-	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
-func TestTableSchema(t *testing.T) {
+func TestTable(t *testing.T) {
 	text := func(name string) template.Key { return template.Key{Name: name, Type: "S"} }
-	got := tableSchema(template.Table{
+	got := Table(template.Table{
 		Name: "T", PartitionKey: text("a"), SortKey: template.Key{Name: "b", Type: "N"}, StreamView: "NEW_IMAGE", TTLAttribute: "end",
 		Global: []template.Index{{Name: "g", PartitionKey: text("c"), Projection: "INCLUDE", NonKeyAttributes: []string{"x"}}},
 		Local:  []template.Index{{Name: "l", PartitionKey: text("a"), SortKey: text("d"), Projection: "ALL"}},
@@ -33,8 +32,8 @@ func TestTableSchema(t *testing.T) {
 	}
 }
 
-func TestQueueDefinition(t *testing.T) {
-	got := queueDefinition(template.Queue{
+func TestQueue(t *testing.T) {
+	got := Queue(template.Queue{
 		Name: "Q", Visibility: time.Minute, Retention: time.Hour, Delay: 2 * time.Second, ReceiveWait: 20 * time.Second,
 		MaxMessageBytes: 2048, DeadLetterQueue: "D", MaxReceiveCount: 5,
 	})
@@ -48,7 +47,7 @@ func TestQueueDefinition(t *testing.T) {
 	}
 }
 
-func TestLambdaFunctionRefuses(t *testing.T) {
+func TestFunctionRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		function template.Function
 		want     string
@@ -58,49 +57,9 @@ func TestLambdaFunctionRefuses(t *testing.T) {
 		"the Runtime API's own address, too": {template.Function{Name: "F", Environment: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}, "AWS_LAMBDA_RUNTIME_API"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := lambdaFunction(test.function, "/binaries", "http://127.0.0.1:1", false, false); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := Function(test.function, Options{Binaries: "/binaries", Endpoint: "http://127.0.0.1:1"}); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error = %v, want it to say %q", err, test.want)
 			}
 		})
-	}
-}
-
-func TestRolesMustAllowWhatLambdaDoesForTheFunction(t *testing.T) {
-	function := template.Function{
-		Name: "F", Role: "R", LogGroup: "G", Traced: true,
-		Streams:    []template.StreamSource{{EventSource: template.EventSource{Event: "Documents"}, Table: "T", FailureQueue: "D"}},
-		QueueFeeds: []template.QueueSource{{EventSource: template.EventSource{Event: "Queue"}, Queue: "Q"}},
-	}
-	needs := function.Needs()
-	// check asks with a role that allows all needs but one, and whatever else.
-	check := func(t *testing.T, without int, more ...template.Statement) (*identity.Policies, error) {
-		f := function
-		f.Statements = more
-		for i, need := range needs {
-			if i != without {
-				f.Statements = append(f.Statements, template.Statement{Effect: "Allow", Actions: []string{need.Action}, Resources: []string{need.Resource}})
-			}
-		}
-		policies, err := identity.New(identity.Options{Principals: principals([]template.Function{f}), Enforce: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return policies, checkNeeds([]template.Function{f}, policies)
-	}
-	policies, err := check(t, -1)
-	if err != nil {
-		t.Errorf("with all of them: %v", err)
-	}
-	if diff := cmp.Diff(policies.Granted(), policies.Needed()); diff != "" {
-		t.Errorf("each of them counts as needed (-granted +needed):\n%s", diff)
-	}
-	for i, need := range needs {
-		if _, err := check(t, i); err == nil || !strings.HasPrefix(err.Error(), "F: "+need.Property+": ") || !strings.Contains(err.Error(), need.Action+" on "+need.Resource) {
-			t.Errorf("without %s: %v, want an error that names function, property and action", need.Action, err)
-		}
-	}
-	deny := template.Statement{Effect: "Deny", Actions: []string{"sqs:Delete*"}, Resources: []string{"*"}}
-	if _, err := check(t, -1, deny); err == nil || !strings.Contains(err.Error(), "sqs:DeleteMessage") {
-		t.Errorf("with a denial: %v, want an error", err)
 	}
 }

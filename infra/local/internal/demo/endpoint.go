@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -26,58 +26,58 @@ type arrival struct {
 	rejected error // why it is not to be trusted; nil: verified
 }
 
-// behaviour is what the receiver does with requests that it could accept.
-type behaviour string
+// Behaviour is what the endpoint does with requests that it could accept.
+type Behaviour string
 
 // The behaviours.
 const (
-	succeed behaviour = "succeed"
-	fail    behaviour = "fail" // with 500
-	hang    behaviour = "hang" // until the behaviour changes or the sender gives up
+	succeed Behaviour = "succeed"
+	fail    Behaviour = "fail" // with 500
+	hang    Behaviour = "hang" // until the behaviour changes or the sender gives up
 )
 
-// receiver is an organization's endpoint. It trusts nothing before it knows its credentials.
-type receiver struct {
-	url     string
+// Endpoint is an organization's endpoint. It trusts nothing before it knows its credentials.
+type Endpoint struct {
+	URL     string
 	arrived chan<- arrival
 	journal *journal.Journal
 
 	mu            sync.Mutex
 	token, secret string
-	does          behaviour
+	does          Behaviour
 	changed       chan struct{} // closed when it does something else
 }
 
-func newReceiver(url string, arrived chan<- arrival, told *journal.Journal) *receiver {
-	return &receiver{url: url, arrived: arrived, journal: told, does: succeed, changed: make(chan struct{})}
+func newEndpoint(url string, arrived chan<- arrival, told *journal.Journal) *Endpoint {
+	return &Endpoint{URL: url, arrived: arrived, journal: told, does: succeed, changed: make(chan struct{})}
 }
 
-// behaviour is what it does now.
-func (r *receiver) behaviour() behaviour {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.does
+// Behaviour is what it does now.
+func (e *Endpoint) Behaviour() Behaviour {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.does
 }
 
-// behave changes what it does. Requests that hang are answered accordingly.
-func (r *receiver) behave(b behaviour) error {
+// Behave changes what it does. Requests that hang are answered accordingly.
+func (e *Endpoint) Behave(b Behaviour) error {
 	if b != succeed && b != fail && b != hang {
 		return fmt.Errorf("behaviour must be %s, %s or %s, got %q", succeed, fail, hang, b)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.does = b
-	close(r.changed)
-	r.changed = make(chan struct{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.does = b
+	close(e.changed)
+	e.changed = make(chan struct{})
 	return nil
 }
 
 // decide returns the status to answer a sound request with, or 0 if the sender gives up before.
-func (r *receiver) decide(ctx context.Context) int {
+func (e *Endpoint) decide(ctx context.Context) int {
 	for {
-		r.mu.Lock()
-		does, changed := r.does, r.changed
-		r.mu.Unlock()
+		e.mu.Lock()
+		does, changed := e.does, e.changed
+		e.mu.Unlock()
 		switch does {
 		case succeed:
 			return http.StatusNoContent
@@ -92,24 +92,24 @@ func (r *receiver) decide(ctx context.Context) int {
 	}
 }
 
-func (r *receiver) setCredentials(token, secret string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.token, r.secret = token, secret
+func (e *Endpoint) setCredentials(token, secret string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.token, e.secret = token, secret
 }
 
 // ServeHTTP implements http.Handler.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	arrived := time.Now()
 	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, 1<<20))
 	if err != nil {
 		http.Error(w, "reading the body failed", http.StatusBadRequest)
 		return
 	}
-	hook := arrival{header: request.Header, body: body, answered: http.StatusUnauthorized, rejected: r.verify(request.Header, body)}
-	answered := r.journal.Arrived(arrived, request.Header, body, hook.rejected)
+	hook := arrival{header: request.Header, body: body, answered: http.StatusUnauthorized, rejected: e.verify(request.Header, body)}
+	answered := e.journal.Arrived(arrived, request.Header, body, hook.rejected)
 	if hook.rejected == nil {
-		hook.answered = r.decide(request.Context())
+		hook.answered = e.decide(request.Context())
 	}
 	answered(time.Now(), hook.answered)
 	switch hook.answered {
@@ -121,18 +121,18 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.WriteHeader(hook.answered)
 	}
 	select {
-	case r.arrived <- hook:
+	case e.arrived <- hook:
 	case <-request.Context().Done():
 	}
 }
 
 // verify checks the token and both signatures, each as an organization would.
-func (r *receiver) verify(header http.Header, body []byte) error {
-	r.mu.Lock()
-	token, secret := r.token, r.secret
-	r.mu.Unlock()
+func (e *Endpoint) verify(header http.Header, body []byte) error {
+	e.mu.Lock()
+	token, secret := e.token, e.secret
+	e.mu.Unlock()
 	if token == "" || secret == "" {
-		return errors.New("the receiver has no credentials yet")
+		return errors.New("the endpoint has no credentials yet")
 	}
 	if subtle.ConstantTimeCompare([]byte(header.Get("X-Webhook-Token")), []byte(token)) != 1 {
 		return errors.New("X-Webhook-Token is not the config's token")

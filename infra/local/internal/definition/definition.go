@@ -1,9 +1,12 @@
-package main
+// Package definition translates what the template declares into what the services take.
+package definition
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,9 +21,8 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
-// This file translates what the template declares into the definitions of the services.
-
-func tableSchema(t template.Table) dynamodb.Schema {
+// Table is a table's schema.
+func Table(t template.Table) dynamodb.Schema {
 	key := func(k template.Key) dynamodb.Key {
 		return dynamodb.Key{Name: k.Name, Type: attribute.Type(k.Type)}
 	}
@@ -48,7 +50,8 @@ func tableSchema(t template.Table) dynamodb.Schema {
 	return schema
 }
 
-func queueDefinition(q template.Queue) sqs.Definition {
+// Queue is a queue with everything said, defaults too.
+func Queue(q template.Queue) sqs.Definition {
 	seconds := func(d time.Duration) *int {
 		n := int(d / time.Second)
 		return &n
@@ -79,15 +82,23 @@ func reserved(name string) bool {
 	return strings.HasPrefix(name, "AWS_LAMBDA_")
 }
 
-// lambdaFunction is a function with the environment that Lambda gives it, and nothing of this
+// Options are what a function is told, or not, beside what the template says.
+type Options struct {
+	Binaries string // directory of the built functions
+	Endpoint string // of the AWS services
+	Sandbox  bool   // endpoints may have private addresses
+	Public   bool   // endpoints may be on other machines
+}
+
+// Function is a function with the environment that Lambda gives it, and nothing of this
 // process's own.
-func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, public bool) (lambda.Function, error) {
+func Function(f template.Function, o Options) (lambda.Function, error) {
 	environment := map[string]string{
 		"AWS_REGION":                      template.Region,
 		"AWS_DEFAULT_REGION":              template.Region,
 		"AWS_ACCESS_KEY_ID":               identity.AccessKey(f.Name),
 		"AWS_SECRET_ACCESS_KEY":           "local",
-		"AWS_ENDPOINT_URL":                endpoint,
+		"AWS_ENDPOINT_URL":                o.Endpoint,
 		"AWS_LAMBDA_FUNCTION_NAME":        f.Name,
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(f.MemoryMB),
 		"AWS_LAMBDA_FUNCTION_VERSION":     "$LATEST",
@@ -95,7 +106,7 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, pub
 		"AWS_LAMBDA_LOG_GROUP_NAME":       f.LogGroup,
 		"AWS_LAMBDA_LOG_FORMAT":           f.LogFormat,
 		"_HANDLER":                        "bootstrap",
-		"LAMBDA_TASK_ROOT":                binaries,
+		"LAMBDA_TASK_ROOT":                o.Binaries,
 		"LAMBDA_RUNTIME_DIR":              "/var/runtime",
 		"LANG":                            "en_US.UTF-8",
 		"TZ":                              ":UTC",
@@ -110,23 +121,23 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, pub
 		}
 		environment[name] = value
 	}
-	if sandbox {
+	if o.Sandbox {
 		// Endpoints of a developer are on this machine. A deployed function is never told so.
 		environment["ALLOW_PRIVATE_ADDRESSES"] = "true"
 	}
-	if !public {
+	if !o.Public {
 		// What is made up for a test may be somebody's host. The variable can only make a function stricter.
 		environment["ONLY_LOOPBACK"] = "true"
 	}
 	result := lambda.Function{
 		Name:     f.Name,
 		ARN:      template.FunctionARN(f.Name),
-		Path:     filepath.Join(binaries, path.Base(f.Folder)),
-		Dir:      binaries,
+		Path:     filepath.Join(o.Binaries, path.Base(f.Folder)),
+		Dir:      o.Binaries,
 		Timeout:  f.Timeout,
 		MemoryMB: f.MemoryMB,
 	}
-	for _, name := range sortedKeys(environment) {
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
 		result.Env = append(result.Env, name+"="+environment[name])
 	}
 	if f.Reserved != nil {
@@ -138,7 +149,8 @@ func lambdaFunction(f template.Function, binaries, endpoint string, sandbox, pub
 	return result, nil
 }
 
-func gatewayOptions(t *template.Template) gateway.Options {
+// Gateway are the options of the API, but for what it needs to run.
+func Gateway(t *template.Template) gateway.Options {
 	throttle := func(t *template.Throttle) *gateway.Throttle {
 		if t == nil {
 			return nil
@@ -169,7 +181,8 @@ func gatewayOptions(t *template.Template) gateway.Options {
 	return options
 }
 
-func principals(functions []template.Function) []identity.Principal {
+// Principals are the functions with their policies.
+func Principals(functions []template.Function) []identity.Principal {
 	var result []identity.Principal
 	for _, f := range functions {
 		principal := identity.Principal{Function: f.Name}
@@ -181,20 +194,8 @@ func principals(functions []template.Function) []identity.Principal {
 	return result
 }
 
-// checkNeeds asks, as AWS does when a function or an event source mapping is made, whether each
-// function's role allows what is done in its name.
-func checkNeeds(functions []template.Function, policies *identity.Policies) error {
-	for _, f := range functions {
-		for _, need := range f.Needs() {
-			if policies.Allow(identity.AccessKey(f.Name), need.Action, need.Resource) != nil {
-				return fmt.Errorf("%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource)
-			}
-		}
-	}
-	return nil
-}
-
-func secretDefinition(s template.Secret) secretsmanager.Definition {
+// Secret is a secret with its value, or how to make it.
+func Secret(s template.Secret) secretsmanager.Definition {
 	definition := secretsmanager.Definition{Name: s.Name, ARN: template.SecretARN(s.Name), Description: s.Description, SecretString: s.Value}
 	if g := s.Generate; g != nil {
 		requireEach := !g.AllowEachMissing

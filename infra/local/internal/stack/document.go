@@ -1,4 +1,4 @@
-package main
+package stack
 
 import (
 	"bytes"
@@ -12,8 +12,18 @@ import (
 
 // This file stands for the document system: it writes documents.
 
-// parseDocument reads the JSON of a document. Numbers keep their digits.
-func parseDocument(body []byte) (map[string]any, error) {
+// DocumentsTable is the table whose changes the system follows; "" if it follows none.
+func (s *Stack) DocumentsTable() string {
+	for _, f := range s.Template.Functions {
+		for _, source := range f.Streams {
+			return source.Table
+		}
+	}
+	return ""
+}
+
+// ParseDocument reads the JSON of a document. Numbers keep their digits.
+func ParseDocument(body []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	var document map[string]any
@@ -29,15 +39,15 @@ func parseDocument(body []byte) (map[string]any, error) {
 	return document, nil
 }
 
-// putDocument writes a document and returns it as it is stored: with its id, with the first
+// PutDocument writes a document and returns it as it is stored: with its id, with the first
 // organization where it names none, and with the time of this change.
-func (s *stack) putDocument(ctx context.Context, id string, document map[string]any) (map[string]any, error) {
+func (s *Stack) PutDocument(ctx context.Context, id string, document map[string]any) (map[string]any, error) {
 	if other, ok := document["id"]; ok && other != id {
 		return nil, fmt.Errorf("the body's id %v is not the path's id %s", other, id)
 	}
 	document["id"] = id
 	if _, ok := document["organization_id"]; !ok {
-		document["organization_id"] = s.settings.organizations[0].id
+		document["organization_id"] = s.Organizations[0].ID
 	}
 	for _, name := range []string{"organization_id", "status"} {
 		if text, ok := document[name].(string); !ok || text == "" {
@@ -49,7 +59,7 @@ func (s *stack) putDocument(ctx context.Context, id string, document map[string]
 	for name, value := range document {
 		item[name] = attributeValue(value)
 	}
-	table := s.documentsTable()
+	table := s.DocumentsTable()
 	if table == "" {
 		return nil, errors.New("no function of the template follows a table's stream: there are no documents")
 	}
@@ -60,19 +70,19 @@ func (s *stack) putDocument(ctx context.Context, id string, document map[string]
 }
 
 // putItem writes an item, in DynamoDB's JSON, as an administrator.
-func (s *stack) putItem(ctx context.Context, table string, item map[string]any) error {
+func (s *Stack) putItem(ctx context.Context, table string, item map[string]any) error {
 	body, err := json.Marshal(map[string]any{"TableName": table, "Item": item})
 	if err != nil {
 		return fmt.Errorf("writing to %s: %w", table, err)
 	}
-	if _, err := s.database.Service().Serve(ctx, "PutItem", body, administrator); err != nil {
+	if _, err := s.Database.Service().Serve(ctx, "PutItem", body, Administrator); err != nil {
 		return fmt.Errorf("writing to %s: %w", table, err)
 	}
 	return nil
 }
 
-// administrator may do everything.
-func administrator(string, string) error { return nil }
+// Administrator may do everything.
+func Administrator(string, string) error { return nil }
 
 // attributeValue turns a JSON value into DynamoDB's.
 func attributeValue(value any) map[string]any {

@@ -1,21 +1,71 @@
-package main
+package control
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/infra/local/internal/stack"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
+// running is a stack whose functions are not there.
+type running struct {
+	api  string
+	stop func() error
+}
+
+func start(t *testing.T, organizations ...stack.Organization) *running {
+	t.Helper()
+	listen := func() net.Listener {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+	source, err := os.ReadFile("../../testdata/template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared, err := template.Parse(source, template.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := journal.New(journal.Options{})
+	s, err := stack.New(stack.Options{
+		Template: declared, Binaries: t.TempDir(), API: listen(), AWS: listen(), Organizations: organizations,
+		TimeScale: 1, Observe: told.Queued, Log: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	page := &Control{Stack: s, Journal: told, Closing: ctx.Done()}
+	watching := make(chan struct{})
+	go func() { defer close(watching); page.Watch(ctx) }()
+	go told.Run(ctx)
+	s.Start(ctx, page.Handler())
+	r := &running{api: s.APIURL(), stop: sync.OnceValue(func() error { cancel(); <-watching; return s.Stop() })}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
 func TestControlRefuses(t *testing.T) {
-	r := start(t, "-template", "testdata/template.yaml", "-demo=false")
+	r := start(t, stack.Organization{ID: "org_a", Key: "key_1"})
 	for name, test := range map[string]struct {
 		method, path, body string
 		header             []string
@@ -54,8 +104,13 @@ func TestControlRefuses(t *testing.T) {
 	}
 
 	t.Run("nothing, when the queue is one of dead letters", func(t *testing.T) {
-		if status, body := r.do(t, "POST", "/_local/queues/DeadLetterQueue/redrive", ""); status != http.StatusAccepted {
-			t.Errorf("got %d %s", status, body)
+		response, err := http.Post(r.api+"/_local/queues/DeadLetterQueue/redrive", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusAccepted {
+			t.Errorf("got %s", response.Status)
 		}
 	})
 	t.Run("and an open page does not hold the end up", func(t *testing.T) {
@@ -65,60 +120,14 @@ func TestControlRefuses(t *testing.T) {
 		}
 		defer response.Body.Close()
 		started := time.Now()
-		if code := r.stop(); code != 0 || time.Since(started) > grace {
-			t.Errorf("stopped with %d after %s", code, time.Since(started))
+		if err := r.stop(); err != nil || time.Since(started) > stack.Grace {
+			t.Errorf("stopped with %v after %s", err, time.Since(started))
 		}
 	})
 }
 
-func TestReceiverBehaves(t *testing.T) {
-	const (
-		token  = "whtok_abc"
-		secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-	)
-	ctx, giveUp := context.WithCancel(t.Context())
-	r := newReceiver("http://127.0.0.1:1", make(chan arrival, 1), journal.New(journal.Options{}))
-	for _, b := range []behaviour{"", "dance"} {
-		if err := r.behave(b); err == nil {
-			t.Errorf("it does %q", b)
-		}
-	}
-	if got := r.decide(ctx); got != http.StatusNoContent {
-		t.Errorf("at first it answers %d", got)
-	}
-	if err := r.behave(fail); err != nil || r.decide(ctx) != http.StatusInternalServerError || r.behaviour() != fail {
-		t.Errorf("told to fail it does %q (%v)", r.behaviour(), err)
-	}
-	if err := r.behave(hang); err != nil {
-		t.Fatal(err)
-	}
-	answers := make(chan int)
-	go func() { answers <- r.decide(t.Context()) }()
-	if err := r.behave(succeed); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-answers; got != http.StatusNoContent {
-		t.Errorf("recovered it answers %d", got)
-	}
-	if err := r.behave(hang); err != nil {
-		t.Fatal(err)
-	}
-	giveUp()
-	if got := r.decide(ctx); got != 0 {
-		t.Errorf("to a sender that gave up it answers %d", got)
-	}
-
-	// What cannot be verified is refused, whatever else the endpoint would do.
-	r.setCredentials(token, secret)
-	answer := httptest.NewRecorder()
-	r.ServeHTTP(answer, httptest.NewRequest("POST", "/", strings.NewReader("{}")))
-	if answer.Code != http.StatusUnauthorized {
-		t.Errorf("a forged request is answered %d", answer.Code)
-	}
-}
-
 func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
-	r := start(t, "-template", "testdata/template.yaml", "-demo=false", "-organization", "org_a=key_1", "-organization", "org_a=key_2")
+	r := start(t, stack.Organization{ID: "org_a", Key: "key_1"}, stack.Organization{ID: "org_a", Key: "key_2"})
 	request, err := http.NewRequestWithContext(t.Context(), "GET", r.api+"/_local/events", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -141,8 +150,17 @@ func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
 			t.Errorf("queue %+v", q)
 		}
 	}
-	if status, body := r.do(t, "PUT", "/_local/documents/doc_1", `{"status":"processed"}`); status != http.StatusOK {
-		t.Fatalf("got %d %s", status, body)
+	change, err := http.NewRequestWithContext(t.Context(), "PUT", r.api+"/_local/documents/doc_1", strings.NewReader(`{"status":"processed"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := http.DefaultClient.Do(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed.Body.Close()
+	if changed.StatusCode != http.StatusOK {
+		t.Fatalf("changing a document answered %s", changed.Status)
 	}
 	var flows []journal.Flow
 	if err := json.Unmarshal(decoder.next(t, "flows"), &flows); err != nil {

@@ -1,4 +1,4 @@
-package main
+package stack
 
 import (
 	"bytes"
@@ -109,7 +109,7 @@ func BenchmarkPuts(b *testing.B) {
 		b.Run(fmt.Sprintf("items=%d", size), func(b *testing.B) {
 			client, database, _ := serveServices(b)
 			for i := range size {
-				if _, err := database.Service().Serve(b.Context(), "PutItem", []byte(documentPut(i, "pending")), administrator); err != nil {
+				if _, err := database.Service().Serve(b.Context(), "PutItem", []byte(documentPut(i, "pending")), Administrator); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/infra/local/internal/stack"
 )
 
 // documents is a database with a table of documents, and its stream.
@@ -29,31 +30,9 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 
 func putRaw(t *testing.T, database *dynamodb.Database, item string) {
 	t.Helper()
-	if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"Documents","Item":`+item+`}`), administrator); err != nil {
+	if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"Documents","Item":`+item+`}`), stack.Administrator); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		database, stream := documents(t)
-		s := &stack{database: database}
-		putRaw(t, database, `{"id":{"S":"old"},"end":{"N":"946684800"}}`) // when the bubble's time begins
-		putRaw(t, database, `{"id":{"S":"new"},"end":{"N":"4000000000"}}`)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); s.expire(ctx) }()
-		<-time.After(expireInterval + time.Second)
-		cancel()
-		<-done
-		records, err := stream.Read(t.Context(), "", 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(records) != 3 || records[2].EventName() != "REMOVE" {
-			t.Errorf("%d records, want two inserts and one removal", len(records))
-		}
-	})
 }
 
 func TestWatchersSeeChangesOfStatusOnly(t *testing.T) {
@@ -92,22 +71,22 @@ func TestWatchersSeeChangesOfStatusOnly(t *testing.T) {
 func TestWatcherThatFallsBehindGoesOnWithTheLatest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		database, stream := documents(t)
-		s := &stack{database: database, journal: journal.New(journal.Options{})}
+		told := journal.New(journal.Options{})
 		for range 5 * watchedRecords {
 			putRaw(t, database, `{"id":{"S":"`+strings.Repeat("x", 1+len(stream.Latest()))+stream.Latest()+`"},"status":{"S":"pending"}}`)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.watchDocuments(ctx, stream) }()
+		go func() { defer close(done); watch(ctx, stream, told) }()
 		<-time.After(time.Second)
 		putRaw(t, database, `{"id":{"S":"last"},"status":{"S":"pending"}}`)
 		<-time.After(time.Second)
 		cancel()
 		<-done
-		watch := s.journal.Subscribe()
+		watch := told.Subscribe()
 		defer watch.Close()
 		flows := watch.Take()
-		if got := s.journal.PassedOver(); got != 4*watchedRecords || flows[len(flows)-1].DocumentID != "last" {
+		if got := told.PassedOver(); got != 4*watchedRecords || flows[len(flows)-1].DocumentID != "last" {
 			t.Errorf("passed over %d and shows %s at last, want %d and the last one", got, flows[len(flows)-1].DocumentID, 4*watchedRecords)
 		}
 	})

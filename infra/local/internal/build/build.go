@@ -1,4 +1,6 @@
-package main
+// Package build compiles the functions for this machine, into a directory that is removed with the
+// stack, or by the next one if this one was killed.
+package build
 
 import (
 	"bytes"
@@ -18,9 +20,9 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
-// makeDirectory makes a directory for the binaries, named after this process, and removes those of
+// Directory makes a directory for the binaries, named after this process, and removes those of
 // processes that were killed before they could do so themselves.
-func makeDirectory(parent string) (string, error) {
+func Directory(parent string) (string, error) {
 	const prefix = "docuhook-local-"
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -45,9 +47,9 @@ func alive(pid int) bool {
 	return err == nil && !errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
-// build compiles the functions for this machine into directory, each under its folder's name. One
+// Functions compiles the functions for this machine into directory, each under its folder's name. One
 // call of the compiler for all is far quicker than one for each.
-func build(ctx context.Context, functions []template.Function, root, directory string, race bool, stdout, stderr io.Writer) error {
+func Functions(ctx context.Context, functions []template.Function, root, directory string, race bool, stdout, stderr io.Writer) error {
 	if len(functions) == 0 {
 		return nil
 	}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/docuhook/docuhook/infra/local/internal/stack"
+)
+
+// settings are the flags.
+type settings struct {
+	addr, awsAddr string
+	template      string
+	organizations []stack.Organization
+	parameters    map[string]string
+	timeScale     float64
+	demo          bool
+	public        bool
+	race          bool
+	enforceIAM    bool
+	metrics       bool
+	ignored       bool
+}
+
+func parseFlags(args []string, stdout io.Writer) (settings, error) {
+	s := settings{parameters: map[string]string{}}
+	flags := flag.NewFlagSet("local", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // run says what is wrong, in one line
+	flags.StringVar(&s.addr, "addr", "127.0.0.1:3000", "loopback `address` of the API")
+	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
+	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
+	flags.Float64Var(&s.timeScale, "time-scale", 1, "let all SQS times pass `N` times faster")
+	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
+	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
+	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
+	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
+	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
+	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
+	flags.Func("organization", "`ID=API_KEY` of an organization; repeatable (default org_local=dk_test_local)", func(value string) error {
+		id, key, _ := strings.Cut(value, "=")
+		if id == "" || key == "" {
+			return errors.New("must be ID=API_KEY")
+		}
+		for _, other := range s.organizations {
+			if other.Key == key {
+				return fmt.Errorf("has the same API key as %s", other.ID)
+			}
+		}
+		s.organizations = append(s.organizations, stack.Organization{ID: id, Key: key})
+		return nil
+	})
+	flags.Func("parameter", "`NAME=VALUE` of a template parameter; repeatable", func(value string) error {
+		name, value, ok := strings.Cut(value, "=")
+		if !ok || name == "" {
+			return errors.New("must be NAME=VALUE")
+		}
+		if _, twice := s.parameters[name]; twice {
+			return fmt.Errorf("%s is given twice", name)
+		}
+		s.parameters[name] = value
+		return nil
+	})
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, "Runs template.yaml on this machine, for development and tests.\n\n")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+	}
+	if err != nil {
+		return settings{}, err
+	}
+	if flags.NArg() > 0 {
+		return settings{}, fmt.Errorf("unknown argument %q; see -help", flags.Arg(0))
+	}
+	if !(s.timeScale > 0) {
+		return settings{}, fmt.Errorf("-time-scale must be above 0, got %v", s.timeScale)
+	}
+	if len(s.organizations) == 0 {
+		s.organizations = []stack.Organization{{ID: "org_local", Key: "dk_test_local"}}
+	}
+	return s, nil
+}

@@ -1,0 +1,152 @@
+// Package control serves what the local stack adds to the system below /_local/: the page with what it
+// shows, what the page's buttons do, and how to look inside.
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/demo"
+	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/infra/local/internal/page"
+	"github.com/docuhook/docuhook/infra/local/internal/stack"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
+)
+
+// Control looks into a running stack and acts on it. Its fields do not change.
+type Control struct {
+	Stack   *stack.Stack
+	Journal *journal.Journal
+	Demo    *demo.Demo      // nil: none
+	Closing <-chan struct{} // closed when open pages are to end
+
+	started time.Time // tells one run from the next
+}
+
+// Handler serves everything below /_local/.
+func (c *Control) Handler() http.Handler {
+	c.started = time.Now()
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /_local/documents/{id}", c.serveDocument)
+	mux.HandleFunc("GET /_local/queues", c.serveQueues)
+	mux.HandleFunc("GET /_local/config", c.serveConfig)
+	mux.HandleFunc("PUT /_local/endpoint", c.serveBehaviour)
+	mux.HandleFunc("POST /_local/queues/{name}/redrive", c.serveRedrive)
+	mux.HandleFunc("POST /_local/deliveries/{id}/resend", c.serveResend)
+	mux.Handle("GET /_local/", http.StripPrefix("/_local", page.Handler(page.Options{Journal: c.Journal, Status: c.pageStatus, Closing: c.Closing})))
+	mux.HandleFunc("/_local/", func(w http.ResponseWriter, r *http.Request) {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("the local stack has no %s %s", r.Method, r.URL.Path))
+	})
+	// What anybody on this machine may do, a web page from elsewhere in their browser may not: neither by
+	// a request across origins nor under a name of its own that leads here.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host, _, err := net.SplitHostPort(r.Host); err != nil || host != "localhost" && !net.ParseIP(host).IsLoopback() {
+			answerError(w, http.StatusForbidden, "the local stack answers to loopback addresses only")
+			return
+		}
+		http.NewCrossOriginProtection().Handler(mux).ServeHTTP(w, r)
+	})
+}
+
+// serveBehaviour changes what the demo's endpoint does.
+func (c *Control) serveBehaviour(w http.ResponseWriter, r *http.Request) {
+	endpoint := c.Demo.Endpoint()
+	if endpoint == nil {
+		answerError(w, http.StatusNotFound, "there is no endpoint: the stack runs without its demo")
+		return
+	}
+	var wanted struct{ Behaviour demo.Behaviour }
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&wanted)
+	if err == nil {
+		err = endpoint.Behave(wanted.Behaviour)
+	}
+	if err != nil {
+		answerError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, map[string]demo.Behaviour{"behaviour": wanted.Behaviour})
+}
+
+// serveRedrive moves what is in a dead-letter queue back to where it came from, as the console does.
+func (c *Control) serveRedrive(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if !slices.Contains(c.Stack.Template.DeadLetterQueues(), name) {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("there is no dead-letter queue %q", name))
+		return
+	}
+	request, err := json.Marshal(map[string]string{"SourceArn": template.QueueARN(name)})
+	if err == nil {
+		_, err = c.Stack.Broker.Service().Serve(r.Context(), "StartMessageMoveTask", request, stack.Administrator)
+	}
+	if err != nil {
+		answerError(w, http.StatusConflict, err.Error())
+		return
+	}
+	answer(w, http.StatusAccepted, map[string]string{"message": "the messages of " + name + " are on their way back"})
+}
+
+// serveResend sends a delivery again, as its organization would.
+func (c *Control) serveResend(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	owner, ok := c.Journal.Owner(id)
+	if !ok {
+		answerError(w, http.StatusNotFound, fmt.Sprintf("the page does not show a delivery %q any more", id))
+		return
+	}
+	err := c.Stack.Call(r.Context(), owner, http.MethodPost, "/v1/webhooks/deliveries/"+id+"/resend", nil, http.StatusAccepted, nil)
+	if err != nil {
+		answerError(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	answer(w, http.StatusAccepted, map[string]string{"message": "it is sent again"})
+}
+
+func (c *Control) serveDocument(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+	if err != nil {
+		answerError(w, http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB")
+		return
+	}
+	document, err := stack.ParseDocument(body)
+	if err == nil {
+		document, err = c.Stack.PutDocument(r.Context(), r.PathValue("id"), document)
+	}
+	if err != nil {
+		answerError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, document)
+}
+
+func (c *Control) serveQueues(w http.ResponseWriter, r *http.Request) {
+	depths, err := c.queueDepths(r.Context())
+	if err != nil {
+		answerError(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, depths)
+}
+
+func (c *Control) serveConfig(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, c.configuration())
+}
+
+func answer(w http.ResponseWriter, status int, value any) {
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		answerError(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}
+
+func answerError(w http.ResponseWriter, status int, message string) {
+	answer(w, status, map[string]string{"message": message})
+}

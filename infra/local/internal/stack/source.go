@@ -1,0 +1,142 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
+)
+
+// eventSources makes the mappings of a function.
+func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error) {
+	options := eventsource.Options{
+		Invoker:     s.Functions,
+		Destination: failureQueues{s.Broker},
+		Log:         slog.New(slog.NewTextHandler(s.Log, nil)),
+	}
+	var mappings []*eventsource.Mapping
+	for _, source := range f.Streams {
+		stream := s.Database.Stream(template.StreamARN(source.Table))
+		definition := eventsource.StreamMapping{
+			Function:                   f.Name,
+			FunctionARN:                template.FunctionARN(f.Name),
+			StreamARN:                  stream.ARN(),
+			ShardID:                    stream.ShardID(),
+			BatchSize:                  source.BatchSize,
+			ParallelizationFactor:      source.Parallelization,
+			MaximumBatchingWindow:      source.Window,
+			StartingPosition:           source.StartingPosition,
+			Filters:                    source.Filters,
+			ReportBatchItemFailures:    source.ReportsBatchItems,
+			BisectBatchOnFunctionError: source.Bisect,
+			MaximumRetryAttempts:       source.MaxRetries,
+			MaximumRecordAge:           source.MaxAge,
+			Enabled:                    source.Enabled,
+		}
+		if source.FailureQueue != "" {
+			definition.OnFailure = template.QueueARN(source.FailureQueue)
+		}
+		mapping, err := eventsource.NewStream(definition, tableStream{stream, s.partitionKey(source.Table)}, options)
+		if err != nil {
+			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
+		}
+		mappings = append(mappings, mapping)
+	}
+	for _, source := range f.QueueFeeds {
+		mapping, err := eventsource.NewQueue(eventsource.QueueMapping{
+			Function:                f.Name,
+			BatchSize:               source.BatchSize,
+			MaximumBatchingWindow:   source.Window,
+			ReportBatchItemFailures: source.ReportsBatchItems,
+			MaximumConcurrency:      source.MaxConcurrency,
+			Filters:                 source.Filters,
+			Enabled:                 source.Enabled,
+		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options)
+		if err != nil {
+			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
+		}
+		mappings = append(mappings, mapping)
+	}
+	return mappings, nil
+}
+
+func (s *Stack) partitionKey(table string) string {
+	for _, t := range s.Template.Tables {
+		if t.Name == table {
+			return t.PartitionKey.Name
+		}
+	}
+	return ""
+}
+
+// tableStream implements eventsource.Stream.
+type tableStream struct {
+	*dynamodb.Stream
+	partitionKey string // name of the table's
+}
+
+func (t tableStream) Read(ctx context.Context, after string, limit int) ([]eventsource.Record, error) {
+	records, err := t.Stream.Read(ctx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	result := make([]eventsource.Record, 0, len(records))
+	for _, record := range records {
+		body, err := json.Marshal(record)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the record %s: %w", record.SequenceNumber(), err)
+		}
+		var change struct {
+			DynamoDB struct{ Keys map[string]json.RawMessage } `json:"dynamodb"`
+		}
+		if err := json.Unmarshal(body, &change); err != nil {
+			return nil, fmt.Errorf("reading the keys of the record %s: %w", record.SequenceNumber(), err)
+		}
+		result = append(result, eventsource.Record{
+			SequenceNumber: record.SequenceNumber(),
+			PartitionKey:   string(change.DynamoDB.Keys[t.partitionKey]),
+			Created:        record.Created(),
+			JSON:           body,
+		})
+	}
+	return result, nil
+}
+
+// polledQueue implements eventsource.Queue.
+type polledQueue struct {
+	broker *sqs.Broker
+	arn    string
+}
+
+func (q polledQueue) Receive(ctx context.Context, limit int) ([]eventsource.Message, error) {
+	messages, err := q.broker.Receive(ctx, q.arn, limit)
+	if err != nil {
+		return nil, err
+	}
+	result := make([]eventsource.Message, 0, len(messages))
+	for _, message := range messages {
+		body, err := json.Marshal(message)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the message %s: %w", message.ID, err)
+		}
+		result = append(result, eventsource.Message{ID: message.ID, Handle: message.ReceiptHandle, JSON: body})
+	}
+	return result, nil
+}
+
+func (q polledQueue) Settle(done, failed []string) error {
+	return q.broker.Settle(q.arn, done, failed)
+}
+
+// failureQueues implements eventsource.Destination.
+type failureQueues struct{ broker *sqs.Broker }
+
+func (f failureQueues) Send(_ context.Context, arn string, body []byte) error {
+	_, err := f.broker.Send(arn, string(body))
+	return err
+}

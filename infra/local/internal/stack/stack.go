@@ -1,0 +1,271 @@
+// Package stack is the system that a template declares, running: the emulated services with what is in
+// them, the functions, the event source mappings between them, and the servers of the API and of the
+// AWS services. New makes it, Start serves, Stop ends it in the order in which work flows.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/definition"
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
+	"github.com/docuhook/docuhook/infra/local/internal/gateway"
+	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/lambda"
+	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
+)
+
+// Grace is how long running invocations may take to end once the stack stops.
+const Grace = 5 * time.Second
+
+// expireInterval is how often items that have lived their time are deleted. AWS takes up to days.
+const expireInterval = 10 * time.Second
+
+// Organization is a customer with an API key.
+type Organization struct{ ID, Key string }
+
+// Options are what a stack is made of.
+type Options struct {
+	Template      *template.Template
+	Binaries      string       // directory of the built functions
+	API, AWS      net.Listener // of the API and of the AWS services
+	Organizations []Organization
+	TimeScale     float64         // how many times faster SQS times pass
+	Enforce       bool            // IAM policies; false: denials are only reported
+	Metrics       bool            // among the functions' log lines
+	Sandbox       bool            // endpoints may have private addresses
+	Public        bool            // endpoints may be on other machines
+	Observe       func(sqs.Event) // of every message; see sqs.Options
+	Log           io.Writer       // of the functions and of what goes wrong
+}
+
+// Stack is the running system. Its fields do not change.
+type Stack struct {
+	Options
+	Policies  *identity.Policies
+	Database  *dynamodb.Database
+	Broker    *sqs.Broker
+	Functions *lambda.Service
+
+	secrets    *secretsmanager.Vault
+	mappings   []*eventsource.Mapping
+	servers    map[*http.Server]net.Listener
+	local      http.Handler       // of what is below /_local/; set by Start
+	expiring   sync.WaitGroup     // the deletion of what has lived its time
+	stopExpiry context.CancelFunc // set by Start
+}
+
+// New makes everything that the template declares. Nothing runs before Start.
+func New(options Options) (*Stack, error) {
+	options.Log = &lockedWriter{w: options.Log}
+	s := &Stack{Options: options, servers: map[*http.Server]net.Listener{}}
+	for _, step := range []func() error{s.makePolicies, s.makeStorage, s.makeFunctions, s.makeServers} {
+		if err := step(); err != nil {
+			if s.Functions != nil {
+				err = errors.Join(err, s.Functions.Close(context.Background()))
+			}
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Stack) makePolicies() (err error) {
+	s.Policies, err = identity.New(identity.Options{
+		Principals: definition.Principals(s.Template.Functions),
+		Enforce:    s.Enforce,
+		OnDenied:   s.reportDenial,
+	})
+	return err
+}
+
+// Endpoint is the URL of the AWS services.
+func (s *Stack) Endpoint() string { return "http://" + s.AWS.Addr().String() }
+
+// APIURL is the URL of the API, without a path.
+func (s *Stack) APIURL() string { return "http://" + s.API.Addr().String() }
+
+// QueueURL is the URL of a queue.
+func (s *Stack) QueueURL(queue string) string {
+	return s.Endpoint() + "/" + template.Account + "/" + queue
+}
+
+// makeStorage makes tables, queues and secrets, and gives every organization its API key.
+func (s *Stack) makeStorage() error {
+	s.Database = dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account})
+	for _, t := range s.Template.Tables {
+		if err := s.Database.CreateTable(definition.Table(t)); err != nil {
+			return err
+		}
+	}
+	s.Broker = sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), TimeScale: s.TimeScale, Observe: s.Observe})
+	var queues []sqs.Definition
+	for _, q := range s.Template.Queues {
+		queues = append(queues, definition.Queue(q))
+	}
+	if err := s.Broker.CreateQueue(queues...); err != nil {
+		return err
+	}
+	s.secrets = secretsmanager.New(secretsmanager.Options{Region: template.Region, Account: template.Account})
+	for _, secret := range s.Template.Secrets {
+		if err := s.secrets.CreateSecret(definition.Secret(secret)); err != nil {
+			return err
+		}
+	}
+	return s.giveKeys()
+}
+
+// checkNeeds asks, as AWS does when a function or an event source mapping is made, whether each
+// function's role allows what is done in its name.
+func checkNeeds(functions []template.Function, policies *identity.Policies) error {
+	for _, f := range functions {
+		for _, need := range f.Needs() {
+			if policies.Allow(identity.AccessKey(f.Name), need.Action, need.Resource) != nil {
+				return fmt.Errorf("%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource)
+			}
+		}
+	}
+	return nil
+}
+
+// makeFunctions registers the functions and their event sources.
+func (s *Stack) makeFunctions() error {
+	if err := checkNeeds(s.Template.Functions, s.Policies); err != nil {
+		return err
+	}
+	var err error
+	if s.Functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.Log, metrics: s.Metrics}}); err != nil {
+		return err
+	}
+	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public}
+	for _, f := range s.Template.Functions {
+		function, err := definition.Function(f, told)
+		if err != nil {
+			return err
+		}
+		if err := s.Functions.Register(function); err != nil {
+			return err
+		}
+		mappings, err := s.eventSources(f)
+		if err != nil {
+			return err
+		}
+		s.mappings = append(s.mappings, mappings...)
+	}
+	return nil
+}
+
+// makeServers makes the API's server and that of the AWS services.
+func (s *Stack) makeServers() error {
+	options := definition.Gateway(s.Template)
+	options.Invoker = s.Functions
+	options.Report = func(route, requestID, message string, err error) {
+		fmt.Fprintf(s.Log, "[gateway] %s (request %s): %s: %v\n", route, requestID, message, err)
+	}
+	api, err := gateway.New(options)
+	if err != nil {
+		return err
+	}
+	s.serve(s.API, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/_local/") {
+			s.local.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}))
+	s.serve(s.AWS, &awsjson.Server{
+		Policies: s.Policies,
+		Services: map[string]awsjson.Service{
+			"DynamoDB_20120810":        s.Database.Service(),
+			"DynamoDBStreams_20120810": s.Database.Streams(),
+			"AmazonSQS":                s.Broker.Service(),
+			"secretsmanager":           s.secrets.Service(),
+		},
+	})
+	return nil
+}
+
+func (s *Stack) serve(listener net.Listener, handler http.Handler) {
+	s.servers[&http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(s.Log, "", 0),
+	}] = listener
+}
+
+// Start serves and polls until Stop; what is below /_local/ on the API's server is local's. A server
+// that fails is reported on the channel. Polling ends with ctx.
+func (s *Stack) Start(ctx context.Context, local http.Handler) <-chan error {
+	s.local = local
+	failed := make(chan error, len(s.servers)+len(s.mappings))
+	for server, listener := range s.servers {
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serving %s: %w", listener.Addr(), err)
+			}
+		}()
+	}
+	for _, mapping := range s.mappings {
+		if err := mapping.Start(ctx); err != nil {
+			failed <- err
+		}
+	}
+	expiring, stop := context.WithCancel(ctx)
+	s.stopExpiry = stop
+	s.expiring.Go(func() { s.expire(expiring) })
+	return failed
+}
+
+// Stop ends everything in the order in which work flows: no new work, then the running batches and
+// invocations, then the services that these need. No process is left when it returns. What has to
+// be cut short at the end of the grace is no error: the queues are gone with the stack anyway.
+func (s *Stack) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), Grace)
+	defer cancel()
+	s.stopExpiry()
+	s.expiring.Wait()
+	var ending sync.WaitGroup
+	for _, mapping := range s.mappings {
+		ending.Go(func() { _ = mapping.Close(ctx) })
+	}
+	for server, listener := range s.servers {
+		if listener == s.API {
+			ending.Go(func() { _ = server.Shutdown(ctx) })
+		}
+	}
+	ending.Wait()
+	_ = s.Functions.Close(ctx)
+	var errs []error
+	for server := range s.servers {
+		if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// expire deletes what has lived its time, now and then, until ctx ends.
+func (s *Stack) expire(ctx context.Context) {
+	ticker := time.NewTicker(expireInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.Database.Expire(now)
+		}
+	}
+}

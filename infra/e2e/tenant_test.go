@@ -14,7 +14,8 @@ func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 	config := own.register(ownEndpoint.url, "processed")
 	foreignConfig := foreign.register(foreignEndpoint.url, "processed")
 
-	own.put(newDocument(), "processed")
+	document := newDocument()
+	own.put(document, "processed")
 	ownEndpoint.verified(t, config.credentials)
 	delivery := own.delivery(config.id, "delivered")
 	foreign.put(newDocument(), "processed")
@@ -28,6 +29,10 @@ func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 	patch := func(id string) any { return envelope("webhook_config", id, map[string]any{"is_active": false}) }
 	resend := func(id string) any {
 		return envelope("webhook_resend", "", map[string]any{"webhook_config_id": id, "failed_since": "2020-01-01T00:00:00Z"})
+	}
+	resendDocument := func(id string) any { return resendOf(map[string]any{"document_id": id}) }
+	resendToConfig := func(id string) any {
+		return resendOf(map[string]any{"document_id": "doc_nobody", "webhook_config_id": id})
 	}
 	for _, c := range []struct {
 		name, method   string
@@ -44,6 +49,9 @@ func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 		{"get-delivery", "GET", "/v1/webhooks/deliveries/" + delivery.ID, "/v1/webhooks/deliveries/" + unknownDelivery, nil, "", "", 404},
 		{"resend", "POST", "/v1/webhooks/deliveries/" + delivery.ID + "/resend", "/v1/webhooks/deliveries/" + unknownDelivery + "/resend", nil, "", "", 404},
 		{"resend of failed", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resend, config.id, unknownConfig, 404},
+		{"resend of a document", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resendDocument, document, "doc_nobody", 404},
+		{"resend of a document to a config", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resendToConfig, config.id, unknownConfig, 404},
+		{"deliveries of a document", "GET", "/v1/webhooks/deliveries?filter[document_id]=" + document, "/v1/webhooks/deliveries?filter[document_id]=doc_nobody", nil, "", "", 200},
 		{"deliveries of a config", "GET", "/v1/webhooks/deliveries?filter[webhook_config_id]=" + config.id, "/v1/webhooks/deliveries?filter[webhook_config_id]=" + unknownConfig, nil, "", "", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {

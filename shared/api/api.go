@@ -185,6 +185,5 @@ func noBody(r *Request) error {
 
 // noQuery refuses query parameters where none are supported.
 func noQuery(r *Request) error {
-	_, err := jsonapi.ParseQuery(r.RawQuery)
-	return err
+	return jsonapi.ParseQuery(r.RawQuery).Err()
 }

@@ -199,21 +199,18 @@ type ListConfigs struct {
 // Serve implements Operation.
 func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
 	const filterActive = "filter[is_active]"
-	query, err := jsonapi.ParseQuery(r.RawQuery, filterActive, jsonapi.PageSize, jsonapi.PageAfter)
-	if err != nil {
-		return nil, err
-	}
-	size, err := query.Size()
-	if err != nil {
-		return nil, err
-	}
+	query := jsonapi.ParseQuery(r.RawQuery, filterActive, jsonapi.PageSize, jsonapi.PageAfter)
+	size := query.Size()
 	var active *bool
 	if value, ok := query.Get(filterActive); ok {
 		b := value == "true"
 		if !b && value != "false" {
-			return nil, jsonapi.NewError(400, jsonapi.CodeInvalidParameter, "must be true or false").AtParameter(filterActive)
+			query.Refuse(filterActive, "must be true or false")
 		}
 		active = &b
+	}
+	if err := query.Err(); err != nil {
+		return nil, err
 	}
 	scope := append([]string{configType, r.OrganizationID}, query.Scope()...)
 	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool { return len(c) == 1 && webhook.ValidConfigID(c[0]) }, scope...)

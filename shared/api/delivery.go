@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -184,12 +183,11 @@ type ListDeliveries struct {
 
 // Serve implements Operation.
 func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error) {
-	query, err := jsonapi.ParseQuery(r.RawQuery, filterStatus, filterConfig, filterDocument, filterCreatedAfter, filterCreatedBefore, jsonapi.PageSize, jsonapi.PageAfter)
-	if err != nil {
-		return nil, err
-	}
+	query := jsonapi.ParseQuery(r.RawQuery, filterStatus, filterConfig, filterDocument, filterCreatedAfter, filterCreatedBefore, jsonapi.PageSize, jsonapi.PageAfter)
 	selection := Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
-	if err := o.filter(query, &selection); err != nil {
+	o.filter(query, &selection)
+	err := query.Err()
+	if err != nil {
 		return nil, err
 	}
 	scope := append([]string{deliveryType, r.OrganizationID}, query.Scope()...)
@@ -216,27 +214,23 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 	return &Response{Status: 200, Document: &jsonapi.Document{Data: resources, Links: query.Links(deliveriesPath, next)}}, nil
 }
 
-// filter reads the filters and the page size and reports every problem with them.
-func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) error {
-	var problems jsonapi.Errors
-	invalid := func(name, format string, args ...any) {
-		problems = append(problems, jsonapi.NewError(400, jsonapi.CodeInvalidParameter, format, args...).AtParameter(name)...)
-	}
+// filter reads the filters and the page size, and refuses what is wrong with them.
+func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) {
 	if value, ok := query.Get(filterStatus); ok {
 		if !slices.Contains(webhook.DeliveryStatuses(), webhook.DeliveryStatus(value)) {
-			invalid(filterStatus, "must be one of %v", webhook.DeliveryStatuses())
+			query.Refuse(filterStatus, "must be one of %v", webhook.DeliveryStatuses())
 		}
 		s.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
 	}
 	if value, ok := query.Get(filterConfig); ok {
 		if !webhook.ValidConfigID(value) {
-			invalid(filterConfig, "must be the id of a config")
+			query.Refuse(filterConfig, "must be the id of a config")
 		}
 		s.ConfigID = value
 	}
 	if value, ok := query.Get(filterDocument); ok {
 		if !plausibleDocumentID(value) {
-			invalid(filterDocument, "must have 1 to %d characters", webhook.MaxDocumentIDLength)
+			query.Refuse(filterDocument, "must have 1 to %d characters", webhook.MaxDocumentIDLength)
 		}
 		s.DocumentID = value
 	}
@@ -244,21 +238,12 @@ func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) error {
 		if value, ok := query.Get(name); ok {
 			parsed, err := parseMoment(value)
 			if err != nil {
-				invalid(name, momentRule)
+				query.Refuse(name, momentRule)
 			}
 			*target = parsed.Time
 		}
 	}
-	size, err := query.Size()
-	if err != nil {
-		invalid(jsonapi.PageSize, "must be a number from 1 to %d", jsonapi.MaxPageSize)
-	}
-	s.Limit = size
-	if len(problems) > 0 {
-		slices.SortFunc(problems, func(a, b jsonapi.Error) int { return strings.Compare(a.Source.Parameter, b.Source.Parameter) })
-		return problems
-	}
-	return nil
+	s.Limit = query.Size()
 }
 
 // configs sets the configs to read, and reports whether there are any.

@@ -392,6 +392,12 @@ func TestRefusesQueries(t *testing.T) {
 		{"the year 1969", get(deliveries + "filter[created_after]=1969-12-31T23:59:59Z"), 400, one("invalid_parameter", "parameter filter[created_after]")},
 		{"the year 3000", get(deliveries + "filter[created_after]=3000-01-01T00:00:00Z"), 400, one("invalid_parameter", "parameter filter[created_after]")},
 		{"Unix seconds", get(deliveries + "filter[created_after]=1769860800"), 400, one("invalid_parameter", "parameter filter[created_after]")},
+		{"every kind of problem at once", get(list + "sort=x&filter[is_active]=x&page[size]=0&page[after]=a&page[after]=b"), 400, []problem{
+			{"invalid_parameter", "parameter filter[is_active]"}, {"invalid_parameter", after}, {"invalid_parameter", size}, {"unknown_parameter", "parameter sort"},
+		}},
+		{"unknown and invalid at once", get(deliveries + "a=1&=&filter[status]=x&page[size]=101"), 400, []problem{
+			{"unknown_parameter", ""}, {"unknown_parameter", "parameter a"}, {"invalid_parameter", "parameter filter[status]"}, {"invalid_parameter", size},
+		}},
 		{"several filters at once", get(deliveries + "filter[status]=x&filter[created_after]=x&page[size]=x"), 400, []problem{
 			{"invalid_parameter", "parameter filter[created_after]"}, {"invalid_parameter", "parameter filter[status]"}, {"invalid_parameter", size},
 		}},

@@ -326,8 +326,8 @@ func (o Resend) event(logged []webhook.Delivery, document *Document, documentID 
 // failed sends again what failed of a config within a time, a page at a time. links.next goes on:
 // POST the same body there.
 func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response, error) {
-	query, err := jsonapi.ParseQuery(r.RawQuery, jsonapi.PageAfter)
-	if err != nil {
+	query := jsonapi.ParseQuery(r.RawQuery, jsonapi.PageAfter)
+	if err := query.Err(); err != nil {
 		return nil, err
 	}
 	scope := []string{resendType, r.OrganizationID, wanted.configID, wanted.failedSince.String(), wanted.failedUntil.String()}

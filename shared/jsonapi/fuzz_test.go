@@ -86,15 +86,15 @@ func FuzzParseQuery(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		query, err := ParseQuery(raw, "filter[status]", PageSize, PageAfter)
-		if err != nil {
+		query := ParseQuery(raw, "filter[status]", PageSize, PageAfter)
+		if size := query.Size(); size < 1 || size > MaxPageSize {
+			t.Fatalf("page size %d", size)
+		}
+		if err := query.Err(); err != nil {
 			if got := status(t, err); got != 400 {
 				t.Fatalf("status %d", got)
 			}
 			return
-		}
-		if size, err := query.Size(); err == nil && (size < 1 || size > MaxPageSize) {
-			t.Fatalf("page size %d", size)
 		}
 		if cursor, err := query.Cursor(parts(2), "scope"); err == nil && cursor != nil && len(cursor) != 2 {
 			t.Fatalf("cursor %q", cursor)
@@ -103,8 +103,8 @@ func FuzzParseQuery(f *testing.F) {
 		if err != nil {
 			t.Fatalf("links.self is no URL: %v", err)
 		}
-		again, err := ParseQuery(self.RawQuery, "filter[status]", PageSize, PageAfter)
-		if err != nil {
+		again := ParseQuery(self.RawQuery, "filter[status]", PageSize, PageAfter)
+		if err := again.Err(); err != nil {
 			t.Fatalf("links.self of %q is refused: %v", raw, err)
 		}
 		for _, name := range []string{"filter[status]", PageSize, PageAfter} {
@@ -123,8 +123,8 @@ func FuzzCursor(f *testing.F) {
 	f.Add("\x00", "\xff", "a\",\"b", "a", []byte("x"))
 	f.Fuzz(func(t *testing.T, first, second, organization, filter string, noise []byte) {
 		at := func(encoded string, n int, scope ...string) (Cursor, error) {
-			query, err := ParseQuery(url.Values{PageAfter: {encoded}}.Encode(), PageAfter)
-			if err != nil {
+			query := ParseQuery(url.Values{PageAfter: {encoded}}.Encode(), PageAfter)
+			if err := query.Err(); err != nil {
 				return nil, err
 			}
 			return query.Cursor(parts(n), scope...)

@@ -109,20 +109,16 @@ func TestErrorsMarshal(t *testing.T) {
 
 func TestQueryTakesBracketsBothWays(t *testing.T) {
 	for _, raw := range []string{"page[size]=7", "page%5Bsize%5D=7", "page%5bsize]=7", "&page[size]=7&"} {
-		q, err := ParseQuery(raw, PageSize)
-		if err != nil {
-			t.Errorf("%s: %v", raw, err)
-			continue
-		}
-		if size, err := q.Size(); size != 7 || err != nil {
-			t.Errorf("%s: size %d, %v", raw, size, err)
+		q := ParseQuery(raw, PageSize)
+		if size := q.Size(); size != 7 || q.Err() != nil {
+			t.Errorf("%s: size %d, %v", raw, size, q.Err())
 		}
 	}
 }
 
 func TestLinksKeepTheFilters(t *testing.T) {
-	q, err := ParseQuery("page[size]=2&filter[a]=x%26y+z&page[after]=OLD", PageSize, PageAfter, "filter[a]")
-	if err != nil {
+	q := ParseQuery("page[size]=2&filter[a]=x%26y+z&page[after]=OLD", PageSize, PageAfter, "filter[a]")
+	if err := q.Err(); err != nil {
 		t.Fatal(err)
 	}
 	next := "/things?filter%5Ba%5D=x%26y+z&page%5Bafter%5D=NEW&page%5Bsize%5D=2"
@@ -137,8 +133,8 @@ func TestLinksKeepTheFilters(t *testing.T) {
 }
 
 func TestScopeLeavesPagesOut(t *testing.T) {
-	q, err := ParseQuery("page[size]=2&b=2&page[after]=x&a=1", PageSize, PageAfter, "a", "b")
-	if err != nil {
+	q := ParseQuery("page[size]=2&b=2&page[after]=x&a=1", PageSize, PageAfter, "a", "b")
+	if err := q.Err(); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"a", "1", "b", "2"}, q.Scope()); diff != "" {
@@ -151,7 +147,7 @@ func TestScopesCannotBeConfused(t *testing.T) {
 	scopes := [][]string{nil, {""}, {"", ""}, {"ab"}, {"a", "b"}, {"b", "a"}, {`a","b`}, {"a", "b", ""}}
 	for i, scope := range scopes {
 		for j, other := range scopes {
-			q := &Query{map[string]string{PageAfter: c.Encode(scope...)}}
+			q := ParseQuery(PageAfter+"="+c.Encode(scope...), PageAfter)
 			got, err := q.Cursor(func(Cursor) bool { return true }, other...)
 			if (err == nil) != (i == j) {
 				t.Errorf("a cursor of the scope %q in the scope %q: %q, %v", scope, other, got, err)

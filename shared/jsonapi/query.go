@@ -24,39 +24,59 @@ const (
 	PageAfter = "page[after]"
 )
 
-// Query holds the query parameters of a request, each known and given once.
-type Query struct{ values map[string]string }
+// Query holds the query parameters of a request, each known and given once, and what is wrong with
+// the others. It is for one goroutine.
+type Query struct {
+	values   map[string]string
+	problems Errors
+}
 
 // ParseQuery reads a raw query string that may have the allowed parameters. Brackets may be
-// percent-encoded or plain.
-func ParseQuery(raw string, allowed ...string) (*Query, error) {
+// percent-encoded or plain. What is wrong with it is for Err to tell.
+func ParseQuery(raw string, allowed ...string) *Query {
+	q := &Query{values: map[string]string{}}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, NewError(400, CodeInvalidParameter, "the query string is malformed")
+		q.problems = NewError(400, CodeInvalidParameter, "the query string is malformed")
+		return q
 	}
-	var problems Errors
-	q := &Query{map[string]string{}}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
+	for name := range values {
 		shown := strings.ToValidUTF8(name, "\uFFFD")
-		if name == "" {
-			problems = append(problems, NewError(400, CodeUnknownParameter, "the query string has a value without a name")...)
-			continue
-		}
 		switch {
+		case name == "":
+			q.problems = append(q.problems, NewError(400, CodeUnknownParameter, "the query string has a value without a name")...)
 		case !slices.Contains(allowed, name):
-			problems = append(problems, NewError(400, CodeUnknownParameter, "%s", unknown(shown, allowed)).AtParameter(shown)...)
+			q.problems = append(q.problems, NewError(400, CodeUnknownParameter, "%s", unknown(shown, allowed)).AtParameter(shown)...)
 		case len(values[name]) > 1:
-			problems = append(problems, NewError(400, CodeInvalidParameter, "is given %d times", len(values[name])).AtParameter(shown)...)
+			q.Refuse(name, "is given %d times", len(values[name]))
 		case !utf8.ValidString(values.Get(name)):
-			problems = append(problems, NewError(400, CodeInvalidParameter, "must be valid UTF-8").AtParameter(shown)...)
+			q.Refuse(name, "must be valid UTF-8")
 		default:
 			q.values[name] = values.Get(name)
 		}
 	}
-	if len(problems) > 0 {
-		return nil, problems
+	return q
+}
+
+// Refuse adds a problem with the value of a parameter.
+func (q *Query) Refuse(name, format string, args ...any) {
+	q.problems = append(q.problems, NewError(400, CodeInvalidParameter, format, args...).AtParameter(name)...)
+}
+
+// Err returns everything that is wrong with the query, by the names of the parameters, nil if
+// nothing is. Whoever serves a request must ask, after having read all parameters.
+func (q *Query) Err() error {
+	if len(q.problems) == 0 {
+		return nil
 	}
-	return q, nil
+	name := func(e Error) string {
+		if e.Source == nil {
+			return ""
+		}
+		return e.Source.Parameter
+	}
+	slices.SortFunc(q.problems, func(a, b Error) int { return strings.Compare(name(a), name(b)) })
+	return q.problems
 }
 
 func unknown(name string, allowed []string) string {
@@ -77,16 +97,17 @@ func (q *Query) Get(name string) (string, bool) {
 }
 
 // Size returns page[size].
-func (q *Query) Size() (int, error) {
+func (q *Query) Size() int {
 	value, ok := q.values[PageSize]
 	if !ok {
-		return DefaultPageSize, nil
+		return DefaultPageSize
 	}
 	size, err := strconv.Atoi(value)
 	if err != nil || size < 1 || size > MaxPageSize || value != strconv.Itoa(size) {
-		return 0, NewError(400, CodeInvalidParameter, "must be a number from 1 to %d", MaxPageSize).AtParameter(PageSize)
+		q.Refuse(PageSize, "must be a number from 1 to %d", MaxPageSize)
+		return DefaultPageSize
 	}
-	return size, nil
+	return size
 }
 
 // Cursor is a place in a list. It is tied to the list: its scope is everything that decides what

@@ -96,7 +96,7 @@ func TestMain(m *testing.M) {
 		under.emulator.stop()
 	}
 	if under.local != nil {
-		if err := planted.everywhere(context.Background()); err != nil {
+		if _, err := planted.everywhere(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, "end-to-end:", err)
 			code = 1
 		}

@@ -110,14 +110,16 @@ const (
 	putBackDelay = time.Minute
 	// putBackDelayBroken is the same for credentials that do not open, which needs a person.
 	putBackDelayBroken = 15 * time.Minute
-	// margin is what a batch needs after its last attempt, to log and answer.
-	margin = 5 * time.Second
+	// margin is what a batch needs after its last attempt, to log, judge and answer.
+	margin = 10 * time.Second
 	// readTimeout is how long the tables or the keyring may take before the messages are put back:
 	// should they hang, the batch still ends by itself and no attempt is lost.
 	readTimeout = 10 * time.Second
-	// writeTimeout is how long the log may take for an entry. It is less than margin: should the log
-	// hang, the batch still ends by itself, and answers for the deliveries that are logged.
+	// writeTimeout is how long the log may take for an entry. With twice the next one it is less than
+	// margin: should they hang, the batch still ends by itself, and answers for what is logged.
 	writeTimeout = 4 * time.Second
+	// callTimeout is how long a call to the queue, or to keep a config's health, may take.
+	callTimeout = 2 * time.Second
 	// restedAfter is how long after a batch kept-alive connections are no longer trusted: the
 	// process may have been frozen meanwhile and the other side may have hung up unheard.
 	restedAfter = 5 * time.Second
@@ -184,7 +186,7 @@ type job struct {
 // Handle makes the attempts of one batch. It never errors: what must stay in the queue is in the answer.
 func (d *Deliverer) Handle(ctx context.Context, batch Batch) (Answer, error) {
 	defer d.Metrics.Flush()
-	if now := d.Now(); now.Sub(d.lastBatch) > restedAfter {
+	if wall(d.Now()).Sub(d.lastBatch) > restedAfter {
 		d.Poster.Rested()
 	}
 	jobs := make([]*job, len(batch.Records))
@@ -205,9 +207,12 @@ func (d *Deliverer) Handle(ctx context.Context, batch Batch) (Answer, error) {
 		d.deliver(ctx, order, groups)
 	}
 	answer := d.answer(ctx, jobs)
-	d.lastBatch = d.Now()
+	d.lastBatch = wall(d.Now())
 	return answer, nil
 }
+
+// wall returns t without the monotonic clock, which may stand still while the process is frozen.
+func wall(t time.Time) time.Time { return t.Round(0) }
 
 // read parses one message.
 func (d *Deliverer) read(ctx context.Context, record Record) *job {
@@ -390,6 +395,8 @@ func (d *Deliverer) record(ctx context.Context, j *job, k *known, r *recorder, e
 // judge keeps the health of the config. The message does not depend on it: an endpoint that is
 // gone or failing will say so again.
 func (d *Deliverer) judge(ctx context.Context, j *job, config *webhook.Config, entry Entry, result Result) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	var err error
 	switch {
 	case entry.Status == webhook.Delivered && config.FailureCount > 0:
@@ -434,11 +441,15 @@ func (d *Deliverer) note(ctx context.Context, j *job, entry Entry, result Result
 	if result.Success() && j.message.Trigger == webhook.StatusChange {
 		d.Metrics.Observe(metricLatency, max(0, entry.At.Sub(j.message.RequestedAt.Time)))
 	}
+	text := result.Error
+	if result.Code == CodeProtocolError {
+		text = "" // it quotes the answer, which may be the payload that came back; the delivery's log has it
+	}
 	d.Log.Log(ctx, level, "attempt",
 		"organization_id", j.key.OrganizationID, "config_id", j.key.ConfigID, "delivery_id", j.deliveryID(),
 		"event_id", j.key.EventID, "message_id", j.MessageID, "trigger", string(j.message.Trigger),
 		"attempt", entry.Attempt.Number, "receive_count", j.receives, "outcome", outcome, "delivery_status", string(entry.Status),
-		"response_status", result.Status, "error", result.Error,
+		"response_status", result.Status, "error", text,
 		"duration_ms", result.Duration.Milliseconds(), "since_request_ms", entry.At.Sub(j.message.RequestedAt.Time).Milliseconds(),
 		"next_attempt_at", entry.NextAttemptAt.String())
 }
@@ -448,7 +459,11 @@ func (d *Deliverer) putBack(ctx context.Context, j *job, delay time.Duration, re
 	d.Metrics.Add(metricPutBack, 1)
 	copied := j.message
 	copied.Round = j.round
-	err := d.Queue.PutBack(ctx, copied, delay)
+	err := func() error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		return d.Queue.PutBack(ctx, copied, delay)
+	}()
 	if err != nil {
 		j.report = true // neither did the copy get out: let the original come back by itself
 		d.Log.ErrorContext(ctx, "not put back", "delivery_id", j.deliveryID(), "message_id", j.MessageID, "reason", reason, "error", err.Error())
@@ -488,6 +503,8 @@ func (d *Deliverer) answer(ctx context.Context, jobs []*job) Answer {
 		}
 	}
 	if len(changes) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
 		if err := d.Queue.ChangeVisibility(ctx, changes); err != nil {
 			// They come back after the queue's visibility timeout instead: later, but not lost.
 			d.Log.ErrorContext(ctx, "visibility not changed", "error", err.Error())

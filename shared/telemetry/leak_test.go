@@ -88,7 +88,7 @@ func (panicking) Post(_ context.Context, r delivery.Request) delivery.Result {
 
 // TestPlantedSecretNeverShows delivers to endpoints that send back what they receive and more, with
 // everything else failing too, and looks for the credentials, the keys and the URL in every line of
-// the log, every metric and every entry.
+// the log, every metric and every entry, and for the payload in the lines.
 func TestPlantedSecretNeverShows(t *testing.T) {
 	credentials, err := signature.NewCredentials(nil)
 	if err != nil {
@@ -136,13 +136,25 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 	}
 	endpoints := map[string]http.HandlerFunc{
 		"200": answering(200), "302": answering(302), "410": answering(410), "500": answering(500),
-		"a malformed answer":  raw(credentials.Token.Reveal() + " " + previous.Token.Reveal() + "\r\n\r\n"),
-		"a malformed header":  raw("HTTP/1.1 200 OK\r\n" + credentials.Token.Reveal() + "\r\n\r\n"),
-		"a malformed status":  raw("HTTP/1.1 " + credentials.Token.Reveal() + "\r\n\r\n"),
-		"a malformed length":  raw("HTTP/1.1 200 OK\r\nContent-Length: " + previous.Token.Reveal() + "\r\n\r\n"),
-		"a malformed coding":  raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + credentials.Secret.Reveal() + "\r\n\r\n"),
-		"a truncated answer":  raw("HTTP/1.1 500 Oops\r\nContent-Length: 5000\r\n\r\n" + all),
-		"a malformed chunk":   raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + credentials.Token.Reveal() + "\r\n"),
+		"a malformed answer": raw(credentials.Token.Reveal() + " " + previous.Token.Reveal() + "\r\n\r\n"),
+		"a malformed header": raw("HTTP/1.1 200 OK\r\n" + credentials.Token.Reveal() + "\r\n\r\n"),
+		"a malformed status": raw("HTTP/1.1 " + credentials.Token.Reveal() + "\r\n\r\n"),
+		"a malformed length": raw("HTTP/1.1 200 OK\r\nContent-Length: " + previous.Token.Reveal() + "\r\n\r\n"),
+		"a malformed coding": raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + credentials.Secret.Reveal() + "\r\n\r\n"),
+		"a truncated answer": raw("HTTP/1.1 500 Oops\r\nContent-Length: 5000\r\n\r\n" + all),
+		"a malformed chunk":  raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + credentials.Token.Reveal() + "\r\n"),
+		"the payload as a status line": func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			raw(string(body)+"\r\n\r\n")(w, r)
+		},
+		"the payload in a header": func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			raw("HTTP/1.1 200 OK\r\nContent-Length: "+string(body)+"\r\n\r\n")(w, r)
+		},
+		"the payload itself": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(500)
+			io.Copy(w, r.Body)
+		},
 		"a redirect to a URL": raw("HTTP/1.1 302 Found\r\nLocation: http://[" + credentials.Token.Reveal() + "\r\nContent-Length: 0\r\n\r\n"),
 	}
 	for name, handler := range endpoints {
@@ -197,6 +209,9 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					if !failing && variant != ", panic" && strings.Contains(shown, path) {
 						t.Errorf("the URL shows in %s", shown)
 					}
+					if !failing && variant != ", panic" && (strings.Contains(out.String(), "doc_planted") || strings.Contains(out.String(), "document_id")) {
+						t.Errorf("the payload shows in %s", &out)
+					}
 				})
 			}
 		}
@@ -210,7 +225,7 @@ func batch(t *testing.T) delivery.Batch {
 	for _, receives := range []string{"1", "4", "5"} {
 		m := webhook.Message{
 			OrganizationID: "org_1", ConfigID: configID, RequestedAt: webhook.At(noon()), Trigger: webhook.StatusChange,
-			Event: webhook.Event{Version: 1, ID: webhook.NewEventID(noon(), receives), DocumentID: "doc_1", Status: webhook.Processed, OccurredAt: webhook.At(noon())},
+			Event: webhook.Event{Version: 1, ID: webhook.NewEventID(noon(), receives), DocumentID: "doc_planted", Status: webhook.Processed, OccurredAt: webhook.At(noon())},
 		}
 		body, err := json.Marshal(m)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,12 +113,16 @@ func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which
 		})
 	}
 	left, err := retry(ctx, entries, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
-		func(entries []types.SendMessageBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
+		func(entries []types.SendMessageBatchRequestEntry) (outcome, error) {
 			out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
 			if err != nil {
-				return nil, err
+				return outcome{}, err
 			}
-			return out.Failed, nil
+			o := outcome{failed: out.Failed}
+			for _, one := range out.Successful {
+				o.accepted = append(o.accepted, aws.ToString(one.Id))
+			}
+			return o, nil
 		})
 	for id, err := range left {
 		i, _ := strconv.Atoi(id)
@@ -136,34 +141,43 @@ func encode(message webhook.Message) (*string, error) {
 	return aws.String(strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(string(body))), nil
 }
 
-// retry calls send with entries, and again with those that failed. It returns the errors of those
-// that were not accepted in the end, by id, and the error of a call that failed as a whole.
-func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) ([]types.BatchResultErrorEntry, error)) (map[string]error, error) {
+// retry calls send with entries, and again with those that it does not say to have accepted. It returns
+// the errors of those that were not accepted in the end, by id, and the error of a call that failed as a whole.
+func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) (outcome, error)) (map[string]error, error) {
 	for try := 1; len(entries) > 0; try++ {
-		failed, err := send(entries)
+		result, err := send(entries)
 		errs := map[string]error{}
-		if err != nil {
-			// The SDK has tried this again already, where that can help.
-			for _, entry := range entries {
-				errs[id(entry)] = err
-			}
-			return errs, err
-		}
 		var left []E
-		for _, f := range failed {
-			errs[aws.ToString(f.Id)] = fmt.Errorf("%w: %s: %s", ErrRefused, aws.ToString(f.Code), aws.ToString(f.Message))
-		}
 		for _, entry := range entries {
-			if errs[id(entry)] != nil {
+			switch {
+			case err != nil:
+				errs[id(entry)] = err // the SDK has tried this again already, where that can help
+			case !slices.Contains(result.accepted, id(entry)):
+				errs[id(entry)] = result.refusal(id(entry))
 				left = append(left, entry)
 			}
 		}
-		if len(left) == 0 || try == maxTries || pause(ctx, try) != nil {
-			return errs, nil
+		if err != nil || len(left) == 0 || try == maxTries || pause(ctx, try) != nil {
+			return errs, err
 		}
 		entries = left
 	}
 	return nil, nil
+}
+
+// outcome is what became of the entries of one call.
+type outcome struct {
+	accepted []string // ids
+	failed   []types.BatchResultErrorEntry
+}
+
+func (o outcome) refusal(id string) error {
+	for _, f := range o.failed {
+		if aws.ToString(f.Id) == id {
+			return fmt.Errorf("%w: %s: %s", ErrRefused, aws.ToString(f.Code), aws.ToString(f.Message))
+		}
+	}
+	return fmt.Errorf("%w: the answer does not mention it", ErrRefused)
 }
 
 func pause(ctx context.Context, try int) error {
@@ -190,12 +204,16 @@ func (q *Queue) ChangeVisibility(ctx context.Context, changes []delivery.Visibil
 			})
 		}
 		left, _ := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
-			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) ([]types.BatchResultErrorEntry, error) {
+			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) (outcome, error) {
 				out, err := q.Client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.URL, Entries: entries})
 				if err != nil {
-					return nil, err
+					return outcome{}, err
 				}
-				return out.Failed, nil
+				o := outcome{failed: out.Failed}
+				for _, one := range out.Successful {
+					o.accepted = append(o.accepted, aws.ToString(one.Id))
+				}
+				return o, nil
 			})
 		for _, err := range left {
 			problems = errors.Join(problems, err)

@@ -33,12 +33,43 @@ func (a api) SendMessage(_ context.Context, in *sqs.SendMessageInput, _ ...func(
 
 func (a api) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
 	failed, err := a.sendBatch(in)
-	return &sqs.SendMessageBatchOutput{Failed: failed}, err
+	out := &sqs.SendMessageBatchOutput{Failed: failed}
+	for _, entry := range in.Entries {
+		if !refuses(failed, entry.Id) {
+			out.Successful = append(out.Successful, types.SendMessageBatchResultEntry{Id: entry.Id})
+		}
+	}
+	return out, err
+}
+
+// refuses reports whether an entry has failed.
+func refuses(failed []types.BatchResultErrorEntry, id *string) bool {
+	return slices.ContainsFunc(failed, func(f types.BatchResultErrorEntry) bool { return *f.Id == *id })
 }
 
 func (a api) ChangeMessageVisibilityBatch(_ context.Context, in *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
 	failed, err := a.visibility(in)
-	return &sqs.ChangeMessageVisibilityBatchOutput{Failed: failed}, err
+	out := &sqs.ChangeMessageVisibilityBatchOutput{Failed: failed}
+	for _, entry := range in.Entries {
+		if !refuses(failed, entry.Id) {
+			out.Successful = append(out.Successful, types.ChangeMessageVisibilityBatchResultEntry{Id: entry.Id})
+		}
+	}
+	return out, err
+}
+
+// silent mentions the first entry of the first call alone, and one that was not in it.
+type silent struct {
+	API
+	calls int
+}
+
+func (s *silent) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+	out := &sqs.SendMessageBatchOutput{Failed: []types.BatchResultErrorEntry{{Id: aws.String("77")}, {}}}
+	if s.calls++; s.calls == 1 {
+		out.Successful = []types.SendMessageBatchResultEntry{{Id: in.Entries[0].Id}}
+	}
+	return out, nil
 }
 
 func start() time.Time { return time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC) }
@@ -203,6 +234,15 @@ func TestSendRefused(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what the answer does not mention is not taken for accepted", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := &silent{}
+			errs := (&Queue{Client: s, URL: "https://sqs.example/queue", Now: start}).Send(t.Context(), []webhook.Message{message(1, 1), message(1, 2)})
+			if len(errs) != 2 || errs[0] != nil || !errors.Is(errs[1], ErrRefused) || s.calls != 4 {
+				t.Errorf("%v after %d calls", errs, s.calls)
+			}
+		})
+	})
 	t.Run("nothing is tried again when time is up", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -288,6 +328,32 @@ func TestSendHoldsOnlyCharactersThatSQSTakes(t *testing.T) {
 		if got, err := webhook.ParseMessage(sent); err != nil || got != m {
 			t.Errorf("%s: it is read as %+v, %v", name, got, err)
 		}
+	}
+}
+
+// SQS once limited a call to 256 KiB and now to 1 MiB. Ids of nothing but control characters, six bytes
+// each in JSON, make the largest messages that dispatch lets pass.
+func TestTenOfTheLargestMessagesFitIntoOneCall(t *testing.T) {
+	largest := func(n int) webhook.Message {
+		m := message(1, n)
+		m.OrganizationID = strings.Repeat("\x01", 2048-1-webhook.MaxDocumentIDLength)
+		m.Event.DocumentID = strings.Repeat("\x01", webhook.MaxDocumentIDLength)
+		m.Event.PreviousStatus, m.Round = webhook.Processing, configID(n)
+		return m
+	}
+	var messages []webhook.Message
+	for n := range 10 {
+		messages = append(messages, largest(n))
+	}
+	size := 0
+	queue := newQueue(api{sendBatch: func(in *sqs.SendMessageBatchInput) ([]types.BatchResultErrorEntry, error) {
+		for _, entry := range in.Entries {
+			size += len(*entry.MessageBody)
+		}
+		return nil, nil
+	}})
+	if errs := queue.Send(t.Context(), messages); errs != nil || size < 100<<10 || size > 256<<10 {
+		t.Errorf("%d bytes, %v", size, errs)
 	}
 }
 

@@ -209,7 +209,7 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					if !failing && variant != ", panic" && strings.Contains(shown, path) {
 						t.Errorf("the URL shows in %s", shown)
 					}
-					if !failing && variant != ", panic" && (strings.Contains(out.String(), "doc_planted") || strings.Contains(out.String(), "document_id")) {
+					if !failing && variant != ", panic" && (strings.Contains(out.String(), "doc_planted") || strings.Contains(out.String(), "jsonapi")) {
 						t.Errorf("the payload shows in %s", &out)
 					}
 				})

@@ -311,11 +311,11 @@ type names struct {
 	answers [][]string
 }
 
-func (n *names) next() []string {
+func (n *names) next(kind dnsmessage.Type) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	answer := n.answers[0]
-	if len(n.answers) > 1 {
+	if len(n.answers) > 1 && kind == dnsmessage.TypeA {
 		n.answers = n.answers[1:]
 	}
 	return answer
@@ -352,21 +352,23 @@ func (n *names) resolver() *net.Resolver {
 	}}
 }
 
-// answer turns a query into its answer. Only A is asked for in earnest: it counts as the look-up.
+// answer turns a query into its answer. A counts as the look-up; AAAA gets what comes with it.
 func (n *names) answer(m *dnsmessage.Message) {
 	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 	question := m.Questions[0]
-	if question.Type != dnsmessage.TypeA {
-		return
-	}
-	addresses := n.next()
+	addresses := n.next(question.Type)
 	if len(addresses) == 0 {
 		m.RCode = dnsmessage.RCodeNameError
 	}
-	for _, text := range addresses {
+	for _, text := range family(question.Type, addresses) {
+		var body dnsmessage.ResourceBody
+		if address := netip.MustParseAddr(text); address.Is4() {
+			body = &dnsmessage.AResource{A: address.As4()}
+		} else {
+			body = &dnsmessage.AAAAResource{AAAA: address.As16()}
+		}
 		m.Answers = append(m.Answers, dnsmessage.Resource{
-			Header: dnsmessage.ResourceHeader{Name: question.Name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET},
-			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(text).As4()},
+			Header: dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: dnsmessage.ClassINET}, Body: body,
 		})
 	}
 }

@@ -427,6 +427,7 @@ func TestRunTellsWhyItCannotBuild(t *testing.T) {
 		want    []string
 	}{
 		"a full disk":                           {compiler("echo 'write /tmp/x: no space left on device' >&2; exit 1"), []string{"no space left to build", "TMPDIR", "GOCACHE"}},
+		"a limit of files' size":                {compiler("echo 'link: mapping output file failed: file too large' >&2; exit 1"), []string{"no space left to build", "file too large"}},
 		"no compiler":                           {func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, []string{"building the functions", "executable file not found"}},
 		"a temporary directory that is missing": {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/none") }, []string{"testdata/none", "TMPDIR"}},
 		"one that is a file":                    {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/template.yaml") }, []string{"testdata/template.yaml", "TMPDIR"}},

@@ -17,8 +17,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/process"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
+
+// patience is how long the compiler may take to end once it has been interrupted.
+const patience = 5 * time.Second
 
 // Directory makes a directory for the binaries, named after this process, and removes those of
 // processes that were killed before they could do so themselves.
@@ -77,7 +81,16 @@ func Functions(ctx context.Context, functions []template.Function, root, directo
 	command.Dir = root
 	command.Env = environment
 	command.Stdout, command.Stderr = &output, &output
-	err := command.Run()
+	// Interrupted, the compiler removes what it has begun.
+	command.Cancel = func() error { return process.Interrupt(command.Process) }
+	command.WaitDelay = patience
+	starter := process.NewStarter()
+	defer starter.Close()
+	err := starter.Start(command)
+	if err == nil {
+		err = command.Wait()
+		process.Kill(command.Process) // what it has started, should any of it be left
+	}
 	if ctx.Err() != nil {
 		fmt.Fprintln(stdout, "stopped")
 		return ctx.Err() // not the compiler's doing
@@ -85,8 +98,10 @@ func Functions(ctx context.Context, functions []template.Function, root, directo
 	if err != nil {
 		fmt.Fprintln(stdout, "failed")
 		stderr.Write(output.Bytes())
-		if bytes.Contains(output.Bytes(), []byte(syscall.ENOSPC.Error())) {
-			return fmt.Errorf("there is no space left to build the functions, either in %s (set TMPDIR to build elsewhere) or in Go's build cache (`go env GOCACHE`)", filepath.Dir(directory))
+		for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+			if bytes.Contains(output.Bytes(), []byte(full.Error())) {
+				return fmt.Errorf("there is no space left to build the functions (%w), either in %s (set TMPDIR to build elsewhere) or in Go's build cache (`go env GOCACHE`)", full, filepath.Dir(directory))
+			}
 		}
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			return errors.New("the functions do not compile")

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/process"
 )
 
 // instance is one process of a function and the Runtime API that it talks to.
@@ -59,13 +61,12 @@ func (s *Service) start(f *function) (*instance, error) {
 	)
 	// One pipe for both keeps their order.
 	in.cmd.Stdout, in.cmd.Stderr = writer, writer
-	in.cmd.SysProcAttr = processAttributes()
 
 	// Whoever closes the service sees the instance in the map, or this sees that it may no longer start.
 	s.mu.Lock()
 	if s.ctx.Err() != nil {
 		err = ErrClosed
-	} else if err = s.starter.start(in.cmd); err == nil {
+	} else if err = s.starter.Start(in.cmd); err == nil {
 		s.instances[in] = struct{}{}
 		s.processes.Add(1)
 	}
@@ -87,7 +88,7 @@ func (s *Service) start(f *function) (*instance, error) {
 		in.wait()
 		// What it started and did not wait for goes with it, as a Lambda sandbox would. Then the pipe has no writer
 		// left, unless one has left the process group.
-		killGroup(in.cmd.Process)
+		process.Kill(in.cmd.Process)
 		reader.SetReadDeadline(time.Now().Add(time.Second))
 		<-copied
 		reader.Close()
@@ -119,7 +120,7 @@ func (in *instance) kill() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.reaped { // else the id may be another process's
-		killGroup(in.cmd.Process)
+		process.Kill(in.cmd.Process)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/process"
 	"github.com/google/uuid"
 )
 
@@ -85,7 +86,7 @@ type Instance struct {
 type Service struct {
 	options Options
 	output  output
-	starter *starter
+	starter *process.Starter
 
 	running   sync.WaitGroup     // invocations; Add only with mu held and closed false
 	processes sync.WaitGroup     // one per started process, done once it is reaped
@@ -130,7 +131,7 @@ func New(o Options) (*Service, error) {
 	return &Service{
 		options:   o,
 		output:    output{w: o.Log, hook: o.OnLine},
-		starter:   newStarter(),
+		starter:   process.NewStarter(),
 		ctx:       ctx,
 		kill:      kill,
 		functions: map[string]*function{},
@@ -320,7 +321,7 @@ func (s *Service) Close(ctx context.Context) error {
 	s.mu.Unlock()
 	<-finished
 	s.processes.Wait()
-	s.starter.close()
+	s.starter.Close()
 	return err
 }
 

@@ -1,9 +1,9 @@
-package lambda
+package process
 
 import "syscall"
 
-// processAttributes gives a child its own process group, so that it can be killed with what it has started and
+// attributes gives a child its own process group, so that it can be killed with what it has started and
 // a Ctrl-C at the terminal does not reach it, and ends it when this process ends, however that happens.
-func processAttributes() *syscall.SysProcAttr {
+func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

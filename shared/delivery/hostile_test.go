@@ -259,7 +259,8 @@ func overHTTP1() []hostile {
 		{name: "429", serve: speak(answer(429, "Retry-After: 1\r\n", "")), outcome: failed, code: CodeHTTPStatus, status: 429},
 		{name: "503", serve: speak(answer(503, "", "")), outcome: failed, code: CodeHTTPStatus, status: 503},
 		{name: "600", serve: speak(answer(600, "", "")), outcome: failed, code: CodeHTTPStatus, status: 600},
-		{name: "099", serve: speak("HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n"), outcome: failed, code: CodeHTTPStatus, status: 99},
+		{name: "099", serve: speak("HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n"), outcome: failed, code: CodeProtocolError},
+		{name: "000", serve: speak("HTTP/1.1 000 What\r\nContent-Length: 0\r\n\r\n"), outcome: failed, code: CodeProtocolError},
 		{name: "a status of two digits", serve: speak("HTTP/1.1 20 OK\r\n\r\n"), outcome: failed, code: CodeProtocolError},
 		{name: "a negative status", serve: speak("HTTP/1.1 -20 OK\r\n\r\n"), outcome: failed, code: CodeProtocolError},
 
@@ -329,6 +330,7 @@ func overHTTP2() []hostile {
 		{name: "200", serve: frames(func(p *peer, stream uint32) { end(p, stream, 200) }), outcome: delivered, status: 200},
 		{name: "410", serve: frames(func(p *peer, stream uint32) { end(p, stream, 410) }), outcome: failed, code: CodeHTTPStatus, status: 410, attempts: 1},
 		{name: "500", serve: frames(func(p *peer, stream uint32) { end(p, stream, 500) }), outcome: failed, code: CodeHTTPStatus, status: 500},
+		{name: "099", serve: frames(func(p *peer, stream uint32) { end(p, stream, 99) }), outcome: failed, code: CodeProtocolError},
 		{name: "101", serve: frames(func(p *peer, stream uint32) { begin(p, stream, 101) }), lasts: AttemptTimeout, outcome: failed, code: CodeTimeout},
 		{name: "a redirect to a private address", serve: frames(func(p *peer, stream uint32) { end(p, stream, 302, "location: "+private) }), outcome: failed, code: CodeRedirect, status: 302},
 

@@ -188,6 +188,10 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		return
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode < 100 {
+		result.Code, result.Error = CodeProtocolError, fmt.Sprintf("the endpoint answered %03d, which is no status", answer.StatusCode)
+		return
+	}
 	result.Status = answer.StatusCode
 	var body []byte
 	if answer.StatusCode != http.StatusSwitchingProtocols {

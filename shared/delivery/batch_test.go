@@ -450,6 +450,9 @@ func TestConnectionsAreDroppedAfterRest(t *testing.T) {
 		if rested != 1 {
 			t.Errorf("connections dropped %d times by two batches in a row, want once, at the start", rested)
 		}
+		if last := f.lastBatch.String(); strings.Contains(last, "m=") {
+			t.Errorf("%s has a reading of the monotonic clock, which stands still while the process is frozen", last)
+		}
 		time.Sleep(restedAfter + 1) // the bubble's clock
 		f.Handle(t.Context(), Batch{})
 		if rested != 2 {

@@ -3,29 +3,39 @@ package e2e
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// killDeliver kills the deliver functions that are working on a batch and returns how many there were.
-// The tests that call it are not parallel: they would kill each other's.
-func killDeliver(t *testing.T) int {
+// kill kills the processes of a function that are busy with an event, or those that are not, waits
+// until the stack has noticed, and returns how many there were. The tests that call it are not
+// parallel: they would kill each other's.
+func kill(t *testing.T, function string, busy bool) int {
+	t.Helper()
+	var killed []int
+	for _, process := range processes(t, function) {
+		if process.Busy == busy {
+			if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			killed = append(killed, process.PID)
+		}
+	}
+	eventually(t, func() (bool, bool) {
+		return true, !slices.ContainsFunc(processes(t, function), func(p process) bool { return slices.Contains(killed, p.PID) })
+	}, func() string { return "the end of what was killed" })
+	return len(killed)
+}
+
+func processes(t *testing.T, function string) []process {
 	t.Helper()
 	var found localConfig
 	if err := under.local.config(&found); err != nil {
 		t.Fatal(err)
 	}
-	killed := 0
-	for _, process := range found.Processes["DeliverFunction"] {
-		if process.Busy {
-			if err := syscall.Kill(process.PID, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			killed++
-		}
-	}
-	return killed
+	return found.Processes[function]
 }
 
 // hang makes the endpoint answer nothing until the sender gives up.
@@ -45,7 +55,7 @@ func TestKilledFunctionLosesNothing(t *testing.T) {
 	c.put(newDocument(), "processed")
 	first := endpoint.next(t)
 	endpoint.status(http.StatusOK)
-	if killDeliver(t) == 0 {
+	if kill(t, "DeliverFunction", true) == 0 {
 		t.Fatal("no deliver function was busy")
 	}
 	again := endpoint.verified(t, config.credentials)
@@ -88,7 +98,7 @@ func TestHangingEndpointHoldsUpNobody(t *testing.T) {
 	}
 	t.Logf("all nine were seen in the log %s after the last of their POSTs", time.Since(last).Round(time.Millisecond))
 	slow.status(http.StatusOK)
-	if n := killDeliver(t); n != 1 {
+	if n := kill(t, "DeliverFunction", true); n != 1 {
 		t.Fatalf("%d deliver functions were busy, want the one that waits for the hanging endpoint", n)
 	}
 	slow.verified(t, slowConfig.credentials)

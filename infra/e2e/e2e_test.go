@@ -211,10 +211,13 @@ type localConfig struct {
 		Needed  []grant           `json:"needed"`
 		Denied  []json.RawMessage `json:"denied"`
 	} `json:"iam"`
-	Processes map[string][]struct {
-		PID  int  `json:"pid"`
-		Busy bool `json:"busy"`
-	} `json:"processes"`
+	Processes map[string][]process `json:"processes"`
+}
+
+// process runs a function.
+type process struct {
+	PID  int  `json:"pid"`
+	Busy bool `json:"busy"`
 }
 
 type grant struct {

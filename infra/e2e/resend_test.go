@@ -182,28 +182,24 @@ func TestUnreadableCredentialsAreWaitedFor(t *testing.T) {
 	key := map[string]types.AttributeValue{
 		"organization_id": &types.AttributeValueMemberS{Value: c.organization}, "id": &types.AttributeValueMemberS{Value: config.id},
 	}
-	table := under.outputs["ConfigsTable"]
-	out, err := under.dynamo.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &table, Key: key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	seal := func(value types.AttributeValue) {
+	table, sealed := under.outputs["ConfigsTable"], c.sealed(config.id)
+	seal := func(value string) {
 		t.Helper()
 		_, err := under.dynamo.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 			TableName: &table, Key: key, UpdateExpression: aws.String("SET sealed = :s"),
-			ExpressionAttributeValues: map[string]types.AttributeValue{":s": value},
+			ExpressionAttributeValues: map[string]types.AttributeValue{":s": &types.AttributeValueMemberS{Value: value}},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	seal(&types.AttributeValueMemberS{Value: "k9.AAAA"})
+	seal("k9.AAAA")
 	id := newDocument()
 	c.put(id, "processed")
 	eventually(t, func() (bool, bool) {
 		return true, bytes.Contains([]byte(under.local.output.String()), []byte(`"put back"`))
 	}, func() string { return "the message to be put back" })
-	seal(out.Item["sealed"])
+	seal(sealed)
 	if got := endpoint.verified(t, config.credentials); got.header.Get("X-Webhook-Attempt") != "1" {
 		t.Errorf("attempt %s, want 1: being put back uses none", got.header.Get("X-Webhook-Attempt"))
 	}

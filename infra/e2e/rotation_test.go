@@ -2,9 +2,16 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 )
 
@@ -70,4 +77,77 @@ func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 			t.Fatalf("got %s", got.body)
 		}
 	}
+}
+
+func secretsManager() *secretsmanager.Client {
+	options := under.dynamo.Options()
+	return secretsmanager.New(secretsmanager.Options{Region: options.Region, BaseEndpoint: options.BaseEndpoint, Credentials: options.Credentials})
+}
+
+// readKeyring returns the keyring as the runbook's commands do: keys by name, and the name of the primary.
+func readKeyring(t *testing.T) map[string]string {
+	t.Helper()
+	out, err := secretsManager().GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]string
+	if err := json.Unmarshal([]byte(*out.SecretString), &keys); err != nil || len(keys["k1"]) < window {
+		t.Fatalf("the keyring has no key k1: %v", err)
+	}
+	return keys
+}
+
+// TestRotatedKeyringOpensOldAndNew adds a key to the keyring and makes it the primary, as the runbook says.
+// What was sealed with the old key is delivered as before. Functions that have the old keyring for some
+// minutes yet are tested in package keyring; here new ones start.
+func TestRotatedKeyringOpensOldAndNew(t *testing.T) {
+	if under.local == nil {
+		t.Skip("it would change the keyring of a stack that is in use")
+	}
+	c := newClient(t)
+	endpoint, other := newReceiver(t), newReceiver(t)
+	config, untouched := c.register(endpoint.url, "processed"), c.register(other.url, "processed")
+	c.put(newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	other.verified(t, untouched.credentials)
+
+	keys := readKeyring(t)
+	name := fmt.Sprint("k", len(keys)) // beside the primary's name
+	keys["primary"], keys[name] = name, keyring.NewKey()
+	planted.add("the second key of the keyring", keys[name])
+	text, err := json.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := &secretsmanager.PutSecretValueInput{SecretId: new(under.outputs["KeyringSecret"]), SecretString: new(string(text))}
+	if _, err := secretsManager().PutSecretValue(t.Context(), put); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, "RotateSecretFunction", false)
+	kill(t, "DeliverFunction", false)
+	rotated := c.must(200, "POST", configPath(config.id, "rotate-secret"), envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0}))
+	if sealed := c.sealed(config.id); !strings.HasPrefix(sealed, name+".") {
+		t.Fatalf("sealed with %.3s, want %s", sealed, name)
+	}
+	c.put(newDocument(), "processed")
+	endpoint.verified(t, credentialsOf(rotated))
+	other.verified(t, untouched.credentials)
+	if sealed := c.sealed(untouched.id); strings.HasPrefix(sealed, name+".") {
+		t.Errorf("what nobody rotated is sealed with %s", name)
+	}
+}
+
+// sealed returns the sealed credentials of a config.
+func (c *client) sealed(id string) string {
+	c.t.Helper()
+	table := under.outputs["ConfigsTable"]
+	out, err := under.dynamo.GetItem(c.t.Context(), &dynamodb.GetItemInput{TableName: &table, Key: map[string]types.AttributeValue{
+		"organization_id": &types.AttributeValueMemberS{Value: c.organization}, "id": &types.AttributeValueMemberS{Value: id},
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sealed, _ := out.Item["sealed"].(*types.AttributeValueMemberS)
+	return sealed.Value
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
@@ -131,17 +130,7 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	}
 	before := lookAtDeadLetters(t).visible
 	c := newClient(t)
-	ring, err := secretsmanager.New(secretsmanager.Options{
-		Region: under.dynamo.Options().Region, BaseEndpoint: under.dynamo.Options().BaseEndpoint, Credentials: under.dynamo.Options().Credentials,
-	}).GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var keys map[string]string
-	if err := json.Unmarshal([]byte(*ring.SecretString), &keys); err != nil || len(keys["k1"]) < window {
-		t.Fatalf("the keyring has no key k1: %v", err)
-	}
-	planted.add("the key of the keyring", keys["k1"])
+	planted.add("the key of the keyring", readKeyring(t)["k1"])
 
 	endpoint := newReceiver(t)
 	echo := func(status int) {

@@ -146,13 +146,19 @@ func TestConnectionThatCannotBeMade(t *testing.T) {
 // at the one when the next request is on its way.
 func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 	cases := map[string]func(p *peer){
-		"when the server hangs up after its answer":        func(p *peer) { p.next(); p.write(ok) },
-		"when the server resets after its answer":          func(p *peer) { p.next(); p.write(ok); p.reset() },
-		"when the server hangs up after the next request":  func(p *peer) { p.next(); p.write(ok); p.next() },
-		"when the server resets after the next request":    func(p *peer) { p.next(); p.write(ok); p.next(); p.reset() },
-		"when the server says that it will close":          func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") },
-		"when the server goes on answering, reusing it":    func(p *peer) { serveAll(p) },
-		"when the server has sent what nobody has asked":   func(p *peer) { p.next(); p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n"); p.hang() },
+		"when the server hangs up after its answer":       func(p *peer) { p.next(); p.write(ok) },
+		"when the server resets after its answer":         func(p *peer) { p.next(); p.write(ok); p.reset() },
+		"when the server hangs up after the next request": func(p *peer) { p.next(); p.write(ok); p.next() },
+		"when the server resets after the next request":   func(p *peer) { p.next(); p.write(ok); p.next(); p.reset() },
+		"when the server says that it will close":         func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") },
+		"when the server goes on answering, reusing it":   func(p *peer) { serveAll(p) },
+		"when the server has sent what nobody has asked":  func(p *peer) { p.next(); p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n"); p.hang() },
+		"when the server says that nobody has asked for long": func(p *peer) {
+			p.next()
+			p.write(ok)
+			p.next()
+			p.write("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		},
 		"when the server's answer was longer than is read": func(p *peer) { p.next(); p.write(answer(200, "", strings.Repeat("x", 100<<10))); p.hang() },
 	}
 	for name, first := range cases {
@@ -188,6 +194,27 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 				t.Errorf("%d connections for three attempts", n)
 			}
 		})
+	}
+}
+
+// TestRequestTimeoutIsAFailure: on a connection of its own a 408 is the answer to the request, and where it
+// is the answer every time, nobody is asked without end.
+func TestRequestTimeoutIsAFailure(t *testing.T) {
+	var requests atomic.Int64
+	address := serveRaw(t, nil, func(p *peer) {
+		for p.next() != nil {
+			requests.Add(1)
+			p.write("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	client, _ := newClient(address)
+	for n, want := range []int64{1, 3} { // the second attempt reuses the connection and asks again, once
+		if got := client.Post(t.Context(), request("http://"+host)); got.Code != CodeHTTPStatus || got.Status != 408 {
+			t.Errorf("attempt %d: %+v", n+1, got)
+		}
+		if got := requests.Load(); got != want {
+			t.Errorf("%d requests after %d attempts, want %d", got, n+1, want)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"syscall"
@@ -182,7 +183,7 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		result.Code, result.Error = CodeInvalidDestination, err.Error()
 		return
 	}
-	answer, err := c.transport.RoundTrip(request)
+	answer, err := c.roundTrip(request)
 	if err != nil {
 		result.Code, result.Error = classify(err)
 		return
@@ -217,6 +218,24 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		result.RetryAfter = retryAfter(answer.Header, c.now())
 	}
 	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
+}
+
+// roundTrip sends a request. A 408 on a kept-alive connection may have been sent while that was idle and
+// then says nothing of the request, which is sent again on a new one.
+//
+// Source: RFC 9110, section 15.5.9
+func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
+	reused := false
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
+	answer, err := c.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !reused {
+		return answer, err
+	}
+	answer.Body.Close()
+	if request.Body, err = request.GetBody(); err != nil {
+		return nil, err
+	}
+	return c.transport.RoundTrip(request)
 }
 
 // classify returns the code of an error before an answer, and its text.

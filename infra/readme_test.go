@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -35,18 +33,12 @@ func pages(t *testing.T) map[string]string {
 // parameters returns the defaults of the template's parameters.
 func parameters(t *testing.T) map[string]string {
 	t.Helper()
-	source, err := os.ReadFile("../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var document struct {
 		Parameters map[string]struct {
 			Default any `yaml:"Default"`
 		} `yaml:"Parameters"`
 	}
-	if err := yaml.Unmarshal(source, &document); err != nil {
-		t.Fatal(err)
-	}
+	parseTemplate(t, &document)
 	defaults := map[string]string{}
 	for name, parameter := range document.Parameters {
 		defaults[name] = fmt.Sprint(parameter.Default)

@@ -59,8 +59,7 @@ func (a alarm) metrics() []metric {
 	return all
 }
 
-// template is what is read of template.yaml. The tags of intrinsic functions are passed over, so that
-// `!Ref AlarmTopic` reads as "AlarmTopic".
+// template is what is read of template.yaml.
 type template struct {
 	alarms    map[string]alarm // by logical id
 	dashboard string           // its body, with ${…} as it is
@@ -68,19 +67,13 @@ type template struct {
 
 func readTemplate(t *testing.T) template {
 	t.Helper()
-	source, err := os.ReadFile("../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var document struct {
 		Resources map[string]struct {
 			Type       string `yaml:"Type"`
 			Properties any    `yaml:"Properties"`
 		} `yaml:"Resources"`
 	}
-	if err := yaml.Unmarshal(source, &document); err != nil {
-		t.Fatal(err)
-	}
+	parseTemplate(t, &document)
 	read := template{alarms: map[string]alarm{}}
 	for id, resource := range document.Resources {
 		properties, err := yaml.Marshal(resource.Properties)
@@ -369,10 +362,7 @@ func TestDashboardFitsTogether(t *testing.T) {
 }
 
 func TestTemplateSectionsAreInOrder(t *testing.T) {
-	source, err := os.ReadFile("../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := templateSource(t)
 	var have []string
 	for _, match := range regexp.MustCompile(`(?m)^(?:  # -{20,} (\w+).*|(Parameters|Globals|Outputs):)$`).FindAllStringSubmatch(string(source), -1) {
 		have = append(have, match[1]+match[2])

@@ -10,11 +10,26 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
+// templateSource returns the source of template.yaml.
+func templateSource(t *testing.T) []byte {
+	t.Helper()
 	source, err := os.ReadFile("../template.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return source
+}
+
+// parseTemplate reads template.yaml into document. The tags of intrinsic functions are passed over, so that
+// `!Ref AlarmTopic` reads as "AlarmTopic".
+func parseTemplate(t *testing.T, document any) {
+	t.Helper()
+	if err := yaml.Unmarshal(templateSource(t), document); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
 	var document struct {
 		Resources map[string]struct {
 			Type                string         `yaml:"Type"`
@@ -23,9 +38,7 @@ func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
 			Properties          map[string]any `yaml:"Properties"`
 		} `yaml:"Resources"`
 	}
-	if err := yaml.Unmarshal(source, &document); err != nil {
-		t.Fatal(err)
-	}
+	parseTemplate(t, &document)
 	kinds := []string{"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"}
 	found := map[string]bool{}
 	for id, resource := range document.Resources {
@@ -52,10 +65,7 @@ func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
 
 // TestRunbookHasTheNumbersOfTheTemplate holds what the runbook says to what the template sets.
 func TestRunbookHasTheNumbersOfTheTemplate(t *testing.T) {
-	source, err := os.ReadFile("../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := templateSource(t)
 	runbook := strings.Join(strings.Fields(pages(t)["runbook.md"]), " ")
 	for _, number := range []struct {
 		resource, setting string

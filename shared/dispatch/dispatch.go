@@ -166,11 +166,6 @@ func cut(s string) string { return s[:min(len(s), webhook.MaxDocumentIDLength)] 
 // errNoChange is returned for a record that is sound but no change of a status.
 var errNoChange = errors.New("status has not changed")
 
-// maxOrganizationIDLength is how many bytes an organization's id may have: with the longest document
-// id and a separator it must fit into a partition key, which DynamoDB limits to 2048 bytes. A longer
-// one could never be read or logged and would hold up its shard until the record expires.
-const maxOrganizationIDLength = 2048 - 1 - webhook.MaxDocumentIDLength
-
 // change is a stream record that counts.
 type change struct {
 	sequenceNumber string
@@ -240,8 +235,8 @@ func parse(raw json.RawMessage) (change, error) {
 		return c, fmt.Errorf("unknown status %q", cut(string(status)))
 	case c.organizationID == "":
 		return c, errors.New("no organization_id")
-	case len(c.organizationID) > maxOrganizationIDLength:
-		return c, fmt.Errorf("organization_id of %d bytes, more than %d", len(c.organizationID), maxOrganizationIDLength)
+	case len(c.organizationID) > webhook.MaxOrganizationIDLength:
+		return c, fmt.Errorf("organization_id of %d bytes, more than %d", len(c.organizationID), webhook.MaxOrganizationIDLength)
 	case c.documentID == "":
 		return c, errors.New("no string attribute id in the key")
 	case len(c.documentID) > webhook.MaxDocumentIDLength:

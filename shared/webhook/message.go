@@ -22,6 +22,14 @@ type Message struct {
 	Round          string // set when the message was put back; otherwise the queue's message id is the round
 }
 
+// MaxOrganizationIDLength is the limit of an organization's id, in bytes: with the longest document id and
+// a separator it must fit into a partition key, which DynamoDB limits to 2048 bytes. A longer one can be
+// neither read nor logged, and neither can what is read with it.
+const MaxOrganizationIDLength = 2048 - 1 - MaxDocumentIDLength
+
+// maxRoundLength is the limit of a round, in bytes. SQS's message ids are no longer.
+const maxRoundLength = 100
+
 // messageVersion is the version of the JSON below.
 const messageVersion = 1
 
@@ -55,8 +63,8 @@ func ParseMessage(body string) (Message, error) {
 		problem = "something follows the message"
 	case m.Version != messageVersion:
 		problem = fmt.Sprintf("version %d is unknown", m.Version)
-	case m.OrganizationID == "":
-		problem = "no organization_id"
+	case m.OrganizationID == "" || len(m.OrganizationID) > MaxOrganizationIDLength:
+		problem = "organization_id is missing or too long"
 	case !ValidConfigID(m.ConfigID):
 		problem = "config_id is not a UUID"
 	case eventErr != nil:
@@ -73,6 +81,8 @@ func ParseMessage(body string) (Message, error) {
 		problem = "occurred_at or requested_at is missing"
 	case m.Trigger != StatusChange && m.Trigger != Resend && m.Trigger != Test:
 		problem = "unknown trigger"
+	case len(m.Round) > maxRoundLength:
+		problem = "round is too long"
 	}
 	if problem != "" {
 		return Message{}, fmt.Errorf("%w: %s", ErrMessage, problem)

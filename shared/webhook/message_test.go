@@ -31,7 +31,10 @@ func TestMessageRoundTrip(t *testing.T) {
 		"a resend":          func(m *Message) { m.Trigger = Resend },
 		"a test":            func(m *Message) { m.Trigger = Test },
 		"odd characters":    func(m *Message) { m.OrganizationID, m.Event.DocumentID = "\x00\u2028<>&", "\"\\\x7fü" },
-		"a long document":   func(m *Message) { m.Event.DocumentID = strings.Repeat("a", MaxDocumentIDLength) },
+		"the longest ids": func(m *Message) {
+			m.OrganizationID, m.Event.DocumentID = strings.Repeat("o", MaxOrganizationIDLength), strings.Repeat("a", MaxDocumentIDLength)
+			m.Round = strings.Repeat("r", maxRoundLength)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := someMessage()
@@ -71,6 +74,8 @@ func TestParseMessageRefuses(t *testing.T) {
 		"another version":                replace(`{"v":1,"org`, `{"v":2,"org`),
 		"no version":                     replace(`{"v":1,"org`, `{"org`),
 		"no organization":                replace(`"organization_id":"org"`, `"organization_id":""`),
+		"an organization of 1792 bytes":  replace(`"organization_id":"org"`, `"organization_id":"`+strings.Repeat("o", 1792)+`"`),
+		"a round of 101 bytes":           replace(`"round":"r1"`, `"round":"`+strings.Repeat("r", 101)+`"`),
 		"a config id that is none":       replace(`"config_id":"01969f3c`, `"config_id":"x`),
 		"a config id in capitals":        replace(`7c3a-9d4e`, `7C3A-9D4E`),
 		"an event id that is none":       replace(someEvent, "evt_1"),

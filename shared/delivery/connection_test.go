@@ -218,6 +218,23 @@ func TestRequestTimeoutIsAFailure(t *testing.T) {
 	}
 }
 
+// TestRequestTimeoutOverHTTP2IsAFailure: there no answer can be to anything but the request.
+func TestRequestTimeoutOverHTTP2IsAFailure(t *testing.T) {
+	var requests atomic.Int64
+	client, dialer := serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusRequestTimeout)
+	})
+	for want := range int64(3) {
+		if got := client.Post(t.Context(), request("https://"+host)); got.Status != 408 || requests.Load() != want+1 {
+			t.Errorf("%+v after %d requests, want %d", got, requests.Load(), want+1)
+		}
+	}
+	if n := dialer.dials.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func serveAll(p *peer) {
 	for p.next() != nil {
 		p.write(ok)

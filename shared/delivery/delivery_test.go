@@ -22,6 +22,16 @@ func in(round string, m webhook.Message) webhook.Message {
 	return m
 }
 
+// meeting is a delivery of which two messages are retried: the last attempt was the given number of round.
+func meeting(round string, number int, attempts ...int) *webhook.Delivery {
+	d := logged(webhook.Retrying, round, number, webhook.Time{})
+	d.Attempts = nil
+	for _, n := range attempts {
+		d.Attempts = append(d.Attempts, webhook.Attempt{Number: n, StartedAt: t1, ErrorCode: CodeTimeout})
+	}
+	return d
+}
+
 // gone is a store that reads nothing at all.
 func unreadable(context.Context, []Key) (map[Key]Loaded, error) {
 	return nil, errors.New("table is away")
@@ -132,6 +142,35 @@ func TestMessageBecomes(t *testing.T) {
 		},
 
 		// Rounds.
+		{
+			name:    "the next attempt of its round when a duplicate had one in between",
+			logged:  meeting("m2", 2, 1, 1, 2, 2),
+			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			records: []Record{record("m1", 3, message(t1))},
+			want:    did{Posts: []string{"event1 #3"}, Kept: []string{"m1"}, Visible: visible{"m1": "5m0s"}, Delivered: "retrying m1/3, 5 attempts"},
+		},
+		{
+			name:    "the next attempt of its round when a resend began in between",
+			logged:  meeting("r1", 1, 1, 2, 3, 1),
+			records: []Record{record("m1", 4, message(t1))},
+			want:    did{Posts: []string{"event1 #4"}, Delivered: "delivered m1/4 done for t1, 5 attempts"},
+		},
+		{
+			name:    "the first attempt of a resend among the last of a round that goes on",
+			logged:  meeting("m1", 3, 1, 2, 3),
+			records: []Record{record("r1", 1, message(t2))},
+			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered r1/1 done for t2, 4 attempts"},
+		},
+		{
+			name:    "the fifth attempt of its round when a duplicate had its own",
+			logged:  endedBy("m2", meeting("m2", 5, 1, 1, 2, 2, 3, 3, 4, 4, 5)),
+			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			records: []Record{record("m1", 5, message(t1))},
+			want: did{
+				Posts: []string{"event1 #5"}, Kept: []string{"m1"}, Visible: visible{"m1": "0s"}, Health: []string{"count"},
+				Delivered: "failed m1/5 over, 10 attempts",
+			},
+		},
 		{
 			name:    "a new round when it is redriven",
 			logged:  logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}),

@@ -39,9 +39,26 @@ func (k *known) over(j *job) bool {
 	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver() || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
 }
 
+// nextAttempt returns the number of the message's attempt in its round. The log names one round, the
+// last. If that is another message's, this one's attempts are among the others that are listed, at most
+// one for each receive before.
 func (k *known) nextAttempt(j *job) int {
-	if k.Delivery == nil || k.Delivery.Round != j.round {
+	if k.Delivery == nil {
 		return 1
 	}
-	return k.Delivery.RoundAttempts + 1
+	if k.Delivery.Round == j.round {
+		return k.Delivery.RoundAttempts + 1
+	}
+	others := map[int]int{} // by number
+	for _, a := range k.Delivery.Attempts {
+		others[a.Number]++
+	}
+	for n := 1; n <= k.Delivery.RoundAttempts; n++ {
+		others[n]--
+	}
+	next := 1
+	for next < min(j.receives, webhook.MaxAttempts) && others[next] > 0 {
+		next++
+	}
+	return next
 }

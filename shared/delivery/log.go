@@ -27,8 +27,8 @@ type Entry struct {
 }
 
 // Apply returns d, which may be nil, as e leaves it. It holds the rules of the log: done_for only
-// grows, what has been delivered stays delivered, and a result that an equal or newer request has
-// overtaken adds its attempt and nothing else.
+// grows, what has been delivered stays delivered, a round that has failed for good stays over, and a
+// result that an equal or newer request has overtaken adds its attempt and nothing else.
 func (e Entry) Apply(d *webhook.Delivery) webhook.Delivery {
 	var after webhook.Delivery
 	if d != nil {
@@ -53,9 +53,15 @@ func (e Entry) Apply(d *webhook.Delivery) webhook.Delivery {
 		after.RequestedAt = e.Message.RequestedAt
 	}
 	if e.Attempt != nil {
-		after.Round, after.RoundAttempts, after.RoundOverBy = e.Round, e.Attempt.Number, ""
-		if e.Status == webhook.DeliveryFailed {
+		if after.Round != e.Round {
+			after.Round, after.RoundAttempts, after.RoundOverBy = e.Round, 0, ""
+		}
+		after.RoundAttempts = max(after.RoundAttempts, e.Attempt.Number)
+		switch {
+		case e.Status == webhook.DeliveryFailed:
 			after.RoundOverBy = e.MessageID
+		case e.Status == webhook.Retrying && after.RoundOver():
+			return after // a copy of the message was faster and has ended the round
 		}
 	}
 	switch {

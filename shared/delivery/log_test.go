@@ -35,6 +35,9 @@ func TestEntryLeaves(t *testing.T) {
 		{name: "delivered what stays delivered when an older request fails", before: logged(webhook.Delivered, "r1", 1, t2), entry: entry(webhook.Retrying, t1, "m1", 2), want: "delivered r1/1 done for t2, 2 attempts"},
 		{name: "done for a later request", before: logged(webhook.Delivered, "m1", 1, t1), entry: entry(webhook.Delivered, t2, "r1", 1), want: "delivered r1/1 done for t2, 2 attempts"},
 		{name: "done for the later of two requests", before: logged(webhook.Delivered, "r1", 1, t2), entry: entry(webhook.Delivered, t1, "m1", 1), want: "delivered r1/1 done for t2, 2 attempts"},
+		{name: "failed what a copy of its last message still retries", before: logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}), entry: entry(webhook.Retrying, t1, "m1", 4), want: "failed m1/5 over, 6 attempts"},
+		{name: "as far as it was in a round of which a copy is slower", before: logged(webhook.Retrying, "m1", 3, webhook.Time{}), entry: entry(webhook.Retrying, t1, "m1", 2), want: "retrying m1/3, 4 attempts"},
+		{name: "delivered what had failed for good", before: logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}), entry: entry(webhook.Delivered, t1, "m1", 4), want: "delivered m1/5 over done for t1, 6 attempts"},
 		{name: "no more than the last twenty attempts", before: logged(webhook.Retrying, "m1", 20, webhook.Time{}), entry: entry(webhook.Retrying, t1, "m2", 1), want: "retrying m2/1, 20 attempts"},
 	}
 	for _, c := range cases {

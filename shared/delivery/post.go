@@ -221,14 +221,14 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 }
 
 // roundTrip sends a request. A 408 on a kept-alive connection may have been sent while that was idle and
-// then says nothing of the request, which is sent again on a new one.
+// then says nothing of the request, which is sent again on a new one. Over HTTP/2 an answer names its request.
 //
 // Source: RFC 9110, section 15.5.9
 func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	reused := false
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
 	answer, err := c.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
-	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !reused {
+	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !reused || answer.ProtoMajor > 1 {
 		return answer, err
 	}
 	answer.Body.Close()

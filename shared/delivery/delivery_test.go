@@ -201,7 +201,7 @@ func TestMessageBecomes(t *testing.T) {
 			name:    "a new round too when the first receive of the redriven put-back left nothing",
 			logged:  endedBy("m2", logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{})),
 			records: []Record{record("m3", 2, in("m1", message(t1)))},
-			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered m3/1 done for t1, 6 attempts"},
+			want:    did{Posts: []string{"event1 #2"}, Delivered: "delivered m3/2 done for t1, 6 attempts"},
 		},
 		{
 			name:    "a new round when a put-back that failed for good is redriven",

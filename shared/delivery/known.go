@@ -39,26 +39,14 @@ func (k *known) over(j *job) bool {
 	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver() || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
 }
 
-// nextAttempt returns the number of the message's attempt in its round. The log names one round, the
-// last. If that is another message's, this one's attempts are among the others that are listed, at most
-// one for each receive before.
+// nextAttempt returns the number of the message's attempt in its round. The log counts one round, the last.
+// If that is another message's, the receives tell: each before this one was for an attempt.
 func (k *known) nextAttempt(j *job) int {
-	if k.Delivery == nil {
+	switch {
+	case k.Delivery == nil:
 		return 1
-	}
-	if k.Delivery.Round == j.round {
+	case k.Delivery.Round == j.round:
 		return k.Delivery.RoundAttempts + 1
 	}
-	others := map[int]int{} // by number
-	for _, a := range k.Delivery.Attempts {
-		others[a.Number]++
-	}
-	for n := 1; n <= k.Delivery.RoundAttempts; n++ {
-		others[n]--
-	}
-	next := 1
-	for next < min(j.receives, webhook.MaxAttempts) && others[next] > 0 {
-		next++
-	}
-	return next
+	return min(max(j.receives, 1), webhook.MaxAttempts)
 }

@@ -340,7 +340,7 @@ func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, 
 	entry := Entry{
 		Message: j.message, MessageID: j.MessageID, Round: j.round, At: webhook.At(now), Known: k.Delivery,
 		Attempt: &webhook.Attempt{
-			Number: request.Attempt, StartedAt: webhook.At(result.StartedAt), Duration: result.Duration,
+			Number: request.Attempt, Round: short(j.round), StartedAt: webhook.At(result.StartedAt), Duration: result.Duration,
 			ResponseStatus: result.Status, ErrorCode: result.Code, Error: result.Error, ResponseSnippet: result.Snippet,
 		},
 	}

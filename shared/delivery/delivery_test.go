@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +24,17 @@ func in(round string, m webhook.Message) webhook.Message {
 	return m
 }
 
-// meeting is a delivery of which two messages are retried: the last attempt was the given number of round.
-func meeting(round string, number int, attempts ...int) *webhook.Delivery {
-	d := logged(webhook.Retrying, round, number, webhook.Time{})
-	d.Attempts = nil
-	for _, n := range attempts {
-		d.Attempts = append(d.Attempts, webhook.Attempt{Number: n, StartedAt: t1, ErrorCode: CodeTimeout})
+// meeting is a delivery of which several messages are retried. Its attempts are named by round and number.
+func meeting(status webhook.DeliveryStatus, attempts ...string) *webhook.Delivery {
+	d := logged(status, "", 0, webhook.Time{})
+	for _, a := range attempts {
+		round, number, _ := strings.Cut(a, "/")
+		d.Round, d.RoundOverBy = round, ""
+		d.RoundAttempts, _ = strconv.Atoi(number)
+		d.Attempts = append(d.Attempts, webhook.Attempt{Number: d.RoundAttempts, Round: round, StartedAt: t1, ErrorCode: CodeTimeout})
+	}
+	if status == webhook.DeliveryFailed {
+		d.RoundOverBy = d.Round
 	}
 	return d
 }
@@ -144,32 +151,38 @@ func TestMessageBecomes(t *testing.T) {
 		// Rounds.
 		{
 			name:    "the next attempt of its round when a duplicate had one in between",
-			logged:  meeting("m2", 2, 1, 1, 2, 2),
+			logged:  meeting(webhook.Retrying, "m1/1", "m2/1", "m1/2", "m2/2"),
 			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
 			records: []Record{record("m1", 3, message(t1))},
 			want:    did{Posts: []string{"event1 #3"}, Kept: []string{"m1"}, Visible: visible{"m1": "5m0s"}, Delivered: "retrying m1/3, 5 attempts"},
 		},
 		{
 			name:    "the next attempt of its round when a resend began in between",
-			logged:  meeting("r1", 1, 1, 2, 3, 1),
+			logged:  meeting(webhook.Retrying, "m1/1", "m1/2", "m1/3", "r1/1"),
 			records: []Record{record("m1", 4, message(t1))},
 			want:    did{Posts: []string{"event1 #4"}, Delivered: "delivered m1/4 done for t1, 5 attempts"},
 		},
 		{
 			name:    "the first attempt of a resend among the last of a round that goes on",
-			logged:  meeting("m1", 3, 1, 2, 3),
+			logged:  meeting(webhook.Retrying, "m1/1", "m1/2", "m1/3"),
 			records: []Record{record("r1", 1, message(t2))},
 			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered r1/1 done for t2, 4 attempts"},
 		},
 		{
 			name:    "the fifth attempt of its round when a duplicate had its own",
-			logged:  endedBy("m2", meeting("m2", 5, 1, 1, 2, 2, 3, 3, 4, 4, 5)),
+			logged:  meeting(webhook.DeliveryFailed, "m1/1", "m2/1", "m1/2", "m2/2", "m1/3", "m2/3", "m1/4", "m2/4", "m2/5"),
 			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
 			records: []Record{record("m1", 5, message(t1))},
 			want: did{
 				Posts: []string{"event1 #5"}, Kept: []string{"m1"}, Visible: visible{"m1": "0s"}, Health: []string{"count"},
 				Delivered: "failed m1/5 over, 10 attempts",
 			},
+		},
+		{
+			name:    "the first attempt again when it is redriven as a put-back and a resend began since its fifth",
+			logged:  meeting(webhook.Retrying, "m1/4", "m1/5", "r1/1"),
+			records: []Record{record("m3", 1, in("m1", message(t1)))},
+			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered m1/1 done for t1, 4 attempts"},
 		},
 		{
 			name:    "a new round when it is redriven",
@@ -201,7 +214,7 @@ func TestMessageBecomes(t *testing.T) {
 			name:    "a new round too when the first receive of the redriven put-back left nothing",
 			logged:  endedBy("m2", logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{})),
 			records: []Record{record("m3", 2, in("m1", message(t1)))},
-			want:    did{Posts: []string{"event1 #2"}, Delivered: "delivered m3/2 done for t1, 6 attempts"},
+			want:    did{Posts: []string{"event1 #1"}, Delivered: "delivered m3/1 done for t1, 6 attempts"},
 		},
 		{
 			name:    "a new round when a put-back that failed for good is redriven",

@@ -39,14 +39,24 @@ func (k *known) over(j *job) bool {
 	return k.Delivery != nil && k.Delivery.Round == j.round && (k.Delivery.RoundOver() || k.Delivery.RoundAttempts >= webhook.MaxAttempts)
 }
 
-// nextAttempt returns the number of the message's attempt in its round. The log counts one round, the last.
-// If that is another message's, the receives tell: each before this one was for an attempt.
+// nextAttempt returns the number of the message's attempt in its round, of which the last attempt need
+// not be: several messages of a delivery may be retried at the same time. What ended such a round is not
+// known any more, so a message that is still there begins again.
 func (k *known) nextAttempt(j *job) int {
-	switch {
-	case k.Delivery == nil:
+	if k.Delivery == nil {
 		return 1
-	case k.Delivery.Round == j.round:
+	}
+	if k.Delivery.Round == j.round {
 		return k.Delivery.RoundAttempts + 1
 	}
-	return min(max(j.receives, 1), webhook.MaxAttempts)
+	last := 0
+	for _, a := range k.Delivery.Attempts {
+		if a.Round == short(j.round) {
+			last = a.Number
+		}
+	}
+	return last%webhook.MaxAttempts + 1
 }
+
+// short returns as much of a round's name as attempts are listed with.
+func short(round string) string { return round[:min(len(round), 8)] }

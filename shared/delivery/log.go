@@ -80,13 +80,14 @@ func (e Entry) Apply(d *webhook.Delivery) webhook.Delivery {
 }
 
 // In reports whether d, which may be nil, holds e already: a write whose answer was lost may have
-// succeeded. An attempt is told by its time, to the millisecond, so a success must show in done_for too.
+// succeeded. An attempt is told by its round and its time, to the millisecond, and a success must show in
+// done_for too.
 func (e Entry) In(d *webhook.Delivery) bool {
 	if d == nil || e.Attempt == nil || e.Status == webhook.Delivered && d.DoneFor.Before(e.Message.RequestedAt.Time) {
 		return false
 	}
 	return slices.ContainsFunc(d.Attempts, func(a webhook.Attempt) bool {
-		return a.Number == e.Attempt.Number && a.StartedAt.Equal(e.Attempt.StartedAt.Time) && a.ErrorCode == e.Attempt.ErrorCode &&
+		return a.Round == e.Attempt.Round && a.Number == e.Attempt.Number && a.StartedAt.Equal(e.Attempt.StartedAt.Time) && a.ErrorCode == e.Attempt.ErrorCode &&
 			a.Duration.Milliseconds() == e.Attempt.Duration.Milliseconds()
 	})
 }

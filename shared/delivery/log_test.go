@@ -75,7 +75,7 @@ func TestACanceledResendLeavesWhatWasDelivered(t *testing.T) {
 }
 
 func TestEntryIsIn(t *testing.T) {
-	attempt := webhook.Attempt{Number: 2, StartedAt: t2, Duration: 1200 * time.Microsecond, ErrorCode: CodeTimeout}
+	attempt := webhook.Attempt{Number: 2, Round: "m1", StartedAt: t2, Duration: 1200 * time.Microsecond, ErrorCode: CodeTimeout}
 	e := Entry{Attempt: &attempt}
 	with := func(change func(*webhook.Attempt)) *webhook.Delivery {
 		listed := attempt
@@ -90,6 +90,7 @@ func TestEntryIsIn(t *testing.T) {
 		want  bool
 	}{
 		{"what lists its attempt", e, with(func(*webhook.Attempt) {}), true},
+		{"not what lists another round's", e, with(func(a *webhook.Attempt) { a.Round = "m2" }), false},
 		{"not what lists another's number", e, with(func(a *webhook.Attempt) { a.Number = 3 }), false},
 		{"not what lists another's time", e, with(func(a *webhook.Attempt) { a.StartedAt = t3 }), false},
 		{"not what lists another's outcome", e, with(func(a *webhook.Attempt) { a.ErrorCode = "" }), false},

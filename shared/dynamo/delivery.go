@@ -52,6 +52,7 @@ type deliveryItem struct {
 // attemptItem has short names because there are up to twenty in an item.
 type attemptItem struct {
 	Number    int    `dynamodbav:"n"`
+	Round     string `dynamodbav:"r,omitempty"`
 	StartedAt int64  `dynamodbav:"at"` // Unix milliseconds
 	Duration  int64  `dynamodbav:"ms"`
 	Status    int    `dynamodbav:"status,omitempty"`
@@ -63,7 +64,7 @@ type attemptItem struct {
 func documentKey(organizationID, documentID string) string { return organizationID + "#" + documentID }
 
 func fromAttempt(a *webhook.Attempt) attemptItem {
-	return attemptItem{a.Number, a.StartedAt.UnixMilli(), a.Duration.Milliseconds(), a.ResponseStatus, a.ErrorCode, a.Error, a.ResponseSnippet}
+	return attemptItem{a.Number, a.Round, a.StartedAt.UnixMilli(), a.Duration.Milliseconds(), a.ResponseStatus, a.ErrorCode, a.Error, a.ResponseSnippet}
 }
 
 func fromDelivery(d *webhook.Delivery) deliveryItem {
@@ -100,7 +101,7 @@ func toDelivery(from item) (*webhook.Delivery, error) {
 	}
 	for _, a := range i.Attempts {
 		d.Attempts = append(d.Attempts, webhook.Attempt{
-			Number: a.Number, StartedAt: webhook.At(time.UnixMilli(a.StartedAt)), Duration: time.Duration(a.Duration) * time.Millisecond,
+			Number: a.Number, Round: a.Round, StartedAt: webhook.At(time.UnixMilli(a.StartedAt)), Duration: time.Duration(a.Duration) * time.Millisecond,
 			ResponseStatus: a.Status, ErrorCode: a.Code, Error: a.Error, ResponseSnippet: a.Snippet,
 		})
 	}
@@ -223,7 +224,12 @@ func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []err
 // condition, and nobody else writes a delivery but for its rare duplicates.
 func (t *Deliveries) record(ctx context.Context, e delivery.Entry) error {
 	known := e.Known
-	for range maxTries {
+	for try := range maxTries {
+		if try > 1 { // then there are several others
+			if err := pause(ctx, try-2); err != nil {
+				return fmt.Errorf("logging a delivery: %w", err)
+			}
+		}
 		after := e.Apply(known)
 		if known != nil && after.Revision == known.Revision {
 			return nil // it changes nothing

@@ -59,7 +59,7 @@ func (s step) entry(known *webhook.Delivery) delivery.Entry {
 	}
 	e := delivery.Entry{Message: m, MessageID: s.round, Round: s.round, Status: s.status, At: moment(s.at), Known: known}
 	if s.number > 0 {
-		e.Attempt = &webhook.Attempt{Number: s.number, StartedAt: moment(s.at), Duration: 120 * time.Millisecond, ResponseStatus: 200}
+		e.Attempt = &webhook.Attempt{Number: s.number, Round: s.round, StartedAt: moment(s.at), Duration: 120 * time.Millisecond, ResponseStatus: 200}
 		if s.status != webhook.Delivered {
 			e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error, e.Attempt.ResponseSnippet = 500, "http_status", "the endpoint answered 500", "oops"
 		}
@@ -377,6 +377,13 @@ func TestDeliveriesRecordBatch(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, db.Items(t, logTable)); diff != "" {
 			t.Error(diff)
+		}
+	})
+	t.Run("results of two messages at the same moment are both kept", func(t *testing.T) {
+		db := dynamotest.New(t)
+		after := record(t, db, step{round: "a", number: 1, status: webhook.Retrying, at: 5}, step{round: "b", number: 1, status: webhook.DeliveryFailed, at: 5, stale: true})
+		if after.Status != webhook.DeliveryFailed || len(after.Attempts) != 2 {
+			t.Errorf("%s after %d attempts, want failed after 2", after.Status, len(after.Attempts))
 		}
 	})
 	t.Run("everything fails when DynamoDB is away", func(t *testing.T) {

@@ -93,7 +93,7 @@ func TestDeliverySize(t *testing.T) {
 			entry := delivery.Entry{
 				Message: m, Round: "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10", Status: webhook.Retrying, At: moment(n), Known: known, NextAttemptAt: moment(n + 60),
 				Attempt: &webhook.Attempt{
-					Number: n%5 + 1, StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
+					Number: n%5 + 1, Round: "2b7f3b1e", StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
 					ErrorCode: delivery.CodeHTTPStatus, Error: "the endpoint answered 503", ResponseSnippet: strings.Repeat("s", 256),
 				},
 			}

@@ -74,7 +74,8 @@ type Delivery struct {
 
 // Attempt is one POST and what came of it.
 type Attempt struct {
-	Number          int // 1 to MaxAttempts, within the round
+	Number          int    // 1 to MaxAttempts, within the round
+	Round           string // the beginning of its round's name, which tells it from others of one delivery
 	StartedAt       Time
 	Duration        time.Duration
 	ResponseStatus  int    // 0 if there was no answer

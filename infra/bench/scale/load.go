@@ -79,7 +79,7 @@ func entry(n, total int) delivery.Entry {
 		Round: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n), At: webhook.At(at.Add(1500 * time.Millisecond)),
 		Status: webhook.Delivered,
 		Attempt: &webhook.Attempt{
-			Number: 1, StartedAt: webhook.At(at.Add(time.Second)), Duration: 187 * time.Millisecond, ResponseStatus: 204,
+			Number: 1, Round: fmt.Sprintf("%08x", n), StartedAt: webhook.At(at.Add(time.Second)), Duration: 187 * time.Millisecond, ResponseStatus: 204,
 		},
 	}
 	// Of a hundred deliveries one is canceled, one will be tried again and three have failed.

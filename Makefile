@@ -55,7 +55,7 @@ e2e: $(if $(filter emulated,$(STACK)),.build/ministack-$(MINISTACK)/bin/ministac
 receivers: ## run the example receivers in Go, Node.js and Python against real requests
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
-	go test -count=1 ./infra/browser -browser $(FLAGS)
+	go test -count=1 ./infra/local/browser -browser $(FLAGS)
 conformance: .build/moto-$(MOTO)/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
 	go run ./infra/bench/scale -install -dynamodb-local $(DYNAMODB_LOCAL)
 	go test -count=1 ./infra/local/conformance -moto $(CURDIR)/$< -dynamodb-local $(CURDIR)/.build/dynamodb-local/$(DYNAMODB_LOCAL) $(FLAGS)

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/docuhook/docuhook/infra/stack/stacktest"
+	"github.com/docuhook/docuhook/infra/local/localtest"
 )
 
 var schemathesis = flag.String("schemathesis", "", "check the local stack with this st `command`")
@@ -33,7 +33,7 @@ func TestSchemathesis(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It makes more configs and requests than one customer would.
-	api := stacktest.Start(t, "-demo=false", "-organization", "org_one=dk_test_one", "-organization", "org_two=dk_test_two",
+	api := localtest.Start(t, "-demo=false", "-organization", "org_one=dk_test_one", "-organization", "org_two=dk_test_two",
 		"-parameter", "ConfigLimit=100000", "-parameter", "ApiRateLimit=100000", "-parameter", "ApiBurstLimit=100000")
 	var printed bytes.Buffer
 	command := exec.Command(*schemathesis, "run", document, "--url", api)

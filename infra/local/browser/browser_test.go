@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docuhook/docuhook/infra/stack/stacktest"
+	"github.com/docuhook/docuhook/infra/local/localtest"
 )
 
 var (
@@ -72,7 +72,7 @@ func (b *tab) wantFits(state string) {
 
 func TestPageShowsTheWholePath(t *testing.T) {
 	chromedriver, chromium := browsers(t)
-	api := stacktest.Start(t, "-time-scale", "200")
+	api := localtest.Start(t, "-time-scale", "200")
 	b := startDriver(t, chromedriver).open(t, chromium)
 	b.resize(1280, 900, "light")
 	b.visit(api + "/_local/")
@@ -144,7 +144,7 @@ func TestPageShowsTheWholePath(t *testing.T) {
 
 func TestPageWithoutTheDemo(t *testing.T) {
 	chromedriver, chromium := browsers(t)
-	api := stacktest.Start(t, "-time-scale", "200", "-demo=false", "-organization", "org_1=key_1", "-organization", "org_2=key_2")
+	api := localtest.Start(t, "-time-scale", "200", "-demo=false", "-organization", "org_1=key_1", "-organization", "org_2=key_2")
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 	t.Cleanup(endpoint.Close)
 	b := startDriver(t, chromedriver).open(t, chromium)

@@ -1,5 +1,5 @@
-// Package stacktest starts the local stack, for the tests that need the whole of it.
-package stacktest
+// Package localtest starts the local stack, for the tests that need the whole of it.
+package localtest
 
 import (
 	"bufio"

@@ -203,6 +203,10 @@ func identity(key item) [2]string {
 	return [2]string{text(key, "organization_id"), text(key, "id")}
 }
 
+// maxOthers bounds how often one write of a delivery may be refused. Every refusal means that another write
+// has succeeded, so among many writers the last one waits for all; a pause would only let more of them by.
+const maxOthers = 100
+
 // Record writes entries of different deliveries, all at the same time. It returns nil or one error
 // (or nil) for each.
 func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []error {
@@ -224,12 +228,7 @@ func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []err
 // condition, and nobody else writes a delivery but for its rare duplicates.
 func (t *Deliveries) record(ctx context.Context, e delivery.Entry) error {
 	known := e.Known
-	for try := range maxTries {
-		if try > 1 { // then there are several others
-			if err := pause(ctx, try-2); err != nil {
-				return fmt.Errorf("logging a delivery: %w", err)
-			}
-		}
+	for range maxOthers {
 		after := e.Apply(known)
 		if known != nil && after.Revision == known.Revision {
 			return nil // it changes nothing
@@ -266,5 +265,5 @@ func (t *Deliveries) record(ctx context.Context, e delivery.Entry) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("logging a delivery: %d others were faster", maxTries)
+	return fmt.Errorf("logging a delivery: %d others were faster", maxOthers)
 }

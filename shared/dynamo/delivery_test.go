@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -384,6 +385,26 @@ func TestDeliveriesRecordBatch(t *testing.T) {
 		after := record(t, db, step{round: "a", number: 1, status: webhook.Retrying, at: 5}, step{round: "b", number: 1, status: webhook.DeliveryFailed, at: 5, stale: true})
 		if after.Status != webhook.DeliveryFailed || len(after.Attempts) != 2 {
 			t.Errorf("%s after %d attempts, want failed after 2", after.Status, len(after.Attempts))
+		}
+	})
+	t.Run("thirty writers at the same time are all logged", func(t *testing.T) {
+		db := dynamotest.New(t)
+		deliveries := deliveriesOf(db)
+		var arrived, wait sync.WaitGroup
+		const writers = 30
+		arrived.Add(writers)
+		for n := range writers {
+			wait.Go(func() {
+				arrived.Done()
+				arrived.Wait()
+				if errs := deliveries.Record(t.Context(), []delivery.Entry{step{round: fmt.Sprint(n), number: 1, status: webhook.Retrying, at: 5}.entry(nil)}); errs != nil {
+					t.Error(errs)
+				}
+			})
+		}
+		wait.Wait()
+		if d, err := deliveries.Get(t.Context(), organization, configID(1), eventID(1)); err != nil || d.Revision != writers {
+			t.Errorf("%+v, %v; want %d revisions", d, err, writers)
 		}
 	})
 	t.Run("everything fails when DynamoDB is away", func(t *testing.T) {

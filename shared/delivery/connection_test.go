@@ -197,24 +197,43 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// TestRequestTimeoutIsAFailure: on a connection of its own a 408 is the answer to the request, and where it
-// is the answer every time, nobody is asked without end.
+// TestRequestTimeoutIsAFailure where it is the answer to the request: on a connection of its own, on one
+// that stays open, and the second time.
 func TestRequestTimeoutIsAFailure(t *testing.T) {
-	var requests atomic.Int64
-	address := serveRaw(t, nil, func(p *peer) {
-		for p.next() != nil {
-			requests.Add(1)
-			p.write("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-		}
-	})
-	client, _ := newClient(address)
-	for n, want := range []int64{1, 3} { // the second attempt reuses the connection and asks again, once
-		if got := client.Post(t.Context(), request("http://"+host)); got.Code != CodeHTTPStatus || got.Status != 408 {
-			t.Errorf("attempt %d: %+v", n+1, got)
-		}
-		if got := requests.Load(); got != want {
-			t.Errorf("%d requests after %d attempts, want %d", got, n+1, want)
-		}
+	for name, test := range map[string]struct {
+		header   string
+		requests []int64 // after each attempt
+	}{
+		"when the connection stays open": {"Content-Length: 0\r\n", []int64{2, 3}},
+		"when it is closed":              {"Content-Length: 0\r\nConnection: close\r\n", []int64{3, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int64
+			address := serveRaw(t, nil, func(p *peer) {
+				for p.next() != nil {
+					if requests.Add(1) == 1 {
+						p.write(ok)
+						continue
+					}
+					p.write("HTTP/1.1 408 Request Timeout\r\n" + test.header + "\r\n")
+					if strings.Contains(test.header, "close") {
+						return
+					}
+				}
+			})
+			client, _ := newClient(address)
+			if got := client.Post(t.Context(), request("http://"+host)); !got.Success() {
+				t.Fatalf("%+v", got)
+			}
+			for n, want := range test.requests {
+				if got := client.Post(t.Context(), request("http://"+host)); got.Code != CodeHTTPStatus || got.Status != 408 {
+					t.Errorf("attempt %d: %+v", n+1, got)
+				}
+				if got := requests.Load(); got != want {
+					t.Errorf("%d requests after attempt %d, want %d", got, n+1, want)
+				}
+			}
+		})
 	}
 }
 

@@ -208,11 +208,9 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		}
 		return
 	case answer.StatusCode >= 300 && answer.StatusCode <= 399:
-		result.Code = CodeRedirect
-		result.Error = fmt.Sprintf("the endpoint answered %d; redirects are not followed", answer.StatusCode)
+		result.Code, result.Error = CodeRedirect, "redirects are not followed"
 	default:
-		result.Code = CodeHTTPStatus
-		result.Error = fmt.Sprintf("the endpoint answered %d", answer.StatusCode)
+		result.Code, result.Error = CodeHTTPStatus, fmt.Sprintf("the endpoint answered %d", answer.StatusCode)
 	}
 	if answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable {
 		result.RetryAfter = retryAfter(answer.Header, c.now())
@@ -220,15 +218,15 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
 }
 
-// roundTrip sends a request. A 408 on a kept-alive connection may have been sent while that was idle and
-// then says nothing of the request, which is sent again on a new one. Over HTTP/2 an answer names its request.
+// roundTrip sends a request. A 408 that closes a kept-alive connection may have been sent while that was
+// idle and then says nothing of the request, which is sent again on a new one. Over HTTP/2 an answer names its request.
 //
 // Source: RFC 9110, section 15.5.9
 func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	reused := false
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
 	answer, err := c.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
-	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !reused || answer.ProtoMajor > 1 {
+	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !answer.Close || !reused || answer.ProtoMajor > 1 {
 		return answer, err
 	}
 	answer.Body.Close()

@@ -2,7 +2,6 @@ package dynamo_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -83,19 +82,25 @@ func TestDeliverySize(t *testing.T) {
 			t.Logf("%d bytes", got)
 		}
 	})
+	// The longest item: a delivery that has failed for good, has succeeded, and whose resends fail for good.
 	t.Run("twenty failures with the longest texts are under 8 KiB", func(t *testing.T) {
 		db := dynamotest.New(t)
 		deliveries := deliveriesOf(db)
 		m := message(1)
-		m.Event.DocumentID = strings.Repeat("d", webhook.MaxDocumentIDLength)
+		m.Event.DocumentID, m.Event.Status, m.Event.PreviousStatus = strings.Repeat("d", webhook.MaxDocumentIDLength), webhook.Processed, webhook.Processing
+		m.Trigger = webhook.StatusChange
 		var known *webhook.Delivery
 		for n := range 25 {
+			const round = "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10"
 			entry := delivery.Entry{
-				Message: m, Round: "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10", Status: webhook.Retrying, At: moment(n), Known: known, NextAttemptAt: moment(n + 60),
+				Message: m, MessageID: round, Round: round, Status: webhook.DeliveryFailed, At: moment(n), Known: known,
 				Attempt: &webhook.Attempt{
-					Number: n%5 + 1, Round: "2b7f3b1e", StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
+					Number: 5, Round: "2b7f3b1e", StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
 					ErrorCode: delivery.CodeHTTPStatus, Error: "the endpoint answered 503", ResponseSnippet: strings.Repeat("s", 256),
 				},
+			}
+			if n == 1 {
+				entry.Status = webhook.Delivered
 			}
 			entry.Message.RequestedAt = moment(n)
 			if errs := deliveries.Record(t.Context(), []delivery.Entry{entry}); errs != nil {
@@ -106,8 +111,8 @@ func TestDeliverySize(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if len(known.Attempts) != webhook.MaxLoggedAttempts {
-			t.Fatal(fmt.Sprint(len(known.Attempts), " attempts"))
+		if len(known.Attempts) != webhook.MaxLoggedAttempts || known.Status != webhook.Delivered || known.FailedAt.IsZero() || !known.RoundOver() {
+			t.Fatalf("%d attempts, %+v", len(known.Attempts), known)
 		}
 		if got := itemSize(t, db); got >= 8<<10 {
 			t.Errorf("%d bytes", got)

@@ -47,9 +47,7 @@ func count(ctx context.Context, in middleware.InitializeInput, next middleware.I
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
 	case *dynamodb.QueryInput:
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
-	case *dynamodb.BatchWriteItemInput:
-		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
-	case *dynamodb.UpdateItemInput:
+	case *dynamodb.PutItemInput:
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
 	}
 	out, metadata, err := next.HandleInitialize(ctx, in)
@@ -74,11 +72,9 @@ func capacity(result any) []types.ConsumedCapacity {
 		one = output.ConsumedCapacity
 	case *dynamodb.QueryOutput:
 		one = output.ConsumedCapacity
-	case *dynamodb.UpdateItemOutput:
+	case *dynamodb.PutItemOutput:
 		one = output.ConsumedCapacity
 	case *dynamodb.BatchGetItemOutput:
-		return output.ConsumedCapacity
-	case *dynamodb.BatchWriteItemOutput:
 		return output.ConsumedCapacity
 	}
 	if one == nil {

@@ -27,12 +27,9 @@ SECRETS = os.environ.get("WEBHOOK_SECRET", "").split()
 MAX_BODY = 64 * 1024
 
 
+# Checks webhook-id, webhook-timestamp and webhook-signature. During a rotation a request carries a
+# signature for each secret, and the library looks for any that matches.
 def verify_standard(headers, body):
-    """Check webhook-id, webhook-timestamp and webhook-signature.
-
-    During a rotation a request carries a signature for each secret, and the library looks for any
-    that matches.
-    """
     for secret in SECRETS:
         try:
             Webhook(secret).verify(body, dict(headers), json_parse=False)
@@ -42,12 +39,9 @@ def verify_standard(headers, body):
     return False
 
 
+# Checks X-Webhook-Token and X-Webhook-Signature in a time that tells nothing about either. The key is
+# the secret as it was shown, "whsec_" included.
 def verify_hmac(headers, body):
-    """Check X-Webhook-Token and X-Webhook-Signature in a time that tells nothing about either.
-
-    The key is the secret as it was shown, "whsec_" included.
-    """
-
     def equal(header, expected):
         return hmac.compare_digest(headers.get(header, "").encode(), expected.encode())
 

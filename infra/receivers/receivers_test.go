@@ -212,7 +212,8 @@ func (r *receiver) line(t *testing.T) string {
 	return ""
 }
 
-// post makes an attempt as the deliver function does, at a time that is off by shift.
+// post makes an attempt as the deliver function does, at a time that is off by shift. It returns the
+// status of the answer, 0 if the connection ended without one.
 func post(t *testing.T, url string, shift time.Duration, request delivery.Request) int {
 	t.Helper()
 	client := delivery.NewClient(delivery.ClientOptions{
@@ -221,7 +222,7 @@ func post(t *testing.T, url string, shift time.Duration, request delivery.Reques
 	defer client.Rested()
 	request.URL, request.Attempt = url, 1
 	result := client.Post(context.Background(), request)
-	if result.Status == 0 {
+	if result.Status == 0 && result.Code != delivery.CodeConnectionReset {
 		t.Fatalf("no answer: %s %s", result.Code, result.Error)
 	}
 	return result.Status
@@ -343,7 +344,11 @@ func TestExamplesAcceptWhatWeSendAndNothingElse(t *testing.T) {
 				if test.change != nil {
 					url = intermediary(t, url, test.change)
 				}
-				if got := post(t, url, test.shift, request); got != test.want {
+				got := post(t, url, test.shift, request)
+				if got == 0 && test.want == 413 {
+					return // it hung up on the rest of the body, and its answer was lost with that
+				}
+				if got != test.want {
 					t.Errorf("status %d, want %d", got, test.want)
 				}
 			})

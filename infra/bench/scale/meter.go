@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,6 +41,7 @@ func meter(options *dynamodb.Options) {
 }
 
 func count(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	u, ok := ctx.Value(usageKey{}).(*usage)
 	switch input := in.Parameters.(type) {
 	case *dynamodb.GetItemInput:
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
@@ -49,9 +51,12 @@ func count(ctx context.Context, in middleware.InitializeInput, next middleware.I
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
 	case *dynamodb.PutItemInput:
 		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+	default:
+		if ok {
+			return middleware.InitializeOutput{}, middleware.Metadata{}, fmt.Errorf("the meter does not count %T", input)
+		}
 	}
 	out, metadata, err := next.HandleInitialize(ctx, in)
-	u, ok := ctx.Value(usageKey{}).(*usage)
 	if !ok {
 		return out, metadata, err
 	}

@@ -155,7 +155,7 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 	_, err1 := client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("T"), Key: key})
 	_, err2 := client.Query(ctx, &dynamodb.QueryInput{TableName: aws.String("T")})
 	_, err3 := client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"T": {Keys: []map[string]types.AttributeValue{key}}}})
-	_, err4 := client.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: aws.String("T"), Key: key})
+	_, err4 := client.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("T"), Item: key})
 	_, err5 := client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String("T"), Key: key}) // not metered
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
@@ -163,7 +163,10 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 	if requests, units := used.total(); requests != 4 || units != 7.5 {
 		t.Errorf("%d requests and %.1f units, want 4 and 7.5", requests, units)
 	}
-	want := []string{"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "UpdateItem TOTAL", "GetItem TOTAL"}
+	if _, err := client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String("T"), Key: key}); err == nil {
+		t.Error("a request that the meter does not know was taken for nothing")
+	}
+	want := []string{"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "PutItem TOTAL", "GetItem TOTAL"}
 	if diff := cmp.Diff(want, db.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}

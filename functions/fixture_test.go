@@ -24,6 +24,7 @@ import (
 	"github.com/docuhook/docuhook/shared/dispatch"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/telemetry"
@@ -218,7 +219,7 @@ func (w *world) logged(t *testing.T, config, seed string, status webhook.Deliver
 		Attempt: &webhook.Attempt{Number: number, StartedAt: at, Duration: 100 * time.Millisecond, ResponseStatus: 204},
 	}
 	if status != webhook.Delivered {
-		e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = 500, delivery.CodeHTTPStatus, "the endpoint answered 500"
+		e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = 500, endpoint.CodeHTTPStatus, "the endpoint answered 500"
 	}
 	if status == webhook.Retrying {
 		e.NextAttemptAt = webhook.At(at.Add(time.Minute))
@@ -231,13 +232,13 @@ func (w *world) logged(t *testing.T, config, seed string, status webhook.Deliver
 // handlers returns every function as its main.go makes it, by folder, but for what is around it.
 func (w *world) handlers() map[string]lambda.Handler {
 	documents := &dynamo.Documents{Client: w.db.Client, Table: "DocumentsTable"}
-	policy := webhook.URLPolicy{Address: delivery.NewGuard(false).Check}
+	policy := webhook.URLPolicy{Address: endpoint.NewGuard(false).Check}
 	handlers := map[string]lambda.Handler{
 		"authorize": lambda.NewHandler(api.Authorize{Keys: &dynamo.APIKeys{Client: w.db.Client, Table: "ApiKeysTable"}}.Handle),
 		"dispatch":  lambda.NewHandler((&dispatch.Dispatcher{Configs: w.configs, Queue: w, Metrics: w.metrics(), Log: w.log}).Handle),
 		"deliver": lambda.NewHandler((&delivery.Deliverer{
 			Store: &dynamo.Log{Deliveries: w.deliveries, Configs: w.configs}, Health: w.configs, Queue: w, Credentials: w.ring,
-			Poster:   delivery.NewClient(delivery.ClientOptions{Guard: delivery.NewGuard(false), AllowHTTP: true, Now: now, Dial: w.dial}),
+			Poster:   endpoint.NewClient(endpoint.ClientOptions{Guard: endpoint.NewGuard(false), AllowHTTP: true, Now: now, Dial: w.dial}),
 			Schedule: delivery.Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}, FailureThreshold: 20,
 			Metrics: w.metrics(), Log: w.log, Now: now, Random: func() float64 { return 0.5 },
 		}).Handle),

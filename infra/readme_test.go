@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -66,7 +66,7 @@ func TestReadmeHasTheNumbersOfTheCode(t *testing.T) {
 		fmt.Sprintf("| %d KiB; %d items, up to %d |", jsonapi.MaxBody>>10, jsonapi.DefaultPageSize, jsonapi.MaxPageSize),
 		fmt.Sprintf("| %d,%03d bytes; %d characters; %d bytes |", webhook.MaxURLLength/1000, webhook.MaxURLLength%1000, webhook.MaxDescriptionLength, webhook.MaxDocumentIDLength),
 		fmt.Sprintf("| Log of a delivery | %.0f days, the last %d attempts |", webhook.Retention.Hours()/24, webhook.MaxLoggedAttempts),
-		fmt.Sprintf("%.0f s in all, 16 KiB", delivery.AttemptTimeout.Seconds()),
+		fmt.Sprintf("%.0f s in all, 16 KiB", endpoint.AttemptTimeout.Seconds()),
 		fmt.Sprintf("%s seconds unless `AuthorizerCacheSeconds` says otherwise", defaults["AuthorizerCacheSeconds"]),
 		fmt.Sprintf("so do %s final failures in a row", defaults["EndpointFailureThreshold"]),
 		fmt.Sprintf("X-Ray (`Tracing=%s`, the default)", defaults["Tracing"]),

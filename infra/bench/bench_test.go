@@ -13,6 +13,7 @@ import (
 
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dispatch"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -221,10 +222,10 @@ func (f fakeStore) Load(_ context.Context, keys []delivery.Key) (map[delivery.Ke
 func (fakeStore) Record(context.Context, []delivery.Entry) []error { return nil }
 
 type fakePoster struct {
-	post func(r delivery.Request) delivery.Result
+	post func(r endpoint.Request) endpoint.Result
 }
 
-func (f fakePoster) Post(_ context.Context, r delivery.Request) delivery.Result { return f.post(r) }
+func (f fakePoster) Post(_ context.Context, r endpoint.Request) endpoint.Result { return f.post(r) }
 func (fakePoster) Rested()                                                      {}
 
 // BenchmarkDeliver delivers a full batch of messages to one config: reading, opening, rendering and
@@ -260,11 +261,11 @@ func BenchmarkDeliver(b *testing.B) {
 			return loaded
 		}},
 		Queue: fakeQueue{}, Credentials: opener{ring},
-		Poster: fakePoster{func(r delivery.Request) delivery.Result {
+		Poster: fakePoster{func(r endpoint.Request) endpoint.Result {
 			if err := signature.Sign(http.Header{}, r.EventID, r.Body, at(), r.Current, r.Previous); err != nil {
-				return delivery.Result{Code: err.Error()}
+				return endpoint.Result{Code: err.Error()}
 			}
-			return delivery.Result{StartedAt: at(), Duration: time.Millisecond, Status: http.StatusNoContent}
+			return endpoint.Result{StartedAt: at(), Duration: time.Millisecond, Status: http.StatusNoContent}
 		}},
 		Schedule: schedule, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Now: at, Random: func() float64 { return 0.5 },
 	}

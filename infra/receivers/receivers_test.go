@@ -24,7 +24,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -214,15 +214,15 @@ func (r *receiver) line(t *testing.T) string {
 
 // post makes an attempt as the deliver function does, at a time that is off by shift. It returns the
 // status of the answer, 0 if the connection ended without one.
-func post(t *testing.T, url string, shift time.Duration, request delivery.Request) int {
+func post(t *testing.T, url string, shift time.Duration, request endpoint.Request) int {
 	t.Helper()
-	client := delivery.NewClient(delivery.ClientOptions{
-		Guard: delivery.NewGuard(true), AllowHTTP: true, Now: func() time.Time { return time.Now().Add(shift) },
+	client := endpoint.NewClient(endpoint.ClientOptions{
+		Guard: endpoint.NewGuard(true), AllowHTTP: true, Now: func() time.Time { return time.Now().Add(shift) },
 	})
 	defer client.Rested()
 	request.URL, request.Attempt = url, 1
 	result := client.Post(context.Background(), request)
-	if result.Status == 0 && result.Code != delivery.CodeConnectionReset {
+	if result.Status == 0 && result.Code != endpoint.CodeConnectionReset {
 		t.Fatalf("no answer: %s %s", result.Code, result.Error)
 	}
 	return result.Status
@@ -269,7 +269,7 @@ func mint(t *testing.T) signature.Credentials {
 }
 
 // event returns the request of an event about a document.
-func event(t *testing.T, documentID string, current signature.Credentials) delivery.Request {
+func event(t *testing.T, documentID string, current signature.Credentials) endpoint.Request {
 	t.Helper()
 	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	e := webhook.Event{
@@ -280,7 +280,7 @@ func event(t *testing.T, documentID string, current signature.Credentials) deliv
 	if err != nil {
 		t.Fatal(err)
 	}
-	return delivery.Request{EventID: e.ID, Body: body, Current: current}
+	return endpoint.Request{EventID: e.ID, Body: body, Current: current}
 }
 
 // forEach runs a test for every example.

@@ -25,7 +25,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/contract"
 	"github.com/docuhook/docuhook/shared/api"
-	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -67,7 +67,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, now: start, random: rand.NewChaCha8([32]byte{}), configs: map[string]*webhook.Config{}, documents: map[string]api.Document{},
-		policy: webhook.URLPolicy{Address: delivery.NewGuard(false).Check}, limit: 100,
+		policy: webhook.URLPolicy{Address: endpoint.NewGuard(false).Check}, limit: 100,
 	}
 }
 

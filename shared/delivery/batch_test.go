@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -33,15 +34,15 @@ func TestResultIsLoggedSoonWhileOneEndpointHangs(t *testing.T) {
 		f := newFixture()
 		var mu sync.Mutex
 		answered, written := map[string]time.Time{}, map[string]time.Time{}
-		f.poster.post = func(ctx context.Context, r Request) Result {
+		f.poster.post = func(ctx context.Context, r endpoint.Request) endpoint.Result {
 			which := name(r.EventID)
 			var n int
 			fmt.Sscanf(which, "event%d", &n)
 			wait := time.Duration(n) * 30 * time.Millisecond
 			if n == 9 {
-				wait = AttemptTimeout
+				wait = endpoint.AttemptTimeout
 			}
-			result := Result{StartedAt: time.Now(), Status: 200}
+			result := endpoint.Result{StartedAt: time.Now(), Status: 200}
 			time.Sleep(wait) // the bubble's clock
 			mu.Lock()
 			defer mu.Unlock()
@@ -68,7 +69,7 @@ func TestResultIsLoggedSoonWhileOneEndpointHangs(t *testing.T) {
 				t.Errorf("the result of %s was logged %v after its answer", which, late)
 			}
 		}
-		if got := written["event9"].Sub(started); got != AttemptTimeout {
+		if got := written["event9"].Sub(started); got != endpoint.AttemptTimeout {
 			t.Errorf("the last result waited until %v: nobody else was left", got)
 		}
 		if writes > 6 {
@@ -147,11 +148,11 @@ func TestOneRefusedEntryConcernsItsMessageAlone(t *testing.T) {
 func TestPanicConcernsItsMessageAlone(t *testing.T) {
 	cases := map[string]func(f *fixture){
 		"in the poster": func(f *fixture) {
-			f.poster.post = func(_ context.Context, r Request) Result {
+			f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
 				if name(r.EventID) == "event3" {
 					panic("broken poster")
 				}
-				return Result{Status: 200}
+				return endpoint.Result{Status: 200}
 			}
 		},
 		"in the credentials": func(f *fixture) {
@@ -169,11 +170,11 @@ func TestPanicConcernsItsMessageAlone(t *testing.T) {
 			}
 		},
 		"in the health after a final failure": func(f *fixture) {
-			f.poster.post = func(_ context.Context, r Request) Result {
+			f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
 				if name(r.EventID) == "event3" {
 					return failure(410)
 				}
-				return Result{Status: 200}
+				return endpoint.Result{Status: 200}
 			}
 			f.health.deactivate = func(*webhook.Config, string) error { panic("broken table") }
 		},
@@ -203,15 +204,15 @@ func TestWorkStopsBeforeDeadline(t *testing.T) {
 		want did
 	}{
 		{
-			name: "attempted with just enough time", left: AttemptTimeout + margin,
+			name: "attempted with just enough time", left: endpoint.AttemptTimeout + margin,
 			want: did{Posts: []string{"event1 #1"}, Delivered: "delivered m1/1 done for t1, 1 attempts"},
 		},
 		{
-			name: "reported without an attempt when an attempt might not end", left: AttemptTimeout + margin - 1,
+			name: "reported without an attempt when an attempt might not end", left: endpoint.AttemptTimeout + margin - 1,
 			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
 		},
 		{
-			name: "reported without an attempt when the keyring took too long", left: AttemptTimeout + margin + time.Second, open: 2 * time.Second,
+			name: "reported without an attempt when the keyring took too long", left: endpoint.AttemptTimeout + margin + time.Second, open: 2 * time.Second,
 			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
 		},
 	}
@@ -246,9 +247,9 @@ func TestBatchEndsInTimeWhatever(t *testing.T) {
 			time.Sleep(readTimeout - time.Second)
 			return current, nil
 		}
-		f.poster.post = func(context.Context, Request) Result {
-			time.Sleep(AttemptTimeout)
-			return Result{Code: CodeTimeout, Duration: AttemptTimeout}
+		f.poster.post = func(context.Context, endpoint.Request) endpoint.Result {
+			time.Sleep(endpoint.AttemptTimeout)
+			return endpoint.Result{Code: endpoint.CodeTimeout, Duration: endpoint.AttemptTimeout}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the function's timeout
 		defer cancel()
@@ -275,7 +276,7 @@ func TestMessagesOfOneDeliveryGoOneAfterTheOther(t *testing.T) {
 		f := newFixture()
 		busy := map[string]bool{}
 		var mu sync.Mutex
-		f.poster.post = func(_ context.Context, r Request) Result {
+		f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
 			mu.Lock()
 			if busy[r.EventID] {
 				t.Errorf("two attempts of %s at the same time", name(r.EventID))
@@ -301,7 +302,7 @@ func TestMessagesOfOneDeliveryGoOneAfterTheOther(t *testing.T) {
 func TestFailedVisibilityChangeLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture()
-		f.results = []Result{failure(500)}
+		f.results = []endpoint.Result{failure(500)}
 		f.queue.change = func([]Visibility) error { return errors.New("queue is away") }
 		want := did{Posts: []string{"event1 #1"}, Kept: []string{"m1"}, Delivered: "retrying m1/1, 1 attempts"}
 		if diff := cmp.Diff(want, f.handle(t.Context(), t, record("m1", 1, message(t1)))); diff != "" {
@@ -318,7 +319,7 @@ func TestConfigIs(t *testing.T) {
 		name      string
 		failures  int // that the config has had before
 		attempts  int // that the delivery has had before
-		result    Result
+		result    endpoint.Result
 		count     int
 		since     time.Duration // how long it has been failing
 		threshold int
@@ -349,7 +350,7 @@ func TestConfigIs(t *testing.T) {
 				if c.attempts > 0 {
 					f.log.set(logged(webhook.Retrying, "m1", c.attempts, webhook.Time{}))
 				}
-				f.results = []Result{c.result}
+				f.results = []endpoint.Result{c.result}
 				f.health.count = func() (int, time.Time, error) {
 					f.note(&f.did.Health, "count")
 					return c.count, time.Now().Add(-c.since), nil
@@ -427,12 +428,12 @@ func TestRequestIs(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				f.poster.post = func(_ context.Context, got Request) Result {
-					want := Request{URL: f.config.URL, EventID: e.ID, Body: body, Attempt: 1, Current: current, Previous: c.want}
+				f.poster.post = func(_ context.Context, got endpoint.Request) endpoint.Result {
+					want := endpoint.Request{URL: f.config.URL, EventID: e.ID, Body: body, Attempt: 1, Current: current, Previous: c.want}
 					if diff := cmp.Diff(want, got); diff != "" {
 						t.Errorf("(-want +got):\n%s", diff)
 					}
-					return Result{Status: 200}
+					return endpoint.Result{Status: 200}
 				}
 				f.handle(t.Context(), t, record("m1", 1, message(t1)))
 			})
@@ -472,7 +473,7 @@ func TestRestIsMeasuredOnTheWallClock(t *testing.T) {
 func TestMetricsOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture()
-		f.results = []Result{failure(500), {Code: CodeTimeout}}
+		f.results = []endpoint.Result{failure(500), {Code: endpoint.CodeTimeout}}
 		records := append(tenMessages(), Record{MessageID: "m10", Body: "hello"})
 		records = slices.Delete(records, 4, 10) // events 0 to 3 and one that cannot be read
 		f.handle(t.Context(), t, records...)

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -79,7 +80,7 @@ type Credentials interface {
 
 // Poster makes one attempt.
 type Poster interface {
-	Post(ctx context.Context, request Request) Result
+	Post(ctx context.Context, request endpoint.Request) endpoint.Result
 	// Rested is called when the process may have been frozen since the last batch.
 	Rested()
 }
@@ -324,7 +325,7 @@ func (d *Deliverer) process(ctx context.Context, j *job, k *known, r *recorder) 
 		d.putBack(ctx, j, putBackDelayBroken, err.Error())
 		return
 	}
-	d.attempt(ctx, j, k, r, Request{
+	d.attempt(ctx, j, k, r, endpoint.Request{
 		URL:     k.Config.URL,
 		EventID: j.message.Event.ID,
 		Body:    body,
@@ -334,7 +335,7 @@ func (d *Deliverer) process(ctx context.Context, j *job, k *known, r *recorder) 
 }
 
 // attempt makes the POST and deals with its result.
-func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, request Request) {
+func (d *Deliverer) attempt(ctx context.Context, j *job, k *known, r *recorder, request endpoint.Request) {
 	result := d.Poster.Post(ctx, request)
 	now := d.Now()
 	entry := Entry{
@@ -394,7 +395,7 @@ func (d *Deliverer) record(ctx context.Context, j *job, k *known, r *recorder, e
 
 // judge keeps the health of the config. The message does not depend on it: an endpoint that is
 // gone or failing will say so again.
-func (d *Deliverer) judge(ctx context.Context, j *job, config *webhook.Config, entry Entry, result Result) {
+func (d *Deliverer) judge(ctx context.Context, j *job, config *webhook.Config, entry Entry, result endpoint.Result) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var err error
@@ -431,7 +432,7 @@ func (d *Deliverer) deactivate(ctx context.Context, config *webhook.Config, reas
 }
 
 // note writes the one wide line of an attempt and its metrics.
-func (d *Deliverer) note(ctx context.Context, j *job, entry Entry, result Result) {
+func (d *Deliverer) note(ctx context.Context, j *job, entry Entry, result endpoint.Result) {
 	outcome, level := "success", slog.LevelDebug
 	if !result.Success() {
 		outcome, level = result.Code, slog.LevelInfo
@@ -442,7 +443,7 @@ func (d *Deliverer) note(ctx context.Context, j *job, entry Entry, result Result
 		d.Metrics.Observe(metricLatency, max(0, entry.At.Sub(j.message.RequestedAt.Time)))
 	}
 	text := result.Error
-	if result.Code == CodeProtocolError {
+	if result.Code == endpoint.CodeProtocolError {
 		text = "" // it quotes the answer, which may be the payload that came back; the delivery's log has it
 	}
 	d.Log.Log(ctx, level, "attempt",
@@ -486,7 +487,7 @@ func (d *Deliverer) open(ctx context.Context, config *webhook.Config) (signature
 // late reports whether an attempt that started now might not end before the batch must.
 func (d *Deliverer) late(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && deadline.Sub(d.Now()) < AttemptTimeout+margin
+	return ctx.Err() != nil || ok && deadline.Sub(d.Now()) < endpoint.AttemptTimeout+margin
 }
 
 // answer sets the visibility of the messages to retry and lists what must stay in the queue.

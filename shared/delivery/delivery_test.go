@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -31,7 +32,7 @@ func meeting(status webhook.DeliveryStatus, attempts ...string) *webhook.Deliver
 		round, number, _ := strings.Cut(a, "/")
 		d.Round, d.RoundOverBy = round, ""
 		d.RoundAttempts, _ = strconv.Atoi(number)
-		d.Attempts = append(d.Attempts, webhook.Attempt{Number: d.RoundAttempts, Round: round, StartedAt: t1, ErrorCode: CodeTimeout})
+		d.Attempts = append(d.Attempts, webhook.Attempt{Number: d.RoundAttempts, Round: round, StartedAt: t1, ErrorCode: endpoint.CodeTimeout})
 	}
 	if status == webhook.DeliveryFailed {
 		d.RoundOverBy = d.Round
@@ -70,21 +71,21 @@ func TestMessageBecomes(t *testing.T) {
 		// Failure.
 		{
 			name:    "retried after the schedule's first delay",
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 1, message(t1))},
 			want:    did{Posts: []string{"event1 #1"}, Kept: []string{"m1"}, Visible: visible{"m1": "10s"}, Delivered: "retrying m1/1, 1 attempts"},
 		},
 		{
 			name:    "retried after the fourth delay, following the fourth attempt",
 			logged:  logged(webhook.Retrying, "m1", 3, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 4, message(t1))},
 			want:    did{Posts: []string{"event1 #4"}, Kept: []string{"m1"}, Visible: visible{"m1": "15m0s"}, Delivered: "retrying m1/4, 4 attempts"},
 		},
 		{
 			name: "retried when the endpoint wants it, if that is later than the schedule",
 			arrange: func(f *fixture) {
-				f.results = []Result{{Status: 503, Code: CodeHTTPStatus, RetryAfter: 2 * time.Minute}}
+				f.results = []endpoint.Result{{Status: 503, Code: endpoint.CodeHTTPStatus, RetryAfter: 2 * time.Minute}}
 			},
 			records: []Record{record("m1", 1, message(t1))},
 			want:    did{Posts: []string{"event1 #1"}, Kept: []string{"m1"}, Visible: visible{"m1": "2m0s"}, Delivered: "retrying m1/1, 1 attempts"},
@@ -92,7 +93,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "failed for good at the fifth attempt, visible at once for SQS to move it",
 			logged:  logged(webhook.Retrying, "m1", 4, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 5, message(t1))},
 			want: did{
 				Posts: []string{"event1 #5"}, Kept: []string{"m1"}, Visible: visible{"m1": "0s"}, Health: []string{"count"},
@@ -102,7 +103,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "failed for good at the fifth receive, however few attempts there were",
 			logged:  logged(webhook.Retrying, "m1", 1, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 5, message(t1))},
 			want: did{
 				Posts: []string{"event1 #2"}, Kept: []string{"m1"}, Visible: visible{"m1": "0s"}, Health: []string{"count"},
@@ -112,7 +113,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "failed for good at the fifth attempt even at the second receive of a put-back",
 			logged:  logged(webhook.Retrying, "m1", 4, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m2", 2, in("m1", message(t1)))},
 			want: did{
 				Posts: []string{"event1 #5"}, Kept: []string{"m2"}, Visible: visible{"m2": "0s"}, Health: []string{"count"},
@@ -140,7 +141,7 @@ func TestMessageBecomes(t *testing.T) {
 		},
 		{
 			name:    "failed and acknowledged when the endpoint is gone, and its config is deactivated",
-			arrange: func(f *fixture) { f.results = []Result{failure(410)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(410)} },
 			records: []Record{record("m1", 1, message(t1))},
 			want: did{
 				Posts: []string{"event1 #1"}, Health: []string{"deactivate endpoint_gone"},
@@ -152,7 +153,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "the next attempt of its round when a duplicate had one in between",
 			logged:  meeting(webhook.Retrying, "m1/1", "m2/1", "m1/2", "m2/2"),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 3, message(t1))},
 			want:    did{Posts: []string{"event1 #3"}, Kept: []string{"m1"}, Visible: visible{"m1": "5m0s"}, Delivered: "retrying m1/3, 5 attempts"},
 		},
@@ -171,7 +172,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "the fifth attempt of its round when a duplicate had its own",
 			logged:  meeting(webhook.DeliveryFailed, "m1/1", "m2/1", "m1/2", "m2/2", "m1/3", "m2/3", "m1/4", "m2/4", "m2/5"),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m1", 5, message(t1))},
 			want: did{
 				Posts: []string{"event1 #5"}, Kept: []string{"m1"}, Visible: visible{"m1": "0s"}, Health: []string{"count"},
@@ -187,7 +188,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "a new round when it is redriven",
 			logged:  logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m2", 1, message(t1))},
 			want:    did{Posts: []string{"event1 #1"}, Kept: []string{"m2"}, Visible: visible{"m2": "10s"}, Delivered: "retrying m2/1, 6 attempts"},
 		},
@@ -200,7 +201,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "the next attempt of its round when it was put back",
 			logged:  logged(webhook.Retrying, "m1", 2, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m2", 1, in("m1", message(t1)))},
 			want:    did{Posts: []string{"event1 #3"}, Kept: []string{"m2"}, Visible: visible{"m2": "5m0s"}, Delivered: "retrying m1/3, 3 attempts"},
 		},
@@ -219,7 +220,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "a new round when a put-back that failed for good is redriven",
 			logged:  logged(webhook.DeliveryFailed, "m1", 5, webhook.Time{}),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("m3", 1, in("m1", message(t1)))},
 			want:    did{Posts: []string{"event1 #1"}, Kept: []string{"m3"}, Visible: visible{"m3": "10s"}, Delivered: "retrying m3/1, 6 attempts"},
 		},
@@ -259,7 +260,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name:    "retried when that resend fails, and the delivery stays delivered",
 			logged:  logged(webhook.Delivered, "m1", 1, t1),
-			arrange: func(f *fixture) { f.results = []Result{failure(500)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(500)} },
 			records: []Record{record("r1", 1, message(t2))},
 			want:    did{Posts: []string{"event1 #1"}, Kept: []string{"r1"}, Visible: visible{"r1": "10s"}, Delivered: "delivered r1/1 done for t1, 2 attempts"},
 		},
@@ -407,7 +408,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name: "retried as planned when its failure cannot be logged",
 			arrange: func(f *fixture) {
-				f.results = []Result{failure(500)}
+				f.results = []endpoint.Result{failure(500)}
 				f.store.record = func(context.Context, []Entry) []error { return refused }
 			},
 			records: []Record{record("m1", 1, message(t1))},
@@ -417,7 +418,7 @@ func TestMessageBecomes(t *testing.T) {
 			name:   "not counted and not visible at once when its final failure cannot be logged",
 			logged: logged(webhook.Retrying, "m1", 4, webhook.Time{}),
 			arrange: func(f *fixture) {
-				f.results = []Result{failure(500)}
+				f.results = []endpoint.Result{failure(500)}
 				f.store.record = func(context.Context, []Entry) []error { return refused }
 			},
 			records: []Record{record("m2", 1, in("m1", message(t1)))},
@@ -426,7 +427,7 @@ func TestMessageBecomes(t *testing.T) {
 		{
 			name: "kept when the end of a gone endpoint cannot be logged",
 			arrange: func(f *fixture) {
-				f.results = []Result{failure(410)}
+				f.results = []endpoint.Result{failure(410)}
 				f.store.record = func(context.Context, []Entry) []error { return refused }
 			},
 			records: []Record{record("m1", 1, message(t1))},
@@ -463,7 +464,7 @@ func TestMessageBecomes(t *testing.T) {
 		},
 		{
 			name:    "canceled when a message before it in the batch has found the endpoint gone",
-			arrange: func(f *fixture) { f.results = []Result{failure(410)} },
+			arrange: func(f *fixture) { f.results = []endpoint.Result{failure(410)} },
 			records: []Record{record("m1", 1, message(t1)), record("r1", 1, message(t2))},
 			want: did{
 				Posts: []string{"event1 #1"}, Health: []string{"deactivate endpoint_gone"},
@@ -556,7 +557,7 @@ func TestBatchIsReadAsSQSEventSourceWritesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := newFixture()
-		f.results = []Result{failure(500)}
+		f.results = []endpoint.Result{failure(500)}
 		answer, _ := f.Handle(t.Context(), batch)
 		if diff := cmp.Diff(Answer{[]Failure{{"m1"}}}, answer); diff != "" {
 			t.Error(diff)

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,34 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares got with a file in testdata.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got):\n%s", path, diff)
-	}
-}
 
 const (
 	organization = "org_1"
@@ -103,7 +76,7 @@ func logged(status webhook.DeliveryStatus, round string, attempts int, done webh
 		d.RoundOverBy = round
 	}
 	for n := range attempts {
-		d.Attempts = append(d.Attempts, webhook.Attempt{Number: n + 1, StartedAt: t1, ErrorCode: CodeTimeout})
+		d.Attempts = append(d.Attempts, webhook.Attempt{Number: n + 1, StartedAt: t1, ErrorCode: endpoint.CodeTimeout})
 	}
 	return d
 }
@@ -147,12 +120,14 @@ func (q *fakeQueue) PutBack(_ context.Context, m webhook.Message, delay time.Dur
 }
 
 type fakePoster struct {
-	post   func(context.Context, Request) Result
+	post   func(context.Context, endpoint.Request) endpoint.Result
 	rested func()
 }
 
-func (p *fakePoster) Post(ctx context.Context, r Request) Result { return p.post(ctx, r) }
-func (p *fakePoster) Rested()                                    { p.rested() }
+func (p *fakePoster) Post(ctx context.Context, r endpoint.Request) endpoint.Result {
+	return p.post(ctx, r)
+}
+func (p *fakePoster) Rested() { p.rested() }
 
 type fakeCredentials struct {
 	open func(ctx context.Context, sealed string) (signature.Credentials, error)
@@ -190,7 +165,7 @@ type fixture struct {
 	config      *webhook.Config // nil for none
 
 	mu      sync.Mutex
-	results []Result // of the attempts to come; success when they have run out
+	results []endpoint.Result // of the attempts to come; success when they have run out
 	did     did
 }
 
@@ -204,10 +179,10 @@ type did struct {
 	Delivered string // the log of event 1
 }
 
-var success = Result{Status: 200}
+var success = endpoint.Result{Status: 200}
 
-func failure(status int) Result {
-	return Result{Status: status, Code: CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", status)}
+func failure(status int) endpoint.Result {
+	return endpoint.Result{Status: status, Code: endpoint.CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", status)}
 }
 
 // newFixture returns a fixture whose endpoint accepts everything. Call it within a synctest bubble.
@@ -255,7 +230,7 @@ func newFixture() *fixture {
 		},
 	}
 	f.poster = &fakePoster{
-		post: func(_ context.Context, r Request) Result {
+		post: func(_ context.Context, r endpoint.Request) endpoint.Result {
 			f.note(&f.did.Posts, fmt.Sprintf("%s #%d", name(r.EventID), r.Attempt))
 			return f.next()
 		},
@@ -289,7 +264,7 @@ func (f *fixture) note(list *[]string, what string) {
 	*list = append(*list, what)
 }
 
-func (f *fixture) next() Result {
+func (f *fixture) next() endpoint.Result {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	result := success

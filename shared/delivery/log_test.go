@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -75,7 +76,7 @@ func TestACanceledResendLeavesWhatWasDelivered(t *testing.T) {
 }
 
 func TestEntryIsIn(t *testing.T) {
-	attempt := webhook.Attempt{Number: 2, Round: "m1", StartedAt: t2, Duration: 1200 * time.Microsecond, ErrorCode: CodeTimeout}
+	attempt := webhook.Attempt{Number: 2, Round: "m1", StartedAt: t2, Duration: 1200 * time.Microsecond, ErrorCode: endpoint.CodeTimeout}
 	e := Entry{Attempt: &attempt}
 	with := func(change func(*webhook.Attempt)) *webhook.Delivery {
 		listed := attempt
@@ -113,12 +114,12 @@ func TestApplyLeavesWhatItWasGiven(t *testing.T) {
 	before.Attempts = append(make([]webhook.Attempt, 0, 10), before.Attempts...) // with room for more
 	want := *before
 	want.Attempts = append([]webhook.Attempt(nil), before.Attempts...)
-	first := Entry{Message: message(t1), Round: "m1", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 3, ErrorCode: CodeTimeout}}.Apply(before)
-	Entry{Message: message(t1), Round: "m2", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 1, ErrorCode: CodeHTTPStatus}}.Apply(before)
+	first := Entry{Message: message(t1), Round: "m1", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 3, ErrorCode: endpoint.CodeTimeout}}.Apply(before)
+	Entry{Message: message(t1), Round: "m2", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 1, ErrorCode: endpoint.CodeHTTPStatus}}.Apply(before)
 	if diff := cmp.Diff(want, *before); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := first.Attempts[2]; got.Number != 3 || got.ErrorCode != CodeTimeout {
+	if got := first.Attempts[2]; got.Number != 3 || got.ErrorCode != endpoint.CodeTimeout {
 		t.Errorf("the first entry's attempt was overwritten by the second's: %+v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -113,11 +114,11 @@ func newActor(run *interleaving, k kind, succeeds bool) *actor {
 		a.loaded = run.log.get(keys[0])
 		return map[Key]Loaded{keys[0]: {a.fixture.config, run.log.get(keys[0])}}, nil
 	}
-	a.fixture.poster.post = func(context.Context, Request) Result {
+	a.fixture.poster.post = func(context.Context, endpoint.Request) endpoint.Result {
 		<-a.goOn
 		a.posted++
 		if succeeds {
-			return Result{Status: 200}
+			return endpoint.Result{Status: 200}
 		}
 		return failure(500)
 	}

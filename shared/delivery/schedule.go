@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -49,25 +48,4 @@ func (s Schedule) Delay(n int, retryAfter time.Duration, random float64) time.Du
 	base := float64(s[min(max(n, 1), len(s))-1])
 	delay := time.Duration(base * (1 - jitter + 2*jitter*random))
 	return min(max(delay, min(retryAfter, maxRetryAfter)), maxVisibility)
-}
-
-// retryAfter reads the Retry-After header of a 429 or 503: seconds or a date (RFC 9110, section
-// 10.2.3). It returns 0 if there is none that makes sense.
-func retryAfter(header http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if value == "" {
-		return 0
-	}
-	if strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseInt(value, 10, 32)
-		if err != nil {
-			return maxRetryAfter // more than fits
-		}
-		return time.Duration(seconds) * time.Second
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return max(0, date.Sub(now))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -135,9 +136,9 @@ func (a *actor) Record(ctx context.Context, entries []delivery.Entry) []error {
 }
 
 // poster answers every attempt alike.
-type poster struct{ post func() delivery.Result }
+type poster struct{ post func() endpoint.Result }
 
-func (p poster) Post(context.Context, delivery.Request) delivery.Result { return p.post() }
+func (p poster) Post(context.Context, endpoint.Request) endpoint.Result { return p.post() }
 func (poster) Rested()                                                  {}
 
 type opened struct{}
@@ -199,12 +200,12 @@ func (r *run) start(t *testing.T, m request, succeeds bool) {
 	record.Attributes.ApproximateReceiveCount = strconv.Itoa(m.receives)
 	d := &delivery.Deliverer{
 		Store: a, Health: nothing{}, Queue: nothing{}, Credentials: opened{}, Metrics: nothing{},
-		Poster: poster{func() delivery.Result {
+		Poster: poster{func() endpoint.Result {
 			a.posted = true
 			if succeeds {
-				return delivery.Result{StartedAt: start(), Status: 200}
+				return endpoint.Result{StartedAt: start(), Status: 200}
 			}
-			return delivery.Result{StartedAt: start(), Status: 500, Code: delivery.CodeHTTPStatus}
+			return endpoint.Result{StartedAt: start(), Status: 500, Code: endpoint.CodeHTTPStatus}
 		}},
 		Schedule: delivery.Schedule{time.Second, time.Second, time.Second, time.Second},
 		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)), Now: start, Random: func() float64 { return 0 },

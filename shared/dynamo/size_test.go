@@ -8,6 +8,7 @@ import (
 
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -96,7 +97,7 @@ func TestDeliverySize(t *testing.T) {
 				Message: m, MessageID: round, Round: round, Status: webhook.DeliveryFailed, At: moment(n), Known: known,
 				Attempt: &webhook.Attempt{
 					Number: 5, Round: "2b7f3b1e", StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
-					ErrorCode: delivery.CodeHTTPStatus, Error: "the endpoint answered 503", ResponseSnippet: strings.Repeat("s", 256),
+					ErrorCode: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", ResponseSnippet: strings.Repeat("s", 256),
 				},
 			}
 			if n == 1 {

@@ -16,28 +16,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/telemetry"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// endpoint answers every attempt with the same result, and needs no credentials.
-type endpoint delivery.Result
+// answering answers every attempt with the same result, and needs no credentials.
+type answering endpoint.Result
 
-func (e endpoint) Post(context.Context, delivery.Request) delivery.Result { return delivery.Result(e) }
-func (endpoint) Rested()                                                  {}
-func (endpoint) Open(context.Context, string, string, string) (signature.Credentials, error) {
+func (a answering) Post(context.Context, endpoint.Request) endpoint.Result { return endpoint.Result(a) }
+func (answering) Rested()                                                  {}
+func (answering) Open(context.Context, string, string, string) (signature.Credentials, error) {
 	return signature.Credentials{}, nil
 }
 
 // attempt delivers a message, received for the second time, and returns what was printed.
-func attempt(t *testing.T, level slog.Level, result delivery.Result) []byte {
+func attempt(t *testing.T, level slog.Level, result endpoint.Result) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	s := &surroundings{config: &webhook.Config{OrganizationID: "org_1", ID: configID, URL: "https://endpoint.example/", Active: true}}
 	result.StartedAt = noon().Add(2500 * time.Millisecond)
 	d := &delivery.Deliverer{
-		Store: s, Health: s, Queue: s, Credentials: endpoint{}, Poster: endpoint(result), FailureThreshold: 20,
+		Store: s, Health: s, Queue: s, Credentials: answering{}, Poster: answering(result), FailureThreshold: 20,
 		Schedule: delivery.Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Metrics:  &telemetry.Metrics{Out: &out, Namespace: "Docuhook/test", Now: noon}, Log: telemetry.NewLogger(&out, level),
 		Now: func() time.Time { return noon().Add(3 * time.Second) }, Random: func() float64 { return 0.5 },
@@ -90,25 +91,25 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 	cases := []struct {
 		name   string
 		level  slog.Level
-		result delivery.Result
+		result endpoint.Result
 		want   []map[string]any
 	}{
 		{
 			name:   "for a failure",
-			result: delivery.Result{Duration: 500 * time.Millisecond, Status: 503, Code: delivery.CodeHTTPStatus, Error: "the endpoint answered 503", Snippet: "no"},
+			result: endpoint.Result{Duration: 500 * time.Millisecond, Status: 503, Code: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", Snippet: "no"},
 			want:   []map[string]any{wide(nil)},
 		},
 		{
 			name: "for a success, where it is asked for", level: slog.LevelDebug,
-			result: delivery.Result{Duration: 500 * time.Millisecond, Status: 200},
+			result: endpoint.Result{Duration: 500 * time.Millisecond, Status: 200},
 			want: []map[string]any{wide(map[string]any{
 				"level": "DEBUG", "outcome": "success", "delivery_status": "delivered", "response_status": 200.0, "error": "", "next_attempt_at": "",
 			})},
 		},
-		{name: "and none for a success otherwise, as logs cost as much as deliveries", result: delivery.Result{Status: 200}},
+		{name: "and none for a success otherwise, as logs cost as much as deliveries", result: endpoint.Result{Status: 200}},
 		{
 			name:   "without a text that quotes the answer",
-			result: delivery.Result{Duration: 500 * time.Millisecond, Code: delivery.CodeProtocolError, Error: `malformed HTTP response "{}"`},
+			result: endpoint.Result{Duration: 500 * time.Millisecond, Code: endpoint.CodeProtocolError, Error: `malformed HTTP response "{}"`},
 			want:   []map[string]any{wide(map[string]any{"outcome": "protocol_error", "response_status": 0.0, "error": ""})},
 		},
 	}
@@ -127,9 +128,9 @@ func TestMetricsOfAnAttemptHaveFewDimensions(t *testing.T) {
 		"": {
 			"Attempts Outcome=success: 1", "Deliveries Status=delivered: 1", "EndpointLatency: 500", "StatusChangeToSuccess: 3000",
 		},
-		delivery.CodeTimeout: {"Attempts Outcome=timeout: 1", "EndpointLatency: 500"},
+		endpoint.CodeTimeout: {"Attempts Outcome=timeout: 1", "EndpointLatency: 500"},
 	} {
-		_, lines := attempts(t, attempt(t, slog.LevelError, delivery.Result{Duration: 500 * time.Millisecond, Code: code}))
+		_, lines := attempts(t, attempt(t, slog.LevelError, endpoint.Result{Duration: 500 * time.Millisecond, Code: code}))
 		var got []string
 		for _, m := range extract(t, bytes.Join(lines, nil)) {
 			name := m.Name

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/telemetry"
@@ -82,7 +83,7 @@ func (s *surroundings) Read(context.Context) ([]byte, error)                    
 // panicking is a poster that breaks with everything it knows.
 type panicking struct{ delivery.Poster }
 
-func (panicking) Post(_ context.Context, r delivery.Request) delivery.Result {
+func (panicking) Post(_ context.Context, r endpoint.Request) endpoint.Result {
 	panic(fmt.Sprintf("broken with %+v and %d", r, r.Current))
 }
 
@@ -175,8 +176,8 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					var out bytes.Buffer
 					d := &delivery.Deliverer{
 						Store: s, Health: s, Queue: s, Credentials: &keyring.Cache{Source: s, Now: time.Now},
-						Poster: delivery.NewClient(delivery.ClientOptions{
-							Guard: delivery.NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second,
+						Poster: endpoint.NewClient(endpoint.ClientOptions{
+							Guard: endpoint.NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second,
 						}),
 						Schedule: delivery.Schedule{time.Second, time.Second, time.Second, time.Second}, FailureThreshold: 1,
 						Metrics: &telemetry.Metrics{Out: &out, Namespace: "Docuhook", Now: time.Now}, Log: telemetry.NewLogger(&out, slog.LevelDebug),

@@ -28,6 +28,7 @@ import (
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dispatch"
 	"github.com/docuhook/docuhook/shared/dynamo"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/queue"
 	"github.com/docuhook/docuhook/shared/secrets"
@@ -106,8 +107,8 @@ func (e *Environment) allowPrivate() bool {
 }
 
 // guard returns the guard of the addresses that are called. OnlyLoopback can only make it stricter.
-func (e *Environment) guard() *delivery.Guard {
-	guard := delivery.NewGuard(e.allowPrivate())
+func (e *Environment) guard() *endpoint.Guard {
+	guard := endpoint.NewGuard(e.allowPrivate())
 	guard.OnlyLoopback = e.getenv("ONLY_LOOPBACK") == "true"
 	return guard
 }
@@ -117,8 +118,8 @@ func (e *Environment) aws() aws.Config {
 		Region:      e.require("AWS_REGION"),
 		Credentials: credentials.NewStaticCredentialsProvider(e.require("AWS_ACCESS_KEY_ID"), e.require("AWS_SECRET_ACCESS_KEY"), e.getenv("AWS_SESSION_TOKEN")),
 	}
-	if endpoint := e.getenv("AWS_ENDPOINT_URL"); endpoint != "" {
-		config.BaseEndpoint = &endpoint
+	if url := e.getenv("AWS_ENDPOINT_URL"); url != "" {
+		config.BaseEndpoint = &url
 	}
 	return config
 }
@@ -165,7 +166,7 @@ func (e *Environment) Keyring() *keyring.Cache {
 
 // URLPolicy returns which endpoints a config may have.
 func (e *Environment) URLPolicy() webhook.URLPolicy {
-	return webhook.URLPolicy{AllowHTTP: e.sandbox(), Address: delivery.NewGuard(e.allowPrivate()).Check}
+	return webhook.URLPolicy{AllowHTTP: e.sandbox(), Address: endpoint.NewGuard(e.allowPrivate()).Check}
 }
 
 // ConfigLimit returns how many configs an organization may have.
@@ -194,7 +195,7 @@ func (e *Environment) Deliverer() *delivery.Deliverer {
 		Health:      configs,
 		Queue:       e.Queue(),
 		Credentials: e.Keyring(),
-		Poster: delivery.NewClient(delivery.ClientOptions{
+		Poster: endpoint.NewClient(endpoint.ClientOptions{
 			Guard: e.guard(), AllowHTTP: e.sandbox(), Now: e.Now,
 		}),
 		Schedule:         schedule,

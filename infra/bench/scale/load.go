@@ -11,6 +11,7 @@ import (
 
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -104,7 +105,7 @@ func share(n int) uint32 {
 }
 
 func fail(e *delivery.Entry, status int, text string) {
-	e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = status, delivery.CodeHTTPStatus, text
+	e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = status, endpoint.CodeHTTPStatus, text
 	e.Attempt.ResponseSnippet = `{"error":"internal server error","request_id":"0197a1de-0000-7000-8000-000000000000"}`
 }
 

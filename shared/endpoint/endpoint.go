@@ -1,4 +1,11 @@
-package delivery
+// Package endpoint makes one POST to one endpoint and says what came of it.
+//
+// The client signs a request, sends it and reads the beginning of the answer, within limits of time and
+// memory that no endpoint can exceed; it follows no redirect, uses no proxy and decompresses nothing. The
+// guard looks at every address when it is dialed, so that an endpoint cannot lead into a private network.
+// What went wrong comes back as a stable code and a text without credentials; whether and when to try
+// again is the caller's to decide.
+package endpoint
 
 import (
 	"bytes"
@@ -63,7 +70,7 @@ type Request struct {
 	URL      string
 	EventID  string
 	Body     []byte
-	Attempt  int // 1 to webhook.MaxAttempts
+	Attempt  int // from 1
 	Current  signature.Credentials
 	Previous *signature.Credentials // during an overlap
 }
@@ -138,7 +145,7 @@ func NewClient(options ClientOptions) *Client {
 // Rested drops idle connections, which may be dead after the process was frozen.
 func (c *Client) Rested() { c.transport.CloseIdleConnections() }
 
-// Post implements Poster. It returns within AttemptTimeout and reads at most 16 KiB of the answer.
+// Post makes one attempt. It returns within AttemptTimeout and reads at most 16 KiB of the answer.
 //
 // An attempt succeeds when a 2xx answer has arrived in whole, or its first 16 KiB have. One that
 // breaks off or does not end in time is a failure even though its status says 2xx: the endpoint

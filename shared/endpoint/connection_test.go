@@ -1,4 +1,4 @@
-package delivery
+package endpoint
 
 import (
 	"bytes"
@@ -194,6 +194,39 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 				t.Errorf("%d connections for three attempts", n)
 			}
 		})
+	}
+}
+
+// TestEndpointThatDiesAtItsWorkGetsOneReplay drops the connection on every POST while ten
+// connections are kept alive. net/http would replay the request on each of them.
+func TestEndpointThatDiesAtItsWorkGetsOneReplay(t *testing.T) {
+	const connections = 10
+	var dying atomic.Bool
+	var posts atomic.Int32
+	var together sync.WaitGroup
+	together.Add(connections)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if dying.Load() {
+			posts.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		together.Done()
+		together.Wait() // so that each request has a connection of its own
+	}))
+	defer server.Close()
+	client := NewClient(ClientOptions{Guard: NewGuard(true), AllowHTTP: true, Now: time.Now})
+	var wait sync.WaitGroup
+	for range connections {
+		wait.Go(func() { client.Post(t.Context(), request(server.URL)) })
+	}
+	wait.Wait()
+	dying.Store(true)
+	if result := client.Post(t.Context(), request(server.URL)); result.Success() {
+		t.Errorf("the attempt succeeded: %+v", result)
+	}
+	if n := posts.Load(); n > 3 {
+		t.Errorf("one attempt made %d POSTs", n)
 	}
 }
 

@@ -3,58 +3,20 @@ package delivery
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
-
-// TestEndpointThatDiesAtItsWorkGetsOneReplay drops the connection on every POST while ten
-// connections are kept alive. net/http would replay the request on each of them.
-func TestEndpointThatDiesAtItsWorkGetsOneReplay(t *testing.T) {
-	const connections = 10
-	var dying atomic.Bool
-	var posts atomic.Int32
-	var together sync.WaitGroup
-	together.Add(connections)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		if dying.Load() {
-			posts.Add(1)
-			panic(http.ErrAbortHandler)
-		}
-		together.Done()
-		together.Wait() // so that each request has a connection of its own
-	}))
-	defer server.Close()
-	client := NewClient(ClientOptions{Guard: NewGuard(true), AllowHTTP: true, Now: time.Now})
-	request := Request{URL: server.URL, EventID: event(1).ID, Body: []byte("{}"), Attempt: 1, Current: current}
-	var wait sync.WaitGroup
-	for range connections {
-		wait.Go(func() { client.Post(t.Context(), request) })
-	}
-	wait.Wait()
-	dying.Store(true)
-	if result := client.Post(t.Context(), request); result.Success() {
-		t.Errorf("the attempt succeeded: %+v", result)
-	}
-	if n := posts.Load(); n > 3 {
-		t.Errorf("one attempt made %d POSTs", n)
-	}
-}
 
 func TestPanicAfterThePostRepeatsNothingInTheBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture()
-		f.results = []Result{failure(500), failure(500)}
+		f.results = []endpoint.Result{failure(500), failure(500)}
 		calls := 0
 		f.Random = func() float64 {
 			if calls++; calls == 1 {
@@ -99,7 +61,7 @@ func TestHangingQueueAndHealthLeaveTimeToAnswer(t *testing.T) {
 		},
 		"after a final failure": {
 			arrange: func(f *fixture) {
-				f.results = []Result{failure(500)}
+				f.results = []endpoint.Result{failure(500)}
 				f.log.set(logged(webhook.Retrying, "m1", 4, webhook.Time{}))
 			},
 			want: did{Posts: []string{"event1 #5"}, Kept: []string{"m1"}, Delivered: "failed m1/5 over, 5 attempts"},
@@ -116,12 +78,15 @@ func TestHangingQueueAndHealthLeaveTimeToAnswer(t *testing.T) {
 				c.arrange(f)
 				f.Queue, f.Health = hanging{}, hanging{}
 				post, write := f.poster.post, f.store.record
-				f.poster.post = func(ctx context.Context, r Request) Result { time.Sleep(AttemptTimeout); return post(ctx, r) }
+				f.poster.post = func(ctx context.Context, r endpoint.Request) endpoint.Result {
+					time.Sleep(endpoint.AttemptTimeout)
+					return post(ctx, r)
+				}
 				f.store.record = func(ctx context.Context, entries []Entry) []error {
 					time.Sleep(writeTimeout - time.Millisecond)
 					return write(ctx, entries)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), AttemptTimeout+margin)
+				ctx, cancel := context.WithTimeout(t.Context(), endpoint.AttemptTimeout+margin)
 				defer cancel()
 				if diff := cmp.Diff(c.want, f.handle(ctx, t, record("m1", 1, message(t1)))); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
@@ -149,7 +114,7 @@ func TestHangingLogLeavesTimeToAnswer(t *testing.T) {
 		defer cancel()
 		begin := time.Now()
 		f.handle(ctx, t, record("m1", 1, message(t1)))
-		if took := time.Since(begin); took > AttemptTimeout+margin {
+		if took := time.Since(begin); took > endpoint.AttemptTimeout+margin {
 			t.Errorf("the batch took %s", took)
 		}
 	})

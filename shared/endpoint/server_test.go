@@ -1,4 +1,4 @@
-package delivery
+package endpoint
 
 import (
 	"bufio"
@@ -25,16 +25,6 @@ const host = "endpoint.example"
 
 // fixed is the time of every attempt in these tests, but where durations count.
 var fixed = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-
-// request is the attempt that these tests make.
-func request(url string) Request {
-	e := event(1)
-	body, err := e.Render(configID)
-	if err != nil {
-		panic(err)
-	}
-	return Request{URL: url, EventID: e.ID, Body: body, Attempt: 2, Current: current}
-}
 
 // dialer counts what a client dials and reads, and connects to address whatever it asks for.
 type dialer struct {

@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +19,6 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -37,33 +35,12 @@ const (
 	idleTimeout      = 10 * time.Second
 	pingAfter        = 5 * time.Second // of silence on an HTTP/2 connection
 	pingTimeout      = 3 * time.Second
-	maxRewinds       = 2        // of the body: over HTTP/2, one replay takes two
+	maxRewinds       = 2        // of the body: over HTTP/2, one replay rewinds it twice
 	maxAnswer        = 16 << 10 // bytes of the answer that are read
 	maxAnswerHeaders = 64 << 10 // bytes
 	maxSnippet       = 256      // bytes of an answer that are logged
 	maxErrorText     = 200      // bytes
 )
-
-// Error codes of an attempt. They are stable: programs may rely on them.
-const (
-	CodeTimeout            = "timeout"             // no answer in time
-	CodeBodyTooSlow        = "body_too_slow"       // the answer began but did not end in time
-	CodeAnswerTruncated    = "answer_truncated"    // the connection ended within the answer's body
-	CodeConnectionRefused  = "connection_refused"  //
-	CodeConnectionReset    = "connection_reset"    // the connection ended before an answer
-	CodeConnectionFailed   = "connection_failed"   // any other failure to connect
-	CodeDNSFailure         = "dns_failure"         // the host's address could not be found
-	CodeTLSFailure         = "tls_failure"         // no trustworthy TLS connection
-	CodeBlockedAddress     = "blocked_address"     // the host's address is special-purpose
-	CodeBlockedScheme      = "blocked_scheme"      // http where only https is allowed
-	CodeRedirect           = "redirect"            // 3xx, which is never followed
-	CodeHTTPStatus         = "http_status"         // any other answer but 2xx
-	CodeProtocolError      = "protocol_error"      // not an HTTP answer, or its headers are too large
-	CodeInvalidDestination = "invalid_destination" // the config's URL cannot be requested
-)
-
-// errTooManyReplays ends an attempt whose request was sent away again and again.
-var errTooManyReplays = errors.New("too many replays")
 
 // Request is one attempt to make.
 type Request struct {
@@ -83,7 +60,7 @@ type Result struct {
 	Code       string        // "" on success
 	Error      string        // for people; never holds the URL, a token or a secret
 	Snippet    string        // beginning of an answer that is not 2xx
-	RetryAfter time.Duration // what the endpoint asked for, 0 if nothing
+	RetryAfter time.Duration // what a 429 or 503 asked for, however long; 0 if nothing
 }
 
 // Success reports whether the endpoint has accepted the webhook: 2xx and nothing else.
@@ -105,10 +82,11 @@ type ClientOptions struct {
 	Guard     *Guard
 	AllowHTTP bool
 	Now       func() time.Time
-	Timeout   time.Duration                                                        // of an attempt, 0 for AttemptTimeout, which is also the most
-	Resolver  *net.Resolver                                                        // nil for the system's
-	RootCAs   *x509.CertPool                                                       // nil for the system's
-	Dial      func(ctx context.Context, network, address string) (net.Conn, error) // nil for the guard's dialer
+	Timeout   time.Duration  // of an attempt, 0 for AttemptTimeout, which is also the most
+	Resolver  *net.Resolver  // nil for the system's
+	RootCAs   *x509.CertPool // nil for the system's
+	// Dial is nil for the guard's dialer. With another one, Guard and Resolver are not used.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewClient returns a client that ignores proxies, follows no redirects and asks for no compression.
@@ -161,33 +139,9 @@ func (c *Client) Post(ctx context.Context, r Request) Result {
 }
 
 func (c *Client) post(ctx context.Context, r Request, result *Result) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
-	if err != nil || request.URL.Hostname() == "" {
-		result.Code, result.Error = CodeInvalidDestination, "the config's url cannot be requested"
-		return
-	}
-	if request.URL.Scheme != "https" && !(c.allowHTTP && request.URL.Scheme == "http") {
-		result.Code, result.Error = CodeBlockedScheme, "only https is allowed"
-		return
-	}
-	// The transport replays the request on every kept-alive connection that turns out to be dead. An
-	// endpoint that dies at its work would get it on each of them: the first replay takes a new one.
-	// And it replays it without end to an HTTP/2 endpoint that says that it has not looked at it.
-	rewinds := 0
-	request.GetBody = func() (io.ReadCloser, error) {
-		if rewinds++; rewinds > maxRewinds {
-			return nil, errTooManyReplays
-		}
-		c.transport.CloseIdleConnections()
-		return io.NopCloser(bytes.NewReader(r.Body)), nil
-	}
-	header := request.Header
-	header.Set("Content-Type", "application/json")
-	header.Set("Idempotency-Key", r.EventID)
-	header.Set("X-Webhook-Attempt", strconv.Itoa(r.Attempt))
-	header.Set("User-Agent", "Docuhook/"+Version)
-	if err := signature.Sign(header, r.EventID, r.Body, result.StartedAt, r.Current, r.Previous); err != nil {
-		result.Code, result.Error = CodeInvalidDestination, err.Error()
+	request, err := c.newRequest(ctx, r, result.StartedAt)
+	if err != nil {
+		result.Code, result.Error = classify(err)
 		return
 	}
 	answer, err := c.roundTrip(request)
@@ -196,37 +150,81 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		return
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode < 100 {
-		result.Code, result.Error = CodeProtocolError, fmt.Sprintf("the endpoint answered %03d, which is no status", answer.StatusCode)
+	c.judge(answer, r, result)
+}
+
+// newRequest returns the signed HTTP request of an attempt. Its error is a refusal.
+func (c *Client) newRequest(ctx context.Context, r Request, now time.Time) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil || request.URL.Hostname() == "" {
+		return nil, refusal{CodeInvalidDestination, "the config's url cannot be requested"}
+	}
+	if request.URL.Scheme != "https" && !(c.allowHTTP && request.URL.Scheme == "http") {
+		return nil, refusal{CodeBlockedScheme, "only https is allowed"}
+	}
+	request.GetBody = c.rewinder(r.Body)
+	header := request.Header
+	header.Set("Content-Type", "application/json")
+	header.Set("Idempotency-Key", r.EventID)
+	header.Set("X-Webhook-Attempt", strconv.Itoa(r.Attempt))
+	header.Set("User-Agent", "Docuhook/"+Version)
+	if err := signature.Sign(header, r.EventID, r.Body, now, r.Current, r.Previous); err != nil {
+		return nil, refusal{CodeInvalidDestination, err.Error()}
+	}
+	return request, nil
+}
+
+// rewinder returns a request's GetBody. The transport calls it to replay the request when a kept-alive
+// connection turns out to be dead, and without end when an HTTP/2 endpoint says that it has not looked at
+// the request. An endpoint that dies at its work would get the request on each connection that is kept
+// alive, so all of them are closed and the first replay takes a new one.
+func (c *Client) rewinder(body []byte) func() (io.ReadCloser, error) {
+	rewinds := 0
+	return func() (io.ReadCloser, error) {
+		if rewinds++; rewinds > maxRewinds {
+			return nil, errTooManyReplays
+		}
+		c.transport.CloseIdleConnections()
+		return io.NopCloser(bytes.NewReader(body)), nil
+	}
+}
+
+// judge reads an answer and says in result what it means.
+func (c *Client) judge(answer *http.Response, r Request, result *Result) {
+	status := answer.StatusCode
+	if status < 100 {
+		result.Code, result.Error = CodeProtocolError, fmt.Sprintf("the endpoint answered %03d, which is no status", status)
 		return
 	}
-	result.Status = answer.StatusCode
+	result.Status = status
 	var body []byte
-	if answer.StatusCode != http.StatusSwitchingProtocols {
+	var err error
+	if status != http.StatusSwitchingProtocols {
 		// After 101 the body is the connection itself, which no deadline ends.
 		body, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	}
 	switch {
-	case answer.StatusCode >= 200 && answer.StatusCode <= 299:
+	case status >= 200 && status <= 299:
 		if isTimeout(err) {
 			result.Code, result.Error = CodeBodyTooSlow, "the answer did not end in time"
 		} else if err != nil {
 			result.Code, result.Error = CodeAnswerTruncated, "the connection ended within the answer"
 		}
 		return
-	case answer.StatusCode >= 300 && answer.StatusCode <= 399:
+	case status >= 300 && status <= 399:
 		result.Code, result.Error = CodeRedirect, "redirects are not followed"
 	default:
-		result.Code, result.Error = CodeHTTPStatus, fmt.Sprintf("the endpoint answered %d", answer.StatusCode)
+		result.Code, result.Error = CodeHTTPStatus, fmt.Sprintf("the endpoint answered %d", status)
 	}
-	if answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusServiceUnavailable {
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		result.RetryAfter = retryAfter(answer.Header, c.now())
 	}
 	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
 }
 
-// roundTrip sends a request. A 408 that closes a kept-alive connection may have been sent while that was
-// idle and then says nothing of the request, which is sent again on a new one. Over HTTP/2 an answer names its request.
+// roundTrip sends a request. A 408 that closes a kept-alive connection may have been sent while the connection
+// was idle, and then says nothing of the request, which is therefore sent again on a new connection. Over
+// HTTP/2 an answer names its request, so that a 408 is always the request's.
 //
 // Source: RFC 9110, section 15.5.9
 func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
@@ -241,46 +239,6 @@ func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return c.transport.RoundTrip(request)
-}
-
-// classify returns the code of an error before an answer, and its text.
-func classify(err error) (code, text string) {
-	text = err.Error()
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var operation *net.OpError
-	switch {
-	case errors.Is(err, errElsewhere):
-		return CodeBlockedAddress, "the local stack calls endpoints on this machine only, unless it is started with -public"
-	case errors.Is(err, ErrBlockedAddress):
-		return CodeBlockedAddress, "the endpoint's host has a special-purpose address"
-	case errors.As(err, &dns):
-		if dns.IsTimeout {
-			return CodeDNSFailure, "looking up the endpoint's host took too long"
-		}
-		return CodeDNSFailure, "the endpoint's host could not be found"
-	case errors.As(err, &certificate), errors.As(err, &record), strings.HasPrefix(text, "tls: "),
-		errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"): // TLS alerts
-		return CodeTLSFailure, text
-	case isTimeout(err):
-		return CodeTimeout, "no answer in time"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return CodeConnectionRefused, "the endpoint refused the connection"
-	case errors.As(err, &operation) && operation.Op == "dial":
-		return CodeConnectionFailed, "connecting to the endpoint failed"
-	case errors.Is(err, errTooManyReplays), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed),
-		strings.Contains(text, "server closed idle connection"),
-		strings.Contains(text, "GOAWAY"), strings.Contains(text, "received from peer"): // a reset of the stream alone
-		return CodeConnectionReset, "the endpoint ended the connection without an answer"
-	}
-	return CodeProtocolError, text
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() ||
-		err != nil && strings.Contains(err.Error(), "client connection lost") // HTTP/2 pings have gone unanswered
 }
 
 // redact removes the credentials from what an endpoint sent back.

@@ -4,18 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -287,24 +286,6 @@ func TestRequestTimeoutOverHTTP2IsAFailure(t *testing.T) {
 	}
 }
 
-func serveAll(p *peer) {
-	for p.next() != nil {
-		p.write(ok)
-	}
-}
-
-// serveHTTP2 runs a server that offers HTTP/2 and returns a client of it.
-func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
-	t.Helper()
-	server := httptest.NewUnstartedServer(handler)
-	trusted := newAuthority(t)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))}}
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return newClient(server.Listener.Addr().String(), func(o *ClientOptions) { o.RootCAs = trusted.pool })
-}
-
 func TestHTTP2IsUsedWhereOffered(t *testing.T) {
 	client, dialer := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -366,113 +347,28 @@ func TestGoAwayCostsNoAttempt(t *testing.T) {
 	}
 }
 
-// Frame types and flags of HTTP/2 (RFC 9113, section 6).
-const (
-	frameData      = 0
-	frameHeaders   = 1
-	frameReset     = 3
-	frameSettings  = 4
-	framePing      = 6
-	frameGoAway    = 7
-	flagAck        = 1
-	flagEndStream  = 1
-	flagEndHeaders = 4
-)
-
-func writeFrame(p *peer, kind, flags byte, stream uint32, payload []byte) {
-	p.Conn.Write(rawFrame(kind, flags, stream, payload))
-}
-
-func rawFrame(kind, flags byte, stream uint32, payload []byte) []byte {
-	frame := binary.BigEndian.AppendUint32(nil, uint32(len(payload))<<8|uint32(kind))
-	frame = append(frame, flags)
-	frame = binary.BigEndian.AppendUint32(frame, stream)
-	return append(frame, payload...)
-}
-
-// serveFrames speaks just enough HTTP/2 to call answer for every request.
-func serveFrames(p *peer, settings []byte, answer func(stream uint32)) {
-	if _, err := io.ReadFull(p.Conn, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))); err != nil {
-		return
-	}
-	writeFrame(p, frameSettings, 0, 0, settings)
-	for {
-		header := make([]byte, 9)
-		if _, err := io.ReadFull(p.Conn, header); err != nil {
-			return
-		}
-		payload := make([]byte, binary.BigEndian.Uint32(header)>>8)
-		kind, flags, stream := header[3], header[4], binary.BigEndian.Uint32(header[5:])
-		if _, err := io.ReadFull(p.Conn, payload); err != nil {
-			return
-		}
-		switch {
-		case kind == framePing && flags&flagAck == 0:
-			writeFrame(p, framePing, flagAck, 0, payload)
-		case kind == frameSettings && flags&flagAck == 0:
-			writeFrame(p, frameSettings, flagAck, 0, nil)
-		case kind == frameData && flags&flagEndStream != 0:
-			p.requests.Add(1)
-			answer(stream)
-		}
-	}
-}
-
-// TestEndlessAnswerIsReadInPart: what a client reads and allocates does not depend on what an
-// endpoint sends. It must not run beside other tests, whose allocations it would count.
-func TestEndlessAnswerIsReadInPart(t *testing.T) {
-	chunk := make([]byte, 64<<10)
-	const size = 1 << 30
-	cases := map[string]struct {
-		status int
-		http2  bool
-	}{
-		"HTTP/1, success": {200, false}, "HTTP/1, failure": {500, false},
-		"HTTP/2, success": {200, true}, "HTTP/2, failure": {500, true},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			var client *Client
-			var d *dialer
-			scheme := "http"
-			if c.http2 {
-				scheme = "https"
-				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("Content-Length", fmt.Sprint(size))
-					w.WriteHeader(c.status)
-					for n := 0; n < size; n += len(chunk) {
-						if _, err := w.Write(chunk); err != nil {
-							return
-						}
-					}
-				})
-			} else {
-				client, d = newClient(serveRaw(t, nil, func(p *peer) {
-					for p.next() != nil {
-						fmt.Fprintf(p, "HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n", c.status, size)
-						for n := 0; n < size; n += len(chunk) {
-							if _, err := p.Write(chunk); err != nil {
-								return
-							}
-						}
-					}
-				}))
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			const attempts = 10
-			for range attempts {
-				if got := client.Post(t.Context(), request(scheme+"://"+host)); got.Status != c.status || got.Success() != (c.status == 200) {
-					t.Fatalf("%+v", got)
+func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
+	for _, h := range []hostile{overHTTP1()[2], overHTTP2()[0]} {
+		synctest.Test(t, func(t *testing.T) {
+			client, dials, _ := h.client(t)
+			for n, want := range []int64{1, 1, 2, 2} {
+				if n == 2 {
+					synctest.Wait()
+					client.Rested()
+				}
+				if got := client.Post(t.Context(), request(h.url())); !got.Success() {
+					t.Fatalf("failed: %+v", got)
+				}
+				if got := dials.Load(); got != want {
+					t.Errorf("%s: %d connections after %d attempts, want %d", h.name, got, n+1, want)
 				}
 			}
-			runtime.ReadMemStats(&after)
-			if read := d.read.Load() / attempts; read > 64<<10 {
-				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
+			time.Sleep(idleTimeout + time.Second)
+			client.Post(t.Context(), request(h.url()))
+			if got := dials.Load(); got != 3 {
+				t.Errorf("%s: a connection is used after %v of idleness", h.name, idleTimeout)
 			}
-			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
-				t.Errorf("an attempt allocated %d bytes", bytes)
-			}
+			time.Sleep(2 * idleTimeout) // until the last connection is given up
 		})
 	}
 }

@@ -3,202 +3,96 @@ package endpoint
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
-	"os"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// TestEndlessAnswerIsReadInPart: what a client reads and allocates does not depend on what an
+// endpoint sends. It must not run beside other tests, whose allocations it would count.
+func TestEndlessAnswerIsReadInPart(t *testing.T) {
+	chunk := make([]byte, 64<<10)
+	const size = 1 << 30
+	cases := map[string]struct {
+		status int
+		http2  bool
+	}{
+		"HTTP/1, success": {200, false}, "HTTP/1, failure": {500, false},
+		"HTTP/2, success": {200, true}, "HTTP/2, failure": {500, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var client *Client
+			var d *dialer
+			scheme := "http"
+			if c.http2 {
+				scheme = "https"
+				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Length", fmt.Sprint(size))
+					w.WriteHeader(c.status)
+					for n := 0; n < size; n += len(chunk) {
+						if _, err := w.Write(chunk); err != nil {
+							return
+						}
+					}
+				})
+			} else {
+				client, d = newClient(serveRaw(t, nil, func(p *peer) {
+					for p.next() != nil {
+						fmt.Fprintf(p, "HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n", c.status, size)
+						for n := 0; n < size; n += len(chunk) {
+							if _, err := p.Write(chunk); err != nil {
+								return
+							}
+						}
+					}
+				}))
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			const attempts = 10
+			for range attempts {
+				if got := client.Post(t.Context(), request(scheme+"://"+host)); got.Status != c.status || got.Success() != (c.status == 200) {
+					t.Fatalf("%+v", got)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if read := d.read.Load() / attempts; read > 64<<10 {
+				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
+			}
+			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
+				t.Errorf("an attempt allocated %d bytes", bytes)
+			}
+		})
+	}
+}
+
+func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
+	for given, want := range map[time.Duration]time.Duration{0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second} {
+		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
+			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
+		}
+	}
+	if http.StatusSwitchingProtocols != 101 || AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
+		t.Error("the limits are not those that are documented")
+	}
+}
 
 // mostMemory is what an attempt may allocate in all, whatever the endpoint does: ten of them at once
 // fit into the function, even if nothing were given back. It includes what the endpoint allocates.
 const mostMemory = 8 << 20
 
 const oneGiB = 1 << 30
-
-// speak answers in HTTP/1 every request of a connection with the same bytes.
-func speak(text string) func(*peer) {
-	return func(p *peer) {
-		for p.next() != nil && p.write(text) == nil {
-		}
-	}
-}
-
-// stall answers with the beginning of something and then nothing.
-func stall(text string) func(*peer) {
-	return func(p *peer) {
-		if p.next() != nil && p.write(text) == nil {
-			p.hang()
-		}
-	}
-}
-
-// pour writes a piece again and again, up to n bytes, or for ever if that is 0, with a pause after each.
-func pour(p *peer, piece []byte, n int, pause time.Duration) {
-	for sent := 0; n == 0 || sent < n; sent += len(piece) {
-		if _, err := p.Conn.Write(piece); err != nil {
-			return
-		}
-		if pause > 0 {
-			time.Sleep(pause) // the bubble's clock
-		}
-	}
-}
-
-// drip answers with a beginning and then a byte now and then.
-func drip(beginning, piece string) func(*peer) {
-	return func(p *peer) {
-		if p.next() != nil && p.write(beginning) == nil {
-			pour(p, []byte(piece), 0, 100*time.Millisecond)
-		}
-	}
-}
-
-// flood answers with a beginning and then a piece as often and as fast as it goes.
-func flood(beginning string, piece []byte, n int) func(*peer) {
-	return func(p *peer) {
-		for p.next() != nil && p.write(beginning) == nil {
-			pour(p, piece, n, 0)
-		}
-	}
-}
-
-// frames is an HTTP/2 server that answers each request, which is told from the others by its stream.
-func frames(answer func(p *peer, stream uint32)) func(*peer) {
-	return func(p *peer) { serveFrames(p, nil, func(stream uint32) { answer(p, stream) }) }
-}
-
-// deaf is an HTTP/2 server that looks at nothing any more after the first request of a connection.
-func deaf(then func(*peer)) func(*peer) {
-	return func(p *peer) { serveFrames(p, nil, func(uint32) { then(p); p.hang() }) }
-}
-
-// hpack returns headers in HPACK (RFC 7541): :status and literals that are not kept.
-func hpack(status int, fields ...string) []byte {
-	block := fmt.Appendf([]byte{0x08, 3}, "%03d", status) // the name is that of index 8
-	for _, field := range fields {
-		block = append(block, 0)
-		for part := range strings.SplitSeq(field, ": ") {
-			block = appendString(block, part)
-		}
-	}
-	return block
-}
-
-// appendString writes a string as HPACK does, with its length as an integer of a prefix of 7 bits.
-func appendString(block []byte, s string) []byte {
-	n := len(s)
-	if n < 127 {
-		return append(append(block, byte(n)), s...)
-	}
-	block = append(block, 127)
-	for n -= 127; n >= 128; n >>= 7 {
-		block = append(block, byte(n&127|128))
-	}
-	return append(append(block, byte(n)), s...)
-}
-
-// begin answers with headers and leaves the stream open.
-func begin(p *peer, stream uint32, status int, fields ...string) {
-	writeFrame(p, frameHeaders, flagEndHeaders, stream, hpack(status, fields...))
-}
-
-// resets ends a stream with an error code (RFC 9113, section 7).
-func resets(p *peer, stream, code uint32) {
-	writeFrame(p, frameReset, 0, stream, binary.BigEndian.AppendUint32(nil, code))
-}
-
-// bomb is much of nothing, compressed.
-var bomb = sync.OnceValue(func() string {
-	var out bytes.Buffer
-	writer := gzip.NewWriter(&out)
-	for range 64 {
-		writer.Write(make([]byte, 1<<20))
-	}
-	writer.Close()
-	return out.String()
-})
-
-// wire is the client's end of a connection in memory. Its writes never wait for the other end, which
-// may be busy with writing.
-type wire struct {
-	net.Conn
-	reset *atomic.Bool // by the other end
-
-	mu    sync.Mutex
-	queue []byte
-	more  chan struct{} // closed with the connection
-	ended bool
-}
-
-// connect returns both ends of a connection.
-func connect() (*wire, *farEnd) {
-	near, far := net.Pipe()
-	w := &wire{Conn: near, more: make(chan struct{}, 1), reset: &atomic.Bool{}}
-	go func() {
-		for range w.more {
-			w.mu.Lock()
-			b := w.queue
-			w.queue = nil
-			w.mu.Unlock()
-			near.Write(b)
-		}
-	}()
-	return w, &farEnd{far, w.reset}
-}
-
-func (w *wire) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended {
-		return 0, net.ErrClosed
-	}
-	w.queue = append(w.queue, b...)
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
-	return len(b), nil
-}
-
-func (w *wire) Close() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.ended {
-		w.ended = true
-		close(w.more)
-		w.Conn.Close()
-	}
-	return nil
-}
-
-func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	if err == io.EOF && w.reset.Load() {
-		err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
-	}
-	return n, err
-}
-
-// farEnd is the server's end. What SetLinger does to a TCP connection makes its end a reset here.
-type farEnd struct {
-	net.Conn
-	reset *atomic.Bool
-}
-
-func (c *farEnd) SetLinger(int) error { c.reset.Store(true); return nil }
 
 // hostile is an endpoint, and what is to become of a delivery to it.
 type hostile struct {
@@ -210,23 +104,6 @@ type hostile struct {
 	lasts    time.Duration // every attempt; 0 for less than it may
 	requests int           // that the endpoint gets in all; 0 for one in every attempt, -1 for none
 }
-
-// certified is HTTPS with a good certificate; secured with another one.
-func certified(change func(*tls.Config)) func(*testing.T, *authority) *tls.Config {
-	return func(t *testing.T, a *authority) *tls.Config {
-		c := &tls.Config{Certificates: []tls.Certificate{a.issue(t, host, time.Now().Add(24*time.Hour))}}
-		change(c)
-		return c
-	}
-}
-
-func secured(issue func(*testing.T, *authority) tls.Certificate) func(*testing.T, *authority) *tls.Config {
-	return func(t *testing.T, a *authority) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{issue(t, a)}}
-	}
-}
-
-func http2(c *tls.Config) { c.NextProtos = []string{"h2"} }
 
 const (
 	private = "http://169.254.169.254/latest/meta-data/"
@@ -450,32 +327,6 @@ func (h hostile) url() string {
 		return "https://" + host + "/hook"
 	}
 	return "http://" + host + "/hook"
-}
-
-func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
-	for _, h := range []hostile{overHTTP1()[2], overHTTP2()[0]} {
-		synctest.Test(t, func(t *testing.T) {
-			client, dials, _ := h.client(t)
-			for n, want := range []int64{1, 1, 2, 2} {
-				if n == 2 {
-					synctest.Wait()
-					client.Rested()
-				}
-				if got := client.Post(t.Context(), request(h.url())); !got.Success() {
-					t.Fatalf("failed: %+v", got)
-				}
-				if got := dials.Load(); got != want {
-					t.Errorf("%s: %d connections after %d attempts, want %d", h.name, got, n+1, want)
-				}
-			}
-			time.Sleep(idleTimeout + time.Second)
-			client.Post(t.Context(), request(h.url()))
-			if got := dials.Load(); got != 3 {
-				t.Errorf("%s: a connection is used after %v of idleness", h.name, idleTimeout)
-			}
-			time.Sleep(2 * idleTimeout) // until the last connection is given up
-		})
-	}
 }
 
 func (h hostile) test(t *testing.T) {

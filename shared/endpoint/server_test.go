@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,12 +11,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -217,4 +222,217 @@ func (a *authority) issue(t *testing.T, name string, until time.Time) tls.Certif
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
+}
+
+func serveAll(p *peer) {
+	for p.next() != nil {
+		p.write(ok)
+	}
+}
+
+// serveHTTP2 runs a server that offers HTTP/2 and returns a client of it.
+func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	trusted := newAuthority(t)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))}}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return newClient(server.Listener.Addr().String(), func(o *ClientOptions) { o.RootCAs = trusted.pool })
+}
+
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+// answer is a complete answer.
+func answer(status int, headers, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%sContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
+}
+
+// listen returns a server on the loopback address, its port and how often it has been called.
+func listen(t *testing.T) (port string, calls *atomic.Int64) {
+	t.Helper()
+	calls = &atomic.Int64{}
+	_, port, err := net.SplitHostPort(serveRaw(t, nil, func(p *peer) {
+		calls.Add(1)
+		for p.next() != nil {
+			p.write(ok)
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port, calls
+}
+
+// speak answers in HTTP/1 every request of a connection with the same bytes.
+func speak(text string) func(*peer) {
+	return func(p *peer) {
+		for p.next() != nil && p.write(text) == nil {
+		}
+	}
+}
+
+// stall answers with the beginning of something and then nothing.
+func stall(text string) func(*peer) {
+	return func(p *peer) {
+		if p.next() != nil && p.write(text) == nil {
+			p.hang()
+		}
+	}
+}
+
+// pour writes a piece again and again, up to n bytes, or for ever if that is 0, with a pause after each.
+func pour(p *peer, piece []byte, n int, pause time.Duration) {
+	for sent := 0; n == 0 || sent < n; sent += len(piece) {
+		if _, err := p.Conn.Write(piece); err != nil {
+			return
+		}
+		if pause > 0 {
+			time.Sleep(pause) // the bubble's clock
+		}
+	}
+}
+
+// drip answers with a beginning and then a byte now and then.
+func drip(beginning, piece string) func(*peer) {
+	return func(p *peer) {
+		if p.next() != nil && p.write(beginning) == nil {
+			pour(p, []byte(piece), 0, 100*time.Millisecond)
+		}
+	}
+}
+
+// flood answers with a beginning and then a piece as often and as fast as it goes.
+func flood(beginning string, piece []byte, n int) func(*peer) {
+	return func(p *peer) {
+		for p.next() != nil && p.write(beginning) == nil {
+			pour(p, piece, n, 0)
+		}
+	}
+}
+
+// bomb is much of nothing, compressed.
+var bomb = sync.OnceValue(func() string {
+	var out bytes.Buffer
+	writer := gzip.NewWriter(&out)
+	for range 64 {
+		writer.Write(make([]byte, 1<<20))
+	}
+	writer.Close()
+	return out.String()
+})
+
+// wire is the client's end of a connection in memory. Its writes never wait for the other end, which
+// may be busy with writing.
+type wire struct {
+	net.Conn
+	reset *atomic.Bool // by the other end
+
+	mu    sync.Mutex
+	queue []byte
+	more  chan struct{} // closed with the connection
+	ended bool
+}
+
+// connect returns both ends of a connection.
+func connect() (*wire, *farEnd) {
+	near, far := net.Pipe()
+	w := &wire{Conn: near, more: make(chan struct{}, 1), reset: &atomic.Bool{}}
+	go func() {
+		for range w.more {
+			w.mu.Lock()
+			b := w.queue
+			w.queue = nil
+			w.mu.Unlock()
+			near.Write(b)
+		}
+	}()
+	return w, &farEnd{far, w.reset}
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return 0, net.ErrClosed
+	}
+	w.queue = append(w.queue, b...)
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+	return len(b), nil
+}
+
+func (w *wire) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.ended = true
+		close(w.more)
+		w.Conn.Close()
+	}
+	return nil
+}
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if err == io.EOF && w.reset.Load() {
+		err = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	}
+	return n, err
+}
+
+// farEnd is the server's end. What SetLinger does to a TCP connection makes its end a reset here.
+type farEnd struct {
+	net.Conn
+	reset *atomic.Bool
+}
+
+func (c *farEnd) SetLinger(int) error { c.reset.Store(true); return nil }
+
+// certified is HTTPS with a good certificate; secured with another one.
+func certified(change func(*tls.Config)) func(*testing.T, *authority) *tls.Config {
+	return func(t *testing.T, a *authority) *tls.Config {
+		c := &tls.Config{Certificates: []tls.Certificate{a.issue(t, host, time.Now().Add(24*time.Hour))}}
+		change(c)
+		return c
+	}
+}
+
+func secured(issue func(*testing.T, *authority) tls.Certificate) func(*testing.T, *authority) *tls.Config {
+	return func(t *testing.T, a *authority) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{issue(t, a)}}
+	}
+}
+
+func http2(c *tls.Config) { c.NextProtos = []string{"h2"} }
+
+// received is one request as an endpoint saw it.
+type received struct {
+	header http.Header
+	body   []byte
+}
+
+// endpoint answers with status and headers and keeps what it receives.
+func endpoint(t *testing.T, answer http.HandlerFunc) (url string, requests <-chan received) {
+	t.Helper()
+	all := make(chan received, 20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		all <- received{r.Header.Clone(), body}
+		answer(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, all
+}
+
+func answering(status int, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for n := 0; n < len(header); n += 2 {
+			w.Header().Set(header[n], header[n+1])
+		}
+		w.WriteHeader(status)
+	}
 }

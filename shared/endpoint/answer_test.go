@@ -3,22 +3,18 @@ package endpoint
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
-	"net/http"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
-
-const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-// answer is a complete answer.
-func answer(status int, headers, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%sContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
-}
 
 // status is the result of an answer that is neither 2xx nor 3xx.
 func status(n int, snippet string) Result {
@@ -231,66 +227,6 @@ func TestAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestRequestIsSentExactlyAsPromised(t *testing.T) {
-	for name, previousOne := range map[string]bool{"request.txt": false, "request_overlap.txt": true} {
-		t.Run(name, func(t *testing.T) {
-			got := make(chan []byte, 1)
-			address := serveRaw(t, nil, func(p *peer) {
-				got <- p.next()
-				p.write(ok)
-			})
-			client, _ := newClient(address)
-			r := request("http://" + host + "/hook?tenant=7")
-			if previousOne {
-				r.Previous = &previous
-			}
-			if result := client.Post(t.Context(), r); !result.Success() {
-				t.Fatalf("failed: %+v", result)
-			}
-			raw := <-got
-			golden(t, name, raw)
-			if !bytes.HasSuffix(raw, append([]byte("\r\n\r\n"), r.Body...)) {
-				t.Error("the body is not byte for byte what was rendered")
-			}
-		})
-	}
-}
-
-func TestBodyAndIDStayTheSameOverAttempts(t *testing.T) {
-	var bodies [][]byte
-	var attempts, ids []string
-	address := serveRaw(t, nil, func(p *peer) {
-		for raw := p.next(); raw != nil; raw = p.next() {
-			head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
-			bodies = append(bodies, body)
-			for line := range strings.SplitSeq(string(head), "\r\n") {
-				if value, found := strings.CutPrefix(line, "X-Webhook-Attempt: "); found {
-					attempts = append(attempts, value)
-				}
-				if value, found := strings.CutPrefix(line, "Idempotency-Key: "); found {
-					ids = append(ids, value)
-				}
-			}
-			p.write(answer(500, "", ""))
-		}
-	})
-	client, _ := newClient(address)
-	for n := 1; n <= 5; n++ {
-		r := request("http://" + host)
-		r.Attempt = n
-		client.Post(t.Context(), r)
-	}
-	client.Rested() // ends the connection and with it the server's work
-	if diff := cmp.Diff([]string{"1", "2", "3", "4", "5"}, attempts); diff != "" {
-		t.Errorf("attempts (-want +got):\n%s", diff)
-	}
-	for n := range bodies {
-		if !bytes.Equal(bodies[n], bodies[0]) || ids[n] != event().ID {
-			t.Errorf("attempt %d differs in body or id", n+1)
-		}
-	}
-}
-
 func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
 	var bomb bytes.Buffer
 	writer := gzip.NewWriter(&bomb)
@@ -309,70 +245,50 @@ func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
 	}
 }
 
-func TestDestinationIsRefused(t *testing.T) {
-	cases := []struct {
-		name, url string
-		https     bool // only
-		want      string
-	}{
-		{name: "http in production", url: "http://" + host, https: true, want: CodeBlockedScheme},
-		{name: "HTTP in capitals in production", url: "HTTP://" + host, https: true, want: CodeBlockedScheme},
-		{name: "ftp", url: "ftp://" + host, want: CodeBlockedScheme},
-		{name: "file", url: "file:///etc/passwd", want: CodeInvalidDestination},
-		{name: "a path alone", url: "/hook", want: CodeInvalidDestination},
-		{name: "no host", url: "https://", want: CodeInvalidDestination},
-		{name: "a port alone", url: "https://:443/", want: CodeInvalidDestination},
-		{name: "what is no URL", url: "https://%zz/", want: CodeInvalidDestination},
-		{name: "a host with a space", url: "https://a b/", want: CodeInvalidDestination},
+// FuzzAnswer: whatever an endpoint answers, only 2xx is success, and what is logged is short and
+// valid text without the credentials.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		ok, answer(500, "", "no"), answer(302, "Location: http://[::1\r\n", ""), answer(429, "Retry-After: 9\xff\r\n", "\xff"), "HTTP/1.1 099 X\r\n\r\n", "HTTP/1.1 \xff\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n", "HTTP/1.0 200 \xc3\r\n\xff\xfe: \xc3\r\n\r\n", "HTTP/\xff.1 200 OK\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\n\r\n" + ok, "HTTP/1.1 101 X\r\nUpgrade: \xff\r\n\r\n", current.Token.Reveal(), answer(400, "", current.Token.Reveal()),
+	} {
+		f.Add([]byte(seed))
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			client, dialer := newClient("127.0.0.1:1", func(o *ClientOptions) { o.AllowHTTP = !c.https })
-			got := client.Post(t.Context(), request(c.url))
-			if got.Code != c.want || dialer.dials.Load() != 0 {
-				t.Errorf("code %q after %d connections, want %q after none", got.Code, dialer.dials.Load(), c.want)
-			}
-			if strings.Contains(got.Error, c.url) {
-				t.Errorf("the error %q quotes the URL", got.Error)
-			}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		requests := &atomic.Int64{}
+		client := NewClient(ClientOptions{
+			AllowHTTP: true, Now: time.Now, Timeout: 10 * time.Second,
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				near, far := connect()
+				go func() {
+					defer far.Close()
+					p := &peer{Conn: far, requests: requests}
+					if p.next() != nil {
+						far.Write(raw)
+					}
+				}()
+				return near, nil
+			},
 		})
-	}
-}
-
-func TestBrokenCredentialsSendNothing(t *testing.T) {
-	client, dialer := newClient("127.0.0.1:1")
-	r := request("https://" + host)
-	r.Current.Secret = "whsec_not base64"
-	got := client.Post(t.Context(), r)
-	if got.Success() || dialer.dials.Load() != 0 || strings.Contains(got.Error, "not base64") {
-		t.Errorf("result %+v after %d connections", got, dialer.dials.Load())
-	}
-}
-
-func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
-		t.Setenv(name, "http://127.0.0.1:1")
-	}
-	address := serveRaw(t, nil, func(p *peer) { p.next(); p.write(ok) })
-	client, dialer := newClient(address)
-	if got := client.Post(t.Context(), request("http://"+host+":8080/hook")); !got.Success() {
-		t.Errorf("failed: %+v", got)
-	}
-	if diff := cmp.Diff([]string{host + ":8080"}, dialer.asked); diff != "" {
-		t.Errorf("dialed (-want +got):\n%s", diff)
-	}
-	if client.transport.Proxy != nil {
-		t.Error("the transport asks for a proxy")
-	}
-}
-
-func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
-	for given, want := range map[time.Duration]time.Duration{0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second} {
-		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
-			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
+		defer client.Rested()
+		got := client.Post(t.Context(), request("http://"+host))
+		if got.Success() != (got.Status >= 200 && got.Status <= 299 && got.Error == "") || got.Success() && got.Snippet != "" {
+			t.Errorf("%+v", got)
 		}
-	}
-	if http.StatusSwitchingProtocols != 101 || AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
-		t.Error("the limits are not those that are documented")
-	}
+		if got.Status != 0 && (got.Status < 100 || got.Status > 999) {
+			t.Errorf("status %d", got.Status)
+		}
+		if len(got.Snippet) > maxSnippet || len(got.Error) > maxErrorText || !utf8.ValidString(got.Snippet) || !utf8.ValidString(got.Error) {
+			t.Errorf("%q, %q", got.Error, got.Snippet)
+		}
+		for _, secret := range []string{current.Token.Reveal(), current.Secret.Reveal()} {
+			if strings.Contains(got.Snippet+got.Error, secret) {
+				t.Errorf("%q, %q", got.Error, got.Snippet)
+			}
+		}
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+	})
 }

@@ -3,9 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"encoding/base64"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,34 +13,6 @@ import (
 
 	"github.com/docuhook/docuhook/shared/signature"
 )
-
-// received is one request as an endpoint saw it.
-type received struct {
-	header http.Header
-	body   []byte
-}
-
-// endpoint answers with status and headers and keeps what it receives.
-func endpoint(t *testing.T, answer http.HandlerFunc) (url string, requests <-chan received) {
-	t.Helper()
-	all := make(chan received, 20)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		all <- received{r.Header.Clone(), body}
-		answer(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL, all
-}
-
-func answering(status int, header ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for n := 0; n < len(header); n += 2 {
-			w.Header().Set(header[n], header[n+1])
-		}
-		w.WriteHeader(status)
-	}
-}
 
 // TestStandardWebhooks goes through what version 1.0 of the specification asks of a sender, in its
 // order, with the official library as the receiver. What it asks of retries is tested where they are

@@ -3,11 +3,8 @@ package endpoint
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
-	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -56,8 +53,16 @@ func TestAnswerMeans(t *testing.T) {
 		{name: "299 is success", serve: send(answer(299, "", "")), want: Result{Status: 299}},
 		{name: "an answer that ends with the connection is success", serve: send("HTTP/1.1 200 OK\r\n\r\ndone"), want: Result{Status: 200}},
 		{name: "an answer of HTTP/1.0 is success", serve: send("HTTP/1.0 200 OK\r\n\r\n"), want: Result{Status: 200}},
-		{name: "a few 1xx before 200 are success", serve: send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 3) + ok), want: Result{Status: 200}},
-		{name: "more body than announced is success", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more"), want: Result{Status: 200}},
+		{
+			name:  "a few 1xx before 200 are success",
+			serve: send(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 3) + ok),
+			want:  Result{Status: 200},
+		},
+		{
+			name:  "more body than announced is success",
+			serve: send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more"),
+			want:  Result{Status: 200},
+		},
 
 		// 1xx.
 		{
@@ -68,18 +73,34 @@ func TestAnswerMeans(t *testing.T) {
 			},
 			want: Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
 		},
-		{name: "101 with an open connection is a failure at once", serve: sendAndHang("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), want: status(101, "")},
+		{
+			name:  "101 with an open connection is a failure at once",
+			serve: sendAndHang("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+			want:  status(101, ""),
+		},
 		{name: "100 and nothing more is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 100 Continue\r\n\r\n"), want: timeout},
 
 		// Redirects: never followed.
 		{name: "300 is a failure", serve: send(answer(300, "", "")), want: redirect(300)},
-		{name: "301 to a private address is a failure", serve: send(answer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")), want: redirect(301)},
+		{
+			name:  "301 to a private address is a failure",
+			serve: send(answer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")),
+			want:  redirect(301),
+		},
 		{name: "302 to itself is a failure", serve: send(answer(302, "Location: /hook\r\n", "")), want: redirect(302)},
 		{name: "302 to nowhere is a failure with its status", serve: send(answer(302, "", "")), want: redirect(302)},
-		{name: "302 to what is no URL is a failure with its status", serve: send(answer(302, "Location: http://[::1\r\n", "")), want: redirect(302)},
+		{
+			name:  "302 to what is no URL is a failure with its status",
+			serve: send(answer(302, "Location: http://[::1\r\n", "")),
+			want:  redirect(302),
+		},
 		{name: "303 is a failure", serve: send(answer(303, "Location: https://other.example/\r\n", "")), want: redirect(303)},
 		{name: "304 is a failure", serve: send("HTTP/1.1 304 Not Modified\r\n\r\n"), want: redirect(304)},
-		{name: "307, which would carry the body along, is a failure", serve: send(answer(307, "Location: http://127.0.0.1:1/\r\n", "")), want: redirect(307)},
+		{
+			name:  "307, which would carry the body along, is a failure",
+			serve: send(answer(307, "Location: http://127.0.0.1:1/\r\n", "")),
+			want:  redirect(307),
+		},
 		{name: "308 is a failure", serve: send(answer(308, "Location: http://10.0.0.1/\r\n", "")), want: redirect(308)},
 
 		// Other statuses.
@@ -88,17 +109,34 @@ func TestAnswerMeans(t *testing.T) {
 		{name: "404 is a failure", serve: send(answer(404, "", "")), want: status(404, "")},
 		{name: "404 is not asked when to retry", serve: send(answer(404, "Retry-After: 60\r\n", "")), want: status(404, "")},
 		{name: "410 is a failure", serve: send(answer(410, "", "bye")), want: status(410, "bye")},
-		{name: "410 is 410 even if its body hangs", hangs: true, serve: sendAndHang("HTTP/1.1 410 Gone\r\nContent-Length: 10\r\n\r\nbye"), want: status(410, "bye")},
+		{
+			name:  "410 is 410 even if its body hangs",
+			hangs: true,
+			serve: sendAndHang("HTTP/1.1 410 Gone\r\nContent-Length: 10\r\n\r\nbye"),
+			want:  status(410, "bye"),
+		},
 		{name: "500 is a failure", serve: send(answer(500, "", "")), want: status(500, "")},
 		{name: "599 is a failure", serve: send(answer(599, "", "")), want: status(599, "")},
 		{name: "999 is a failure", serve: send(answer(999, "", "")), want: status(999, "")},
 
 		// Retry-After.
 		{name: "429 with seconds is to be retried then", serve: send(answer(429, "Retry-After: 120\r\n", "")), want: after(429, 120)},
-		{name: "503 with a date is to be retried then", serve: send(answer(503, "Retry-After: Sun, 01 Mar 2026 12:03:00 GMT\r\n", "")), want: after(503, 180)},
-		{name: "503 with a past date is to be retried as planned", serve: send(answer(503, "Retry-After: Sun, 01 Mar 2020 12:00:00 GMT\r\n", "")), want: after(503, 0)},
+		{
+			name:  "503 with a date is to be retried then",
+			serve: send(answer(503, "Retry-After: Sun, 01 Mar 2026 12:03:00 GMT\r\n", "")),
+			want:  after(503, 180),
+		},
+		{
+			name:  "503 with a past date is to be retried as planned",
+			serve: send(answer(503, "Retry-After: Sun, 01 Mar 2020 12:00:00 GMT\r\n", "")),
+			want:  after(503, 0),
+		},
 		{name: "503 with garbage is to be retried as planned", serve: send(answer(503, "Retry-After: soon\r\n", "")), want: after(503, 0)},
-		{name: "429 with a negative number is to be retried as planned", serve: send(answer(429, "Retry-After: -120\r\n", "")), want: after(429, 0)},
+		{
+			name:  "429 with a negative number is to be retried as planned",
+			serve: send(answer(429, "Retry-After: -120\r\n", "")),
+			want:  after(429, 0),
+		},
 		{name: "429 with a day is to be retried after a day", serve: send(answer(429, "Retry-After: 86400\r\n", "")), want: after(429, 86400)},
 		{name: "500 is not asked when to retry", serve: send(answer(500, "Retry-After: 60\r\n", "")), want: status(500, "")},
 
@@ -106,8 +144,18 @@ func TestAnswerMeans(t *testing.T) {
 		{name: "nothing at all is a timeout", hangs: true, serve: (*peer).hang, want: timeout},
 		{name: "half a status line is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 2"), want: timeout},
 		{name: "half of the headers is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nContent-Le"), want: timeout},
-		{name: "2xx that hangs before its body is too slow", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"), want: slow},
-		{name: "2xx that hangs in its body is too slow", hangs: true, serve: sendAndHang("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n"), want: slow},
+		{
+			name:  "2xx that hangs before its body is too slow",
+			hangs: true,
+			serve: sendAndHang("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"),
+			want:  slow,
+		},
+		{
+			name:  "2xx that hangs in its body is too slow",
+			hangs: true,
+			serve: sendAndHang("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n"),
+			want:  slow,
+		},
 		{
 			name: "2xx that drips is too slow", hangs: true,
 			serve: func(p *peer) {
@@ -136,19 +184,36 @@ func TestAnswerMeans(t *testing.T) {
 			},
 			want: timeout,
 		},
-		{name: "500 that hangs in its body is a 500", hangs: true, serve: sendAndHang("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"), want: status(500, "I think that")},
+		{
+			name:  "500 that hangs in its body is a 500",
+			hangs: true,
+			serve: sendAndHang("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"),
+			want:  status(500, "I think that"),
+		},
 
 		// Breaking off.
 		{name: "a connection that ends without an answer is cut off", serve: func(*peer) {}, want: cutOff},
 		{name: "a connection that is reset without an answer is cut off", serve: (*peer).reset, want: cutOff},
 		{name: "a connection that ends within the headers is cut off", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"), want: cutOff},
-		{name: "2xx with less body than announced is truncated", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that"), want: truncated},
-		{name: "2xx with an unfinished chunk is truncated", serve: send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nwiki"), want: truncated},
+		{
+			name:  "2xx with less body than announced is truncated",
+			serve: send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that"),
+			want:  truncated,
+		},
+		{
+			name:  "2xx with an unfinished chunk is truncated",
+			serve: send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nwiki"),
+			want:  truncated,
+		},
 		{name: "2xx that is reset within its body is truncated", serve: func(p *peer) {
 			p.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that")
 			p.reset()
 		}, want: truncated},
-		{name: "500 with less body than announced is a 500", serve: send("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"), want: status(500, "I think that")},
+		{
+			name:  "500 with less body than announced is a 500",
+			serve: send("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"),
+			want:  status(500, "I think that"),
+		},
 
 		// Nonsense.
 		{
@@ -164,8 +229,9 @@ func TestAnswerMeans(t *testing.T) {
 			want: Result{Code: CodeProtocolError, Error: broken + `malformed HTTP response "tls:handshake"`},
 		},
 		{
-			name: "headers beyond 64 KiB are a protocol error", serve: send("HTTP/1.1 200 OK\r\nX-Filler: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"),
-			want: Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
+			name:  "headers beyond 64 KiB are a protocol error",
+			serve: send("HTTP/1.1 200 OK\r\nX-Filler: " + strings.Repeat("x", 70<<10) + "\r\n\r\n"),
+			want:  Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
 		},
 		{
 			name: "two different lengths are a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok"),
@@ -177,20 +243,31 @@ func TestAnswerMeans(t *testing.T) {
 		},
 
 		// Snippets.
-		{name: "a long answer is cut to 256 bytes", serve: send(answer(500, "", strings.Repeat("a", 1000))), want: status(500, strings.Repeat("a", 256))},
-		{name: "a character is not cut in two", serve: send(answer(500, "", strings.Repeat("a", 255)+"€")), want: status(500, strings.Repeat("a", 255))},
+		{
+			name:  "a long answer is cut to 256 bytes",
+			serve: send(answer(500, "", strings.Repeat("a", 1000))),
+			want:  status(500, strings.Repeat("a", 256)),
+		},
+		{
+			name:  "a character is not cut in two",
+			serve: send(answer(500, "", strings.Repeat("a", 255)+"€")),
+			want:  status(500, strings.Repeat("a", 255)),
+		},
 		{name: "what is not UTF-8 is replaced", serve: send(answer(500, "", "a\xff\xfeb")), want: status(500, "a\uFFFDb")},
 		{
-			name: "the token and the secret do not come back", serve: send(answer(500, "", "got "+current.Token.Reveal()+" and "+current.Secret.Reveal())),
-			want: status(500, "got [redacted] and [redacted]"),
+			name:  "the token and the secret do not come back",
+			serve: send(answer(500, "", "got "+current.Token.Reveal()+" and "+current.Secret.Reveal())),
+			want:  status(500, "got [redacted] and [redacted]"),
 		},
 		{
-			name: "nor do they without their prefixes", serve: send(answer(500, "", "got "+current.Token.Reveal()[6:]+" and "+current.Secret.Reveal()[6:])),
-			want: status(500, "got [redacted] and [redacted]"),
+			name:  "nor do they without their prefixes",
+			serve: send(answer(500, "", "got "+current.Token.Reveal()[6:]+" and "+current.Secret.Reveal()[6:])),
+			want:  status(500, "got [redacted] and [redacted]"),
 		},
 		{
-			name: "a token is not cut into something that is not recognized", serve: send(answer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
-			want: status(500, strings.Repeat("a", 250)+"[redac"),
+			name:  "a token is not cut into something that is not recognized",
+			serve: send(answer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
+			want:  status(500, strings.Repeat("a", 250)+"[redac"),
 		},
 		{
 			name: "the token does not come back in an error either", serve: send(current.Token.Reveal() + "\r\n"),
@@ -249,28 +326,29 @@ func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
 // valid text without the credentials.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
-		ok, answer(500, "", "no"), answer(302, "Location: http://[::1\r\n", ""), answer(429, "Retry-After: 9\xff\r\n", "\xff"), "HTTP/1.1 099 X\r\n\r\n", "HTTP/1.1 \xff\r\n\r\n",
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n", "HTTP/1.0 200 \xc3\r\n\xff\xfe: \xc3\r\n\r\n", "HTTP/\xff.1 200 OK\r\n\r\n",
-		"HTTP/1.1 103 Early Hints\r\n\r\n" + ok, "HTTP/1.1 101 X\r\nUpgrade: \xff\r\n\r\n", current.Token.Reveal(), answer(400, "", current.Token.Reveal()),
+		ok,
+		answer(500, "", "no"),
+		answer(302, "Location: http://[::1\r\n", ""),
+		answer(429, "Retry-After: 9\xff\r\n", "\xff"),
+		answer(400, "", current.Token.Reveal()),
+		current.Token.Reveal(),
+		"HTTP/1.1 099 X\r\n\r\n",
+		"HTTP/1.1 \xff\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
+		"HTTP/1.0 200 \xc3\r\n\xff\xfe: \xc3\r\n\r\n",
+		"HTTP/\xff.1 200 OK\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\n\r\n" + ok,
+		"HTTP/1.1 101 X\r\nUpgrade: \xff\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		requests := &atomic.Int64{}
-		client := NewClient(ClientOptions{
-			AllowHTTP: true, Now: time.Now, Timeout: 10 * time.Second,
-			Dial: func(context.Context, string, string) (net.Conn, error) {
-				near, far := connect()
-				go func() {
-					defer far.Close()
-					p := &peer{Conn: far, requests: requests}
-					if p.next() != nil {
-						far.Write(raw)
-					}
-				}()
-				return near, nil
-			},
-		})
+		network := &memory{serve: func(p *peer) {
+			if p.next() != nil {
+				p.Conn.Write(raw)
+			}
+		}}
+		client := NewClient(ClientOptions{AllowHTTP: true, Now: time.Now, Timeout: 10 * time.Second, Dial: network.dial})
 		defer client.Rested()
 		got := client.Post(t.Context(), request("http://"+host))
 		if got.Success() != (got.Status >= 200 && got.Status <= 299 && got.Error == "") || got.Success() && got.Snippet != "" {
@@ -287,7 +365,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("%q, %q", got.Error, got.Snippet)
 			}
 		}
-		if n := requests.Load(); n != 1 {
+		if n := network.requests.Load(); n != 1 {
 			t.Errorf("%d requests", n)
 		}
 	})

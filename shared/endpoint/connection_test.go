@@ -42,10 +42,30 @@ func TestTLS(t *testing.T) {
 		text    string // part of the error
 	}{
 		{name: "a trusted certificate is accepted", address: serve(trusted.issue(t, host, tomorrow))},
-		{name: "an expired certificate is refused", address: serve(trusted.issue(t, host, time.Now().Add(-time.Hour))), code: CodeTLSFailure, text: "certificate has expired"},
-		{name: "a certificate for another host is refused", address: serve(trusted.issue(t, "other.example", tomorrow)), code: CodeTLSFailure, text: "valid for other.example, not " + host},
-		{name: "a self-signed certificate is refused", address: serve((*authority)(nil).issue(t, host, tomorrow)), code: CodeTLSFailure, text: "unknown authority"},
-		{name: "a certificate of an unknown authority is refused", address: serve(newAuthority(t).issue(t, host, tomorrow)), code: CodeTLSFailure, text: "x509: certificate"},
+		{
+			name:    "an expired certificate is refused",
+			address: serve(trusted.issue(t, host, time.Now().Add(-time.Hour))),
+			code:    CodeTLSFailure,
+			text:    "certificate has expired",
+		},
+		{
+			name:    "a certificate for another host is refused",
+			address: serve(trusted.issue(t, "other.example", tomorrow)),
+			code:    CodeTLSFailure,
+			text:    "valid for other.example, not " + host,
+		},
+		{
+			name:    "a self-signed certificate is refused",
+			address: serve((*authority)(nil).issue(t, host, tomorrow)),
+			code:    CodeTLSFailure,
+			text:    "unknown authority",
+		},
+		{
+			name:    "a certificate of an unknown authority is refused",
+			address: serve(newAuthority(t).issue(t, host, tomorrow)),
+			code:    CodeTLSFailure,
+			text:    "x509: certificate",
+		},
 		{
 			name: "a server that knows only TLS 1.1 is refused",
 			address: serve(trusted.issue(t, host, tomorrow), func(c *tls.Config) {
@@ -71,7 +91,11 @@ func TestTLS(t *testing.T) {
 			code:    CodeConnectionReset,
 		},
 		{name: "a server that hangs in the handshake times out", address: serveRaw(t, nil, (*peer).hang), code: CodeTimeout},
-		{name: "a server that ends the connection in the handshake is cut off", address: serveRaw(t, nil, func(p *peer) { io.ReadFull(p, make([]byte, 5)) }), code: CodeConnectionReset},
+		{
+			name:    "a server that ends the connection in the handshake is cut off",
+			address: serveRaw(t, nil, func(p *peer) { io.ReadFull(p, make([]byte, 5)) }),
+			code:    CodeConnectionReset,
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,7 +135,11 @@ func TestConnectionThatCannotBeMade(t *testing.T) {
 		change func(*ClientOptions)
 		want   Result
 	}{
-		{name: "is refused", change: func(*ClientOptions) {}, want: Result{Code: CodeConnectionRefused, Error: "the endpoint refused the connection"}},
+		{
+			name:   "is refused",
+			change: func(*ClientOptions) {},
+			want:   Result{Code: CodeConnectionRefused, Error: "the endpoint refused the connection"},
+		},
 		{
 			name: "is without a route", change: failing(&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("no route to host")}),
 			want: Result{Code: CodeConnectionFailed, Error: "connecting to the endpoint failed"},
@@ -125,7 +153,10 @@ func TestConnectionThatCannotBeMade(t *testing.T) {
 			want: Result{Code: CodeTimeout, Error: "no answer in time"},
 		},
 		{
-			name: "has a name that does not exist", change: failing(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}}),
+			name: "has a name that does not exist",
+			change: failing(&net.OpError{
+				Op: "dial", Err: &net.DNSError{Err: "no such host", Name: host, IsNotFound: true},
+			}),
 			want: Result{Code: CodeDNSFailure, Error: "the endpoint's host could not be found"},
 		},
 	}
@@ -149,16 +180,27 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 		"when the server resets after its answer":         func(p *peer) { p.next(); p.write(ok); p.reset() },
 		"when the server hangs up after the next request": func(p *peer) { p.next(); p.write(ok); p.next() },
 		"when the server resets after the next request":   func(p *peer) { p.next(); p.write(ok); p.next(); p.reset() },
-		"when the server says that it will close":         func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") },
-		"when the server goes on answering, reusing it":   func(p *peer) { serveAll(p) },
-		"when the server has sent what nobody has asked":  func(p *peer) { p.next(); p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n"); p.hang() },
+		"when the server says that it will close": func(p *peer) {
+			p.next()
+			p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		},
+		"when the server goes on answering, reusing it": serveAll,
+		"when the server has sent what nobody has asked": func(p *peer) {
+			p.next()
+			p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n")
+			p.hang()
+		},
 		"when the server says that nobody has asked for long": func(p *peer) {
 			p.next()
 			p.write(ok)
 			p.next()
 			p.write("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		},
-		"when the server's answer was longer than is read": func(p *peer) { p.next(); p.write(answer(200, "", strings.Repeat("x", 100<<10))); p.hang() },
+		"when the server's answer was longer than is read": func(p *peer) {
+			p.next()
+			p.write(answer(200, "", strings.Repeat("x", 100<<10)))
+			p.hang()
+		},
 	}
 	for name, first := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -348,27 +390,38 @@ func TestGoAwayCostsNoAttempt(t *testing.T) {
 }
 
 func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
-	for _, h := range []hostile{overHTTP1()[2], overHTTP2()[0]} {
-		synctest.Test(t, func(t *testing.T) {
-			client, dials, _ := h.client(t)
-			for n, want := range []int64{1, 1, 2, 2} {
-				if n == 2 {
+	cases := map[string]struct {
+		serve  func(*peer)
+		change func(*tls.Config)
+	}{
+		"HTTP/1": {serve: serveAll, change: func(*tls.Config) {}},
+		"HTTP/2": {serve: frames(func(p *peer, stream uint32) { finish(p, stream, 200) }), change: http2},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				trusted := newAuthority(t)
+				network := &memory{serve: c.serve, config: certified(c.change)(t, trusted)}
+				client := NewClient(ClientOptions{Now: time.Now, RootCAs: trusted.pool, Dial: network.dial})
+				post := func(dials int64, when string) {
+					t.Helper()
+					if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+						t.Fatalf("failed: %+v", got)
+					}
 					synctest.Wait()
-					client.Rested()
+					if got := network.dials.Load(); got != dials {
+						t.Errorf("%d connections %s, want %d", got, when, dials)
+					}
 				}
-				if got := client.Post(t.Context(), request(h.url())); !got.Success() {
-					t.Fatalf("failed: %+v", got)
-				}
-				if got := dials.Load(); got != want {
-					t.Errorf("%s: %d connections after %d attempts, want %d", h.name, got, n+1, want)
-				}
-			}
-			time.Sleep(idleTimeout + time.Second)
-			client.Post(t.Context(), request(h.url()))
-			if got := dials.Load(); got != 3 {
-				t.Errorf("%s: a connection is used after %v of idleness", h.name, idleTimeout)
-			}
-			time.Sleep(2 * idleTimeout) // until the last connection is given up
+				post(1, "for the first attempt")
+				post(1, "after the second one")
+				client.Rested()
+				post(2, "after a rest")
+				post(2, "and one more attempt")
+				time.Sleep(idleTimeout + time.Second) // on the bubble's clock
+				post(3, "after idleness")
+				time.Sleep(2 * idleTimeout) // until the last connection is given up
+			})
 		})
 	}
 }

@@ -21,18 +21,26 @@ var tricks = []string{
 	// Notations of 127.0.0.1.
 	"127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0X7F.0.0.0x1", "0x7f.1", "0x000000007f000001", "017700000001",
 	"0177.0.0.1", "0177.0.0.01", "00000177.0.0.1", "127.000.000.001", "127.0.0.1.", "127.255.255.254", "6425673729", "4294967295.127.0.0.1",
-	"127%2e0%2e0%2e1", "%31%32%37.0.0.1", "127.0.0.1%00.good.example", "127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "１２７.０.０.１", "①②⑦.⓪.⓪.①",
-	"[::1]", "[0:0:0:0:0:0:0:1]", "[0000:0000:0000:0000:0000:0000:0000:0001]", "[::127.0.0.1]", "[::ffff:127.0.0.1]", "[::FFFF:7F00:1]", "[0:0:0:0:0:ffff:127.0.0.1]",
-	"[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::1]", "[2001:0:0:0:0:0:80ff:fffe]", "[fe80::5efe:127.0.0.1]",
+	"127%2e0%2e0%2e1", "%31%32%37.0.0.1", "127.0.0.1%00.good.example",
+	"127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "１２７.０.０.１", "①②⑦.⓪.⓪.①",
+	"[::1]", "[0:0:0:0:0:0:0:1]", "[0000:0000:0000:0000:0000:0000:0000:0001]", "[::127.0.0.1]", "[::ffff:127.0.0.1]",
+	"[::FFFF:7F00:1]", "[0:0:0:0:0:ffff:127.0.0.1]",
+	"[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::1]",
+	"[2001:0:0:0:0:0:80ff:fffe]", "[fe80::5efe:127.0.0.1]",
 	"[::1%25lo]", "[::1%25]", "[fe80::1%25lo]", "[fe80::1%25eth0]", "[fe80::1%251]",
 	// 0.0.0.0, which Linux connects to itself.
 	"0", "0.0.0.0", "0x0", "00", "0.0", "0.0.0.0.", "[::]", "[0:0:0:0:0:0:0:0]", "[::ffff:0.0.0.0]", "[::0.0.0.0]",
 	// The metadata service.
-	"169.254.169.254", "169.254.169.254.", "2852039166", "0xa9fea9fe", "0xA9.0xFE.0xA9.0xFE", "0251.0376.0251.0376", "025177524776", "169.254.43518", "169.16689662",
-	"[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[fd00:ec2::254]", "[fd00:0ec2:0:0:0:0:0:254]",
+	"169.254.169.254", "169.254.169.254.", "2852039166", "0xa9fea9fe", "0xA9.0xFE.0xA9.0xFE", "0251.0376.0251.0376", "025177524776",
+	"169.254.43518", "169.16689662",
+	"[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[fd00:ec2::254]",
+	"[fd00:0ec2:0:0:0:0:0:254]",
 	// Names.
-	"localhost", "LOCALHOST", "LocalHost.", "localhost.localdomain", "anything.localhost", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "intranet", "printer.local", "metadata.google.internal",
-	"instance-data", "kubernetes.default.svc", "127.0.0.1.nip.example", "7f000001.rebind.example", "xn--127-0-0-1.example", "rebind.example", "rebind.example.",
+	"localhost", "LOCALHOST", "LocalHost.", "localhost.localdomain", "anything.localhost",
+	"ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "intranet", "printer.local",
+	"metadata.google.internal",
+	"instance-data", "kubernetes.default.svc", "127.0.0.1.nip.example", "7f000001.rebind.example", "xn--127-0-0-1.example",
+	"rebind.example", "rebind.example.",
 }
 
 // guarded returns a client that makes no connection at all, and which addresses the guard has let pass.
@@ -92,12 +100,30 @@ func TestNameWithManyAddresses(t *testing.T) {
 		called    []string
 		code      string
 	}{
-		"private and private":           {[]string{"10.0.0.1", "::1"}, nil, CodeBlockedAddress},
-		"a private one first":           {[]string{"127.0.0.1", "93.184.216.34"}, []string{"93.184.216.34:80"}, ""},
-		"a private one in the middle":   {[]string{"93.184.216.34", "169.254.169.254", "1.1.1.1"}, []string{"1.1.1.1:80", "93.184.216.34:80"}, ""},
-		"public IPv4, private IPv6":     {[]string{"93.184.216.34", "::1"}, []string{"93.184.216.34:80"}, ""},
-		"private IPv4, public IPv6":     {[]string{"10.0.0.1", "2606:4700::1"}, []string{"[2606:4700::1]:80"}, ""},
-		"public of both, private among": {[]string{"93.184.216.34", "192.168.0.1", "2606:4700::1", "fd00:ec2::254"}, []string{"93.184.216.34:80", "[2606:4700::1]:80"}, ""},
+		"private and private": {
+			addresses: []string{"10.0.0.1", "::1"},
+			code:      CodeBlockedAddress,
+		},
+		"a private one first": {
+			addresses: []string{"127.0.0.1", "93.184.216.34"},
+			called:    []string{"93.184.216.34:80"},
+		},
+		"a private one in the middle": {
+			addresses: []string{"93.184.216.34", "169.254.169.254", "1.1.1.1"},
+			called:    []string{"1.1.1.1:80", "93.184.216.34:80"},
+		},
+		"public IPv4, private IPv6": {
+			addresses: []string{"93.184.216.34", "::1"},
+			called:    []string{"93.184.216.34:80"},
+		},
+		"private IPv4, public IPv6": {
+			addresses: []string{"10.0.0.1", "2606:4700::1"},
+			called:    []string{"[2606:4700::1]:80"},
+		},
+		"public of both, private among": {
+			addresses: []string{"93.184.216.34", "192.168.0.1", "2606:4700::1", "fd00:ec2::254"},
+			called:    []string{"93.184.216.34:80", "[2606:4700::1]:80"},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +144,8 @@ func TestPrivateEndpointIsNotCalled(t *testing.T) {
 	port, calls := listen(t)
 	nowhere := (&names{answers: [][]string{{}}}).resolver()
 	hosts := map[string]*net.Resolver{
-		"127.0.0.1": nil, "127.255.255.254": nil, "0.0.0.0": nil, "localhost": nil, "[::ffff:127.0.0.1]": nil, "[::ffff:7f00:1]": nil, "[::1]": nil, "[::]": nil,
+		"127.0.0.1": nil, "127.255.255.254": nil, "0.0.0.0": nil, "localhost": nil,
+		"[::ffff:127.0.0.1]": nil, "[::ffff:7f00:1]": nil, "[::1]": nil, "[::]": nil,
 		"rebind.example":       (&names{answers: [][]string{{"127.0.0.1"}}}).resolver(),
 		"rebind.many.example":  (&names{answers: [][]string{{"127.0.0.1", "10.0.0.1", "169.254.169.254"}}}).resolver(),
 		"rebind.dotted.test.":  (&names{answers: [][]string{{"127.0.0.1"}}}).resolver(),
@@ -146,7 +173,8 @@ func TestPrivateEndpointIsNotCalled(t *testing.T) {
 		t.Errorf("the private endpoint was called %d times", n)
 	}
 	client := NewClient(ClientOptions{
-		Guard: NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second, Resolver: (&names{answers: [][]string{{"127.0.0.1"}}}).resolver(),
+		Guard: NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second,
+		Resolver: (&names{answers: [][]string{{"127.0.0.1"}}}).resolver(),
 	})
 	if got := client.Post(t.Context(), request("http://rebind.example:"+port+"/")); !got.Success() || calls.Load() != 1 {
 		t.Errorf("the same endpoint, where private addresses are allowed: %+v, called %d times", got, calls.Load())
@@ -232,11 +260,13 @@ func TestOnlyLoopbackIsCalled(t *testing.T) {
 		}
 	}
 	for _, host := range []string{
-		"hooks.example.com", "receiver", "localhost.example.com", "notlocalhost", "127.1", "2130706433", "10.0.0.1", "192.168.1.1", "169.254.169.254",
+		"hooks.example.com", "receiver", "localhost.example.com", "notlocalhost", "127.1", "2130706433", "10.0.0.1", "192.168.1.1",
+		"169.254.169.254",
 		"0.0.0.0", "8.8.8.8", "[::]", "[2606:4700:4700::1111]", "[::ffff:8.8.8.8]", "[64:ff9b::7f00:1]", "[fe80::1%25lo]",
 	} {
 		for _, guard := range []*Guard{NewGuard(true), NewGuard(false)} {
-			if got := post(guard, host); got.Code != CodeBlockedAddress || got.Error != "the local stack calls endpoints on this machine only, unless it is started with -public" {
+			got := post(guard, host)
+			if got.Code != CodeBlockedAddress || !strings.HasPrefix(got.Error, "the local stack calls endpoints on this machine only") {
 				t.Errorf("%s: %+v", host, got)
 			}
 		}

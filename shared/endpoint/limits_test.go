@@ -3,11 +3,9 @@ package endpoint
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -78,13 +76,15 @@ func TestEndlessAnswerIsReadInPart(t *testing.T) {
 }
 
 func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
-	for given, want := range map[time.Duration]time.Duration{0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second} {
+	for given, want := range map[time.Duration]time.Duration{
+		0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second,
+	} {
 		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
 			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
 		}
 	}
-	if http.StatusSwitchingProtocols != 101 || AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
-		t.Error("the limits are not those that are documented")
+	if AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
+		t.Error("the limits are not those that README states")
 	}
 }
 
@@ -94,7 +94,7 @@ const mostMemory = 8 << 20
 
 const oneGiB = 1 << 30
 
-// hostile is an endpoint, and what is to become of a delivery to it.
+// hostile is an endpoint that does what it should not, and what is to come of each attempt at it.
 type hostile struct {
 	name     string
 	serve    func(*peer)
@@ -105,46 +105,81 @@ type hostile struct {
 	requests int           // that the endpoint gets in all; 0 for one in every attempt, -1 for none
 }
 
-const (
-	private = "http://169.254.169.254/latest/meta-data/"
-)
+const private = "http://169.254.169.254/latest/meta-data/"
 
-func overHTTP1() []hostile {
-	chunk := make([]byte, 64<<10)
-	large := func(status int) string {
-		return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n", status, oneGiB)
-	}
-	handshake := certified(func(*tls.Config) {})
+// statuses are endpoints whose status is the matter.
+func statuses() []hostile {
 	return []hostile{
-		// Status classes.
 		{name: "1xx and nothing more", serve: stall("HTTP/1.1 100 Continue\r\n\r\n"), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "101", serve: stall("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), code: CodeHTTPStatus, status: 101},
+		{
+			name:   "101",
+			serve:  stall("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+			code:   CodeHTTPStatus,
+			status: 101,
+		},
 		{name: "200", serve: speak(ok), status: 200},
-		{name: "204", serve: speak("HTTP/1.1 204 No Content\r\n\r\n"), status: 204},
-		{name: "299", serve: speak(answer(299, "", "fine")), status: 299},
-		{name: "304", serve: speak("HTTP/1.1 304 Not Modified\r\n\r\n"), code: CodeRedirect, status: 304},
-		{name: "404", serve: speak(answer(404, "", "")), code: CodeHTTPStatus, status: 404},
-		{name: "410", serve: speak(answer(410, "", "")), code: CodeHTTPStatus, status: 410},
-		{name: "429", serve: speak(answer(429, "Retry-After: 1\r\n", "")), code: CodeHTTPStatus, status: 429},
-		{name: "503", serve: speak(answer(503, "", "")), code: CodeHTTPStatus, status: 503},
 		{name: "600", serve: speak(answer(600, "", "")), code: CodeHTTPStatus, status: 600},
 		{name: "099", serve: speak("HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n"), code: CodeProtocolError},
 		{name: "000", serve: speak("HTTP/1.1 000 What\r\nContent-Length: 0\r\n\r\n"), code: CodeProtocolError},
 		{name: "a status of two digits", serve: speak("HTTP/1.1 20 OK\r\n\r\n"), code: CodeProtocolError},
 		{name: "a negative status", serve: speak("HTTP/1.1 -20 OK\r\n\r\n"), code: CodeProtocolError},
+		{name: "a redirect loop", serve: speak(answer(302, "Location: /hook\r\n", "")), code: CodeRedirect, status: 302},
+		{name: "a redirect to a private address", serve: speak(answer(307, "Location: "+private+"\r\n", "")), code: CodeRedirect, status: 307},
+	}
+}
 
-		// Hanging and dripping.
+// slow are endpoints that hang and drip.
+func slow() []hostile {
+	return []hostile{
 		{name: "nothing", serve: stall(""), lasts: AttemptTimeout, code: CodeTimeout},
 		{name: "a hang in the status line", serve: stall("HTTP/1.1 20"), lasts: AttemptTimeout, code: CodeTimeout},
 		{name: "a hang in the headers", serve: stall("HTTP/1.1 200 OK\r\nContent-Le"), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "a hang before the body", serve: stall("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
-		{name: "a hang in the body", serve: stall("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12"), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
-		{name: "a hang in the body of a 500", serve: stall("HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\n12"), lasts: AttemptTimeout, code: CodeHTTPStatus, status: 500},
+		{
+			name:   "a hang before the body",
+			serve:  stall("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+		{
+			name:   "a hang in the body",
+			serve:  stall("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12"),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+		{
+			name:   "a hang in the body of a 500",
+			serve:  stall("HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\n12"),
+			lasts:  AttemptTimeout,
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
 		{name: "headers that drip", serve: drip("HTTP/1.1 200 OK\r\nX: ", "x"), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "a body that drips", serve: drip("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", "x"), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
-		{name: "chunks that drip", serve: drip("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
+		{
+			name:   "a body that drips",
+			serve:  drip("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", "x"),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+		{
+			name:   "chunks that drip",
+			serve:  drip("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+	}
+}
 
-		// Too much.
+// endless are endpoints that send too much.
+func endless() []hostile {
+	chunk := make([]byte, 64<<10)
+	large := func(status int) string {
+		return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n", status, oneGiB)
+	}
+	return []hostile{
 		{name: "a 200 of 1 GiB", serve: flood(large(200), chunk, oneGiB), status: 200},
 		{name: "a 500 of 1 GiB", serve: flood(large(500), chunk, oneGiB), code: CodeHTTPStatus, status: 500},
 		{name: "a 200 without end", serve: flood("HTTP/1.1 200 OK\r\n\r\n", chunk, 0), status: 200},
@@ -154,189 +189,334 @@ func overHTTP1() []hostile {
 		{name: "a status line without end", serve: flood("HTTP/1.1 200 ", chunk, 0), code: CodeProtocolError},
 		{name: "headers without end", serve: flood("HTTP/1.1 200 OK\r\n", []byte("X: y\r\n"), 0), code: CodeProtocolError},
 		{name: "a header of 1 GiB", serve: flood("HTTP/1.1 200 OK\r\nX: ", chunk, oneGiB), code: CodeProtocolError},
-		{name: "a chunk's extension without end", serve: flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", []byte("x=y;"), 0), code: CodeAnswerTruncated, status: 200},
-		{name: "trailers without end", serve: flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n", []byte("X: y\r\n"), 0), code: CodeAnswerTruncated, status: 200},
+		{
+			name:   "a chunk's extension without end",
+			serve:  flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", []byte("x=y;"), 0),
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+		{
+			name:   "trailers without end",
+			serve:  flood("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n", []byte("X: y\r\n"), 0),
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+	}
+}
 
-		// Breaking off.
+// broken are endpoints that break off or do not do what they announce.
+func broken() []hostile {
+	return []hostile{
 		{name: "no answer", serve: func(p *peer) { p.next() }, code: CodeConnectionReset},
 		{name: "a reset without an answer", serve: func(p *peer) { p.next(); p.reset() }, code: CodeConnectionReset},
 		{name: "a reset in the headers", serve: func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\n"); p.reset() }, code: CodeConnectionReset},
-		{name: "a reset in the body", serve: func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12"); p.reset() }, code: CodeAnswerTruncated, status: 200},
-		{name: "less body than announced", serve: func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12") }, code: CodeAnswerTruncated, status: 200},
+		{
+			name:   "a reset in the body",
+			serve:  func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12"); p.reset() },
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+		{
+			name:   "less body than announced",
+			serve:  func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12") },
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
 		{name: "more body than announced", serve: speak("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n12345"), status: 200},
 		{name: "two lengths", serve: speak("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n12"), code: CodeProtocolError},
 		{name: "a length that is no number", serve: speak("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n12345"), code: CodeProtocolError},
-		{name: "connections that close after every answer", serve: func(p *peer) { p.next(); p.write(answer(500, "", "")) }, code: CodeHTTPStatus, status: 500},
+		{
+			name:   "connections that close after every answer",
+			serve:  func(p *peer) { p.next(); p.write(answer(500, "", "")) },
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
+	}
+}
 
-		// Redirects.
-		{name: "a redirect loop", serve: speak(answer(302, "Location: /hook\r\n", "")), code: CodeRedirect, status: 302},
-		{name: "a redirect to a private address", serve: speak(answer(307, "Location: "+private+"\r\n", "")), code: CodeRedirect, status: 307},
-
-		// TLS.
-		{name: "an expired certificate", serve: speak(ok), code: CodeTLSFailure, requests: -1, secure: secured(func(t *testing.T, a *authority) tls.Certificate {
-			return a.issue(t, host, time.Now().Add(-time.Hour))
-		})},
-		{name: "a self-signed certificate", serve: speak(ok), code: CodeTLSFailure, requests: -1, secure: secured(func(t *testing.T, _ *authority) tls.Certificate {
-			return (*authority)(nil).issue(t, host, time.Now().Add(time.Hour))
-		})},
-		{name: "a certificate of another host", serve: speak(ok), code: CodeTLSFailure, requests: -1, secure: secured(func(t *testing.T, a *authority) tls.Certificate {
-			return a.issue(t, "other.example", time.Now().Add(time.Hour))
-		})},
-		{name: "TLS 1.1", serve: speak(ok), code: CodeTLSFailure, requests: -1, secure: certified(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},
+// handshakes are endpoints of which TLS is the matter.
+func handshakes() []hostile {
+	return []hostile{
+		{
+			name:     "an expired certificate",
+			serve:    speak(ok),
+			code:     CodeTLSFailure,
+			requests: -1,
+			secure: secured(func(t *testing.T, a *authority) tls.Certificate {
+				return a.issue(t, host, time.Now().Add(-time.Hour))
+			}),
+		},
+		{
+			name:     "a self-signed certificate",
+			serve:    speak(ok),
+			code:     CodeTLSFailure,
+			requests: -1,
+			secure: secured(func(t *testing.T, _ *authority) tls.Certificate {
+				return (*authority)(nil).issue(t, host, time.Now().Add(time.Hour))
+			}),
+		},
+		{
+			name:     "a certificate of another host",
+			serve:    speak(ok),
+			code:     CodeTLSFailure,
+			requests: -1,
+			secure: secured(func(t *testing.T, a *authority) tls.Certificate {
+				return a.issue(t, "other.example", time.Now().Add(time.Hour))
+			}),
+		},
+		{
+			name:     "TLS 1.1",
+			serve:    speak(ok),
+			code:     CodeTLSFailure,
+			requests: -1,
+			secure:   certified(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }),
+		},
 		{name: "TLS 1.2", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })},
 		{name: "TLS 1.3", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })},
-		{name: "a hang after the handshake", serve: (*peer).hang, code: CodeTimeout, lasts: AttemptTimeout, requests: -1, secure: handshake},
+		{
+			name:     "a hang after the handshake",
+			serve:    (*peer).hang,
+			lasts:    AttemptTimeout,
+			code:     CodeTimeout,
+			requests: -1,
+			secure:   certified(func(*tls.Config) {}),
+		},
 	}
 }
 
-func overHTTP2() []hostile {
+// statusesHTTP2 are as statuses, over HTTP/2.
+func statusesHTTP2() []hostile {
+	return []hostile{
+		{name: "200", serve: frames(func(p *peer, stream uint32) { finish(p, stream, 200) }), status: 200},
+		{name: "500", serve: frames(func(p *peer, stream uint32) { finish(p, stream, 500) }), code: CodeHTTPStatus, status: 500},
+		{name: "099", serve: frames(func(p *peer, stream uint32) { finish(p, stream, 99) }), code: CodeProtocolError},
+		{name: "101", serve: frames(func(p *peer, stream uint32) { begin(p, stream, 101) }), lasts: AttemptTimeout, code: CodeTimeout},
+		{
+			name:   "a redirect to a private address",
+			serve:  frames(func(p *peer, stream uint32) { finish(p, stream, 302, "location: "+private) }),
+			code:   CodeRedirect,
+			status: 302,
+		},
+	}
+}
+
+// slowHTTP2 are as slow, over HTTP/2.
+func slowHTTP2() []hostile {
+	return []hostile{
+		{name: "nothing", serve: frames(func(*peer, uint32) {}), lasts: AttemptTimeout, code: CodeTimeout},
+		{
+			name:  "a hang in the headers",
+			serve: deaf(func(p *peer) { writeFrame(p, frameHeaders, 0, 1, hpack(200)) }),
+			lasts: pingAfter + pingTimeout,
+			code:  CodeTimeout,
+		},
+		{
+			name:   "a hang before the body",
+			serve:  frames(func(p *peer, stream uint32) { begin(p, stream, 200) }),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+		{
+			name: "a body that drips",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 200)
+				pour(p, rawFrame(frameData, 0, stream, []byte("x")), 0, 100*time.Millisecond)
+			}),
+			lasts:  AttemptTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+		{
+			name: "pings and settings without end",
+			serve: frames(func(p *peer, _ uint32) {
+				go pour(p, append(rawFrame(framePing, 0, 0, make([]byte, 8)), rawFrame(frameSettings, 0, 0, nil)...), 0, 10*time.Millisecond)
+			}),
+			lasts: AttemptTimeout,
+			code:  CodeTimeout,
+		},
+		{
+			name: "no room for the request",
+			serve: func(p *peer) {
+				p.requests = &atomic.Int64{} // a body that is faster than the settings gets through
+				windowOfNothing := []byte{0, 4, 0, 0, 0, 0}
+				serveFrames(p, windowOfNothing, func(uint32) {})
+			},
+			lasts:    AttemptTimeout,
+			code:     CodeTimeout,
+			requests: -1,
+		},
+		{name: "no answer, to pings neither", serve: deaf(func(*peer) {}), lasts: pingAfter + pingTimeout, code: CodeTimeout},
+		{
+			name:   "no end of the body, to pings neither",
+			serve:  deaf(func(p *peer) { begin(p, 1, 200) }),
+			lasts:  pingAfter + pingTimeout,
+			code:   CodeBodyTooSlow,
+			status: 200,
+		},
+	}
+}
+
+// endlessHTTP2 are as endless, over HTTP/2.
+func endlessHTTP2() []hostile {
 	frame := make([]byte, 16<<10) // the most that one may hold
 	large := make([]byte, 1<<20)
-	end := func(p *peer, stream uint32, status int, fields ...string) {
-		writeFrame(p, frameHeaders, flagEndStream|flagEndHeaders, stream, hpack(status, fields...))
+	return []hostile{
+		{
+			name: "a 500 of 1 GiB, as far as it is let",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 500, fmt.Sprintf("content-length: %d", oneGiB))
+				writeFrame(p, frameData, 0, stream, frame)
+			}),
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
+		{
+			name: "a 500 of 8 MiB, however much it is let",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 500)
+				pour(p, rawFrame(frameData, 0, stream, frame), 8<<20, 0)
+			}),
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
+		{
+			name: "a frame larger than it is let",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 200)
+				writeFrame(p, frameData, 0, stream, large)
+			}),
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+		{
+			name: "a gzip bomb",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 500, "content-encoding: gzip")
+				writeFrame(p, frameData, flagEndStream, stream, []byte(bomb()[:16<<10]))
+			}),
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
+		{
+			name: "1xx without end",
+			serve: frames(func(p *peer, stream uint32) {
+				pour(p, rawFrame(frameHeaders, flagEndHeaders, stream, hpack(102)), 0, time.Millisecond)
+			}),
+			code: CodeProtocolError,
+		},
+		{
+			name: "a bomb of header references",
+			serve: frames(func(p *peer, stream uint32) {
+				block := append(hpack(200), 0x40) // a field of 4000 bytes, kept as index 62
+				block = appendString(appendString(block, "x"), strings.Repeat("y", 4000))
+				writeFrame(p, frameHeaders, flagEndHeaders, stream, append(block, bytes.Repeat([]byte{0x80 | 62}, 10<<10)...))
+			}),
+			code: CodeProtocolError,
+		},
+		{
+			name: "headers without end",
+			serve: frames(func(p *peer, stream uint32) {
+				writeFrame(p, frameHeaders, 0, stream, hpack(200))
+				const frameContinuation = 9
+				pour(p, rawFrame(frameContinuation, 0, stream, hpack(200, "x: "+strings.Repeat("y", 10<<10))[5:]), 0, 0)
+			}),
+			code: CodeProtocolError,
+		},
 	}
-	rows := []hostile{
-		{name: "200", serve: frames(func(p *peer, stream uint32) { end(p, stream, 200) }), status: 200},
-		{name: "410", serve: frames(func(p *peer, stream uint32) { end(p, stream, 410) }), code: CodeHTTPStatus, status: 410},
-		{name: "500", serve: frames(func(p *peer, stream uint32) { end(p, stream, 500) }), code: CodeHTTPStatus, status: 500},
-		{name: "099", serve: frames(func(p *peer, stream uint32) { end(p, stream, 99) }), code: CodeProtocolError},
-		{name: "101", serve: frames(func(p *peer, stream uint32) { begin(p, stream, 101) }), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "a redirect to a private address", serve: frames(func(p *peer, stream uint32) { end(p, stream, 302, "location: "+private) }), code: CodeRedirect, status: 302},
-
-		{name: "nothing", serve: frames(func(*peer, uint32) {}), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "a hang in the headers", serve: deaf(func(p *peer) { writeFrame(p, frameHeaders, 0, 1, hpack(200)) }), lasts: pingAfter + pingTimeout, code: CodeTimeout},
-		{name: "a hang before the body", serve: frames(func(p *peer, stream uint32) { begin(p, stream, 200) }), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
-		{name: "a body that drips", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 200)
-			pour(p, rawFrame(frameData, 0, stream, []byte("x")), 0, 100*time.Millisecond)
-		}), lasts: AttemptTimeout, code: CodeBodyTooSlow, status: 200},
-		{name: "pings and settings without end", serve: frames(func(p *peer, _ uint32) {
-			go pour(p, append(rawFrame(framePing, 0, 0, make([]byte, 8)), rawFrame(frameSettings, 0, 0, nil)...), 0, 10*time.Millisecond)
-		}), lasts: AttemptTimeout, code: CodeTimeout},
-		{name: "no room for the request", serve: func(p *peer) {
-			p.requests = &atomic.Int64{} // a body that is faster than the settings gets through
-			windowOfNothing := []byte{0, 4, 0, 0, 0, 0}
-			serveFrames(p, windowOfNothing, func(uint32) {})
-		}, lasts: AttemptTimeout, code: CodeTimeout, requests: -1},
-		{name: "no answer, to pings neither", serve: deaf(func(*peer) {}), lasts: pingAfter + pingTimeout, code: CodeTimeout},
-		{name: "no end of the body, to pings neither", serve: deaf(func(p *peer) { begin(p, 1, 200) }), lasts: pingAfter + pingTimeout, code: CodeBodyTooSlow, status: 200},
-
-		{name: "a 500 of 1 GiB, as far as it is let", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 500, fmt.Sprintf("content-length: %d", oneGiB))
-			writeFrame(p, frameData, 0, stream, frame)
-		}), code: CodeHTTPStatus, status: 500},
-		{name: "a 500 of 8 MiB, however much it is let", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 500)
-			pour(p, rawFrame(frameData, 0, stream, frame), 8<<20, 0)
-		}), code: CodeHTTPStatus, status: 500},
-		{name: "a frame larger than it is let", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 200)
-			writeFrame(p, frameData, 0, stream, large)
-		}), code: CodeAnswerTruncated, status: 200},
-		{name: "a gzip bomb", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 500, "content-encoding: gzip")
-			writeFrame(p, frameData, flagEndStream, stream, []byte(bomb()[:16<<10]))
-		}), code: CodeHTTPStatus, status: 500},
-		{name: "1xx without end", serve: frames(func(p *peer, stream uint32) {
-			pour(p, rawFrame(frameHeaders, flagEndHeaders, stream, hpack(102)), 0, time.Millisecond)
-		}), code: CodeProtocolError},
-		{name: "a bomb of header references", serve: frames(func(p *peer, stream uint32) {
-			block := append(hpack(200), 0x40) // a field of 4000 bytes, kept as index 62
-			block = appendString(appendString(block, "x"), strings.Repeat("y", 4000))
-			writeFrame(p, frameHeaders, flagEndHeaders, stream, append(block, bytes.Repeat([]byte{0x80 | 62}, 10<<10)...))
-		}), code: CodeProtocolError},
-		{name: "headers without end", serve: frames(func(p *peer, stream uint32) {
-			writeFrame(p, frameHeaders, 0, stream, hpack(200))
-			const frameContinuation = 9
-			pour(p, rawFrame(frameContinuation, 0, stream, hpack(200, "x: "+strings.Repeat("y", 10<<10))[5:]), 0, 0)
-		}), code: CodeProtocolError},
-
-		{name: "less body than announced", serve: frames(func(p *peer, stream uint32) {
-			begin(p, stream, 200, "content-length: 5")
-			writeFrame(p, frameData, flagEndStream, stream, []byte("12"))
-		}), code: CodeAnswerTruncated, status: 200},
-		{name: "a reset without an answer", serve: frames(func(p *peer, stream uint32) { resets(p, stream, 2) }), code: CodeConnectionReset},
-		{name: "a reset in the body", serve: frames(func(p *peer, stream uint32) { begin(p, stream, 200); resets(p, stream, 2) }), code: CodeAnswerTruncated, status: 200},
-		{name: "a connection that ends without an answer", serve: frames(func(p *peer, _ uint32) { p.Conn.Close() }), code: CodeConnectionReset},
-		{name: "garbage", serve: frames(func(p *peer, _ uint32) { p.Conn.Write(make([]byte, 100)) }), code: CodeProtocolError},
-
-		// Those that say that they have not looked at the request get it once more, and not for ever.
-		{name: "GOAWAY before every answer", serve: frames(func(p *peer, _ uint32) { writeFrame(p, frameGoAway, 0, 0, make([]byte, 8)) }), code: CodeConnectionReset, requests: 10},
-		{name: "a refusal of every stream", serve: frames(func(p *peer, stream uint32) { resets(p, stream, 7) }), code: CodeConnectionReset, requests: 10},
-		{name: "a protocol error for every stream", serve: frames(func(p *peer, stream uint32) { resets(p, stream, 1) }), code: CodeConnectionReset, requests: 10},
-		{name: "GOAWAY after every answer", serve: frames(func(p *peer, stream uint32) {
-			end(p, stream, 500)
-			writeFrame(p, frameGoAway, 0, 0, binary.BigEndian.AppendUint64(nil, uint64(stream)<<32))
-		}), code: CodeHTTPStatus, status: 500},
-	}
-	for i := range rows {
-		rows[i].name = "HTTP2 " + rows[i].name
-		rows[i].secure = certified(http2)
-	}
-	return rows
 }
 
-// TestHostileEndpoint takes a delivery through its whole round with endpoints that do what they
-// should not: what becomes of it, after how many attempts and with which code, how many requests
-// the endpoint has got, and what time and memory an attempt takes. The network is in memory and the
-// clock the bubble's, so that the limits are those of production and the times exact.
+// brokenHTTP2 are as broken, over HTTP/2.
+func brokenHTTP2() []hostile {
+	return []hostile{
+		{
+			name: "less body than announced",
+			serve: frames(func(p *peer, stream uint32) {
+				begin(p, stream, 200, "content-length: 5")
+				writeFrame(p, frameData, flagEndStream, stream, []byte("12"))
+			}),
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+		{name: "a reset without an answer", serve: frames(func(p *peer, stream uint32) { resets(p, stream, 2) }), code: CodeConnectionReset},
+		{
+			name:   "a reset in the body",
+			serve:  frames(func(p *peer, stream uint32) { begin(p, stream, 200); resets(p, stream, 2) }),
+			code:   CodeAnswerTruncated,
+			status: 200,
+		},
+		{name: "a connection that ends without an answer", serve: frames(func(p *peer, _ uint32) { p.Conn.Close() }), code: CodeConnectionReset},
+		{name: "garbage", serve: frames(func(p *peer, _ uint32) { p.Conn.Write(make([]byte, 100)) }), code: CodeProtocolError},
+	}
+}
+
+// refusals are HTTP/2 endpoints that say that they have not looked at the request. They get it once more, and
+// not for ever.
+func refusals() []hostile {
+	return []hostile{
+		{
+			name:     "GOAWAY before every answer",
+			serve:    frames(func(p *peer, _ uint32) { writeFrame(p, frameGoAway, 0, 0, make([]byte, 8)) }),
+			code:     CodeConnectionReset,
+			requests: 10,
+		},
+		{
+			name:     "a refusal of every stream",
+			serve:    frames(func(p *peer, stream uint32) { resets(p, stream, 7) }),
+			code:     CodeConnectionReset,
+			requests: 10,
+		},
+		{
+			name:     "a protocol error for every stream",
+			serve:    frames(func(p *peer, stream uint32) { resets(p, stream, 1) }),
+			code:     CodeConnectionReset,
+			requests: 10,
+		},
+		{
+			name: "GOAWAY after every answer",
+			serve: frames(func(p *peer, stream uint32) {
+				finish(p, stream, 500)
+				writeFrame(p, frameGoAway, 0, 0, binary.BigEndian.AppendUint64(nil, uint64(stream)<<32))
+			}),
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
+	}
+}
+
+// TestHostileEndpoint makes five attempts at endpoints that do what they should not: with which code they
+// fail, how many requests the endpoint gets, and what time and memory an attempt takes. The network is in
+// memory and the clock the bubble's, so that the limits are those of production and the times exact.
 //
 // It must not run beside other tests, whose allocations it would count.
 func TestHostileEndpoint(t *testing.T) {
-	for _, h := range slices.Concat(overHTTP1(), overHTTP2()) {
+	for _, h := range slices.Concat(statuses(), slow(), endless(), broken(), handshakes()) {
 		t.Run(h.name, func(t *testing.T) { synctest.Test(t, h.test) })
+	}
+	for _, h := range slices.Concat(statusesHTTP2(), slowHTTP2(), endlessHTTP2(), brokenHTTP2(), refusals()) {
+		h.secure = certified(http2)
+		t.Run("HTTP2 "+h.name, func(t *testing.T) { synctest.Test(t, h.test) })
 	}
 }
 
-// client returns a client of the endpoint, and how many connections and requests there have been.
-func (h hostile) client(t *testing.T) (client *Client, dials, requests *atomic.Int64) {
+func (h hostile) test(t *testing.T) {
 	trusted := newAuthority(t)
 	var config *tls.Config
 	if h.secure != nil {
 		config = h.secure(t, trusted)
 	}
-	dials, requests = &atomic.Int64{}, &atomic.Int64{}
-	client = NewClient(ClientOptions{
-		AllowHTTP: true, Now: time.Now, RootCAs: trusted.pool,
-		Dial: func(_ context.Context, _, address string) (net.Conn, error) {
-			dials.Add(1)
-			if name, _, _ := net.SplitHostPort(address); name != host {
-				t.Errorf("%s was dialed", address)
-			}
-			near, far := connect()
-			go func() {
-				defer far.Close()
-				p := &peer{Conn: far, requests: requests}
-				if config != nil {
-					secure := tls.Server(far, config)
-					if secure.Handshake() != nil {
-						return
-					}
-					p.Conn = secure
-				}
-				h.serve(p)
-			}()
-			return near, nil
-		},
-	})
-	return client, dials, requests
-}
-
-func (h hostile) url() string {
-	if h.secure != nil {
-		return "https://" + host + "/hook"
+	network := &memory{serve: h.serve, config: config}
+	client := NewClient(ClientOptions{AllowHTTP: true, Now: time.Now, RootCAs: trusted.pool, Dial: network.dial})
+	url := "http://" + host + "/hook"
+	if config != nil {
+		url = "https://" + host + "/hook"
 	}
-	return "http://" + host + "/hook"
-}
-
-func (h hostile) test(t *testing.T) {
-	client, _, requests := h.client(t)
 	const attempts = 5
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for n := range attempts {
 		started := time.Now()
-		got := client.Post(t.Context(), request(h.url()))
+		got := client.Post(t.Context(), request(url))
 		took := time.Since(started)
 		if h.lasts > 0 && took != h.lasts || h.lasts == 0 && took >= AttemptTimeout {
 			t.Errorf("attempt %d took %v", n+1, took)
@@ -348,11 +528,11 @@ func (h hostile) test(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 
-	memory := (after.TotalAlloc - before.TotalAlloc) / attempts
-	if memory > mostMemory {
-		t.Errorf("an attempt allocated %d KiB", memory>>10)
+	allocated := (after.TotalAlloc - before.TotalAlloc) / attempts
+	if allocated > mostMemory {
+		t.Errorf("an attempt allocated %d KiB", allocated>>10)
 	}
-	if got := int(requests.Load()); got != max(0, cmp.Or(h.requests, attempts)) {
+	if got := int(network.requests.Load()); got != max(0, cmp.Or(h.requests, attempts)) {
 		t.Errorf("the endpoint got %d requests, want %d", got, max(0, cmp.Or(h.requests, attempts)))
 	}
 }

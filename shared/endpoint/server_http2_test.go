@@ -99,6 +99,11 @@ func begin(p *peer, stream uint32, status int, fields ...string) {
 	writeFrame(p, frameHeaders, flagEndHeaders, stream, hpack(status, fields...))
 }
 
+// finish answers with headers alone.
+func finish(p *peer, stream uint32, status int, fields ...string) {
+	writeFrame(p, frameHeaders, flagEndStream|flagEndHeaders, stream, hpack(status, fields...))
+}
+
 // resets ends a stream with an error code (RFC 9113, section 7).
 func resets(p *peer, stream, code uint32) {
 	writeFrame(p, frameReset, 0, stream, binary.BigEndian.AppendUint32(nil, code))

@@ -125,13 +125,6 @@ func (p *peer) reset() {
 // serveRaw runs serve for every connection, over TLS if config is not nil, and returns the address.
 func serveRaw(t *testing.T, config *tls.Config, serve func(p *peer)) string {
 	t.Helper()
-	address, _ := serveCounting(t, config, serve)
-	return address
-}
-
-// serveCounting is serveRaw and counts the requests.
-func serveCounting(t *testing.T, config *tls.Config, serve func(p *peer)) (string, *atomic.Int64) {
-	t.Helper()
 	requests := &atomic.Int64{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -168,7 +161,7 @@ func serveCounting(t *testing.T, config *tls.Config, serve func(p *peer)) (strin
 		mu.Unlock()
 		running.Wait()
 	})
-	return listener.Addr().String(), requests
+	return listener.Addr().String()
 }
 
 // authority issues certificates.
@@ -391,6 +384,33 @@ type farEnd struct {
 }
 
 func (c *farEnd) SetLinger(int) error { c.reset.Store(true); return nil }
+
+// memory is a network in memory on which one endpoint listens, over TLS if config is not nil.
+type memory struct {
+	serve    func(*peer)
+	config   *tls.Config
+	dials    atomic.Int64
+	requests atomic.Int64 // that the endpoint has read
+}
+
+// dial connects to the endpoint, whatever the address.
+func (m *memory) dial(context.Context, string, string) (net.Conn, error) {
+	number := int(m.dials.Add(1))
+	near, far := connect()
+	go func() {
+		defer far.Close()
+		p := &peer{Conn: far, number: number, requests: &m.requests}
+		if m.config != nil {
+			secure := tls.Server(far, m.config)
+			if secure.Handshake() != nil {
+				return
+			}
+			p.Conn = secure
+		}
+		m.serve(p)
+	}()
+	return near, nil
+}
 
 // certified is HTTPS with a good certificate; secured with another one.
 func certified(change func(*tls.Config)) func(*testing.T, *authority) *tls.Config {

@@ -21,7 +21,9 @@ import (
 // Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 func TestStandardWebhooks(t *testing.T) {
 	clock := time.Now()
-	client := NewClient(ClientOptions{Guard: NewGuard(true), AllowHTTP: true, Now: func() time.Time { return clock }, Timeout: 5 * time.Second})
+	client := NewClient(ClientOptions{
+		Guard: NewGuard(true), AllowHTTP: true, Now: func() time.Time { return clock }, Timeout: 5 * time.Second,
+	})
 	post := func(t *testing.T, url string, attempt int, previous *signature.Credentials) Result {
 		t.Helper()
 		r := request(url)

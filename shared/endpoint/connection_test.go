@@ -28,11 +28,7 @@ func TestTLS(t *testing.T) {
 		for _, f := range change {
 			f(config)
 		}
-		return serveRaw(t, config, func(p *peer) {
-			if p.next() != nil {
-				p.write(ok)
-			}
-		})
+		return serveRaw(t, config, speak(ok))
 	}
 	cases := []struct {
 		name    string
@@ -184,7 +180,7 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 			p.next()
 			p.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		},
-		"when the server goes on answering, reusing it": serveAll,
+		"when the server goes on answering, reusing it": speak(ok),
 		"when the server has sent what nobody has asked": func(p *peer) {
 			p.next()
 			p.write(ok + "HTTP/1.1 408 Request Timeout\r\n\r\n")
@@ -278,8 +274,8 @@ func TestRequestTimeoutIsAFailure(t *testing.T) {
 		header   string
 		requests []int64 // after each attempt
 	}{
-		"when the connection stays open": {"Content-Length: 0\r\n", []int64{2, 3}},
-		"when it is closed":              {"Content-Length: 0\r\nConnection: close\r\n", []int64{3, 4}},
+		"when the connection stays open": {header: "Content-Length: 0\r\n", requests: []int64{2, 3}},
+		"when it is closed":              {header: "Content-Length: 0\r\nConnection: close\r\n", requests: []int64{3, 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int64
@@ -311,7 +307,7 @@ func TestRequestTimeoutIsAFailure(t *testing.T) {
 	}
 }
 
-// TestRequestTimeoutOverHTTP2IsAFailure: there no answer can be to anything but the request.
+// TestRequestTimeoutOverHTTP2IsAFailure at once: an answer over HTTP/2 names its request, so nothing is sent again.
 func TestRequestTimeoutOverHTTP2IsAFailure(t *testing.T) {
 	var requests atomic.Int64
 	client, dialer := serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -394,7 +390,7 @@ func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
 		serve  func(*peer)
 		change func(*tls.Config)
 	}{
-		"HTTP/1": {serve: serveAll, change: func(*tls.Config) {}},
+		"HTTP/1": {serve: speak(ok), change: func(*tls.Config) {}},
 		"HTTP/2": {serve: frames(func(p *peer, stream uint32) { finish(p, stream, 200) }), change: http2},
 	}
 	for name, c := range cases {

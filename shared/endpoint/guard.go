@@ -15,7 +15,7 @@ import (
 // ErrBlockedAddress is returned for an address that must not be called.
 var ErrBlockedAddress = errors.New("special-purpose address")
 
-// errElsewhere is returned for what is not on this machine, where nothing else may be called.
+// errElsewhere is returned for an address that is not on this machine by a guard with OnlyLoopback.
 var errElsewhere = fmt.Errorf("%w: not on this machine", ErrBlockedAddress)
 
 // Guard refuses special-purpose addresses: those in the registries of IANA, IPv4-mapped and NAT64
@@ -24,15 +24,15 @@ var errElsewhere = fmt.Errorf("%w: not on this machine", ErrBlockedAddress)
 //
 // Sources: https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry
 type Guard struct {
-	// OnlyLoopback refuses, on top of everything else, what is not on this machine. Names but those
-	// of localhost are then refused before they are looked up.
+	// OnlyLoopback refuses, on top of everything else, what is not on this machine. All names but
+	// localhost and those below it are then refused without being looked up.
 	OnlyLoopback bool
 
 	allowPrivate bool
 	guardian     *ssrf.Guardian
 }
 
-// NewGuard returns a guard. allowPrivate lets everything pass; it is for the local stack alone.
+// NewGuard returns a guard. With allowPrivate it lets every address pass, which is for the local stack alone.
 func NewGuard(allowPrivate bool) *Guard {
 	return &Guard{allowPrivate: allowPrivate, guardian: ssrf.New(ssrf.WithAnyPort())}
 }
@@ -81,7 +81,7 @@ func (g *Guard) dialer(resolver *net.Resolver) func(ctx context.Context, network
 			if !localhost(host) {
 				return nil, errElsewhere
 			}
-			address = net.JoinHostPort("localhost", port) // the hosts file knows it, but not what is below it
+			address = net.JoinHostPort("localhost", port) // the hosts file does not know names below localhost
 		}
 		return dialer.DialContext(ctx, network, address)
 	}

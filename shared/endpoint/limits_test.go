@@ -16,83 +16,16 @@ import (
 	"time"
 )
 
-// TestEndlessAnswerIsReadInPart: what a client reads and allocates does not depend on what an
-// endpoint sends. It must not run beside other tests, whose allocations it would count.
-func TestEndlessAnswerIsReadInPart(t *testing.T) {
-	chunk := make([]byte, 64<<10)
-	const size = 1 << 30
-	cases := map[string]struct {
-		status int
-		http2  bool
-	}{
-		"HTTP/1, success": {200, false}, "HTTP/1, failure": {500, false},
-		"HTTP/2, success": {200, true}, "HTTP/2, failure": {500, true},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			var client *Client
-			var d *dialer
-			scheme := "http"
-			if c.http2 {
-				scheme = "https"
-				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
-					w.Header().Set("Content-Length", fmt.Sprint(size))
-					w.WriteHeader(c.status)
-					for n := 0; n < size; n += len(chunk) {
-						if _, err := w.Write(chunk); err != nil {
-							return
-						}
-					}
-				})
-			} else {
-				client, d = newClient(serveRaw(t, nil, func(p *peer) {
-					for p.next() != nil {
-						fmt.Fprintf(p, "HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n", c.status, size)
-						for n := 0; n < size; n += len(chunk) {
-							if _, err := p.Write(chunk); err != nil {
-								return
-							}
-						}
-					}
-				}))
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			const attempts = 10
-			for range attempts {
-				if got := client.Post(t.Context(), request(scheme+"://"+host)); got.Status != c.status || got.Success() != (c.status == 200) {
-					t.Fatalf("%+v", got)
-				}
-			}
-			runtime.ReadMemStats(&after)
-			if read := d.read.Load() / attempts; read > 64<<10 {
-				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
-			}
-			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
-				t.Errorf("an attempt allocated %d bytes", bytes)
-			}
-		})
-	}
-}
-
-func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
-	for given, want := range map[time.Duration]time.Duration{
-		0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second,
-	} {
-		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
-			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
-		}
-	}
-	if AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
-		t.Error("the limits are not those that README states")
-	}
-}
-
 // mostMemory is what an attempt may allocate in all, whatever the endpoint does: ten of them at once
 // fit into the function, even if nothing were given back. It includes what the endpoint allocates.
 const mostMemory = 8 << 20
 
 const oneGiB = 1 << 30
+
+// large is the beginning of an answer of 1 GiB.
+func large(status int) string {
+	return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n", status, oneGiB)
+}
 
 // hostile is an endpoint that does what it should not, and what is to come of each attempt at it.
 type hostile struct {
@@ -176,9 +109,6 @@ func slow() []hostile {
 // endless are endpoints that send too much.
 func endless() []hostile {
 	chunk := make([]byte, 64<<10)
-	large := func(status int) string {
-		return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n", status, oneGiB)
-	}
 	return []hostile{
 		{name: "a 200 of 1 GiB", serve: flood(large(200), chunk, oneGiB), status: 200},
 		{name: "a 500 of 1 GiB", serve: flood(large(500), chunk, oneGiB), code: CodeHTTPStatus, status: 500},
@@ -234,43 +164,9 @@ func broken() []hostile {
 	}
 }
 
-// handshakes are endpoints of which TLS is the matter.
+// handshakes are endpoints over TLS. What becomes of bad certificates is told by TestTLS.
 func handshakes() []hostile {
 	return []hostile{
-		{
-			name:     "an expired certificate",
-			serve:    speak(ok),
-			code:     CodeTLSFailure,
-			requests: -1,
-			secure: secured(func(t *testing.T, a *authority) tls.Certificate {
-				return a.issue(t, host, time.Now().Add(-time.Hour))
-			}),
-		},
-		{
-			name:     "a self-signed certificate",
-			serve:    speak(ok),
-			code:     CodeTLSFailure,
-			requests: -1,
-			secure: secured(func(t *testing.T, _ *authority) tls.Certificate {
-				return (*authority)(nil).issue(t, host, time.Now().Add(time.Hour))
-			}),
-		},
-		{
-			name:     "a certificate of another host",
-			serve:    speak(ok),
-			code:     CodeTLSFailure,
-			requests: -1,
-			secure: secured(func(t *testing.T, a *authority) tls.Certificate {
-				return a.issue(t, "other.example", time.Now().Add(time.Hour))
-			}),
-		},
-		{
-			name:     "TLS 1.1",
-			serve:    speak(ok),
-			code:     CodeTLSFailure,
-			requests: -1,
-			secure:   certified(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }),
-		},
 		{name: "TLS 1.2", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })},
 		{name: "TLS 1.3", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })},
 		{
@@ -534,5 +430,64 @@ func (h hostile) test(t *testing.T) {
 	}
 	if got := int(network.requests.Load()); got != max(0, cmp.Or(h.requests, attempts)) {
 		t.Errorf("the endpoint got %d requests, want %d", got, max(0, cmp.Or(h.requests, attempts)))
+	}
+}
+
+// TestEndlessAnswerIsReadInPart: over a real connection too, what a client reads and allocates does not depend
+// on what an endpoint sends. It must not run beside other tests, whose allocations it would count.
+func TestEndlessAnswerIsReadInPart(t *testing.T) {
+	cases := map[string]struct {
+		status int
+		http2  bool
+	}{
+		"HTTP/1, success": {status: 200},
+		"HTTP/1, failure": {status: 500},
+		"HTTP/2, success": {status: 200, http2: true},
+		"HTTP/2, failure": {status: 500, http2: true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			url := "http://" + host
+			client, d := newClient(serveRaw(t, nil, flood(large(c.status), make([]byte, 64<<10), oneGiB)))
+			if c.http2 {
+				url = "https://" + host
+				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(c.status)
+					for chunk := make([]byte, 64<<10); ; {
+						if _, err := w.Write(chunk); err != nil {
+							return
+						}
+					}
+				})
+			}
+			const attempts = 10
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range attempts {
+				if got := client.Post(t.Context(), request(url)); got.Status != c.status || got.Success() != (c.status == 200) {
+					t.Fatalf("%+v", got)
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if read := d.read.Load() / attempts; read > 64<<10 {
+				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
+			}
+			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
+				t.Errorf("an attempt allocated %d bytes", bytes)
+			}
+		})
+	}
+}
+
+func TestAttemptTimeoutCannotBeRaised(t *testing.T) {
+	for given, want := range map[time.Duration]time.Duration{
+		0: AttemptTimeout, -1: AttemptTimeout, time.Hour: AttemptTimeout, time.Second: time.Second,
+	} {
+		if got := NewClient(ClientOptions{Guard: NewGuard(false), Now: time.Now, Timeout: given}).timeout; got != want {
+			t.Errorf("Timeout %v gives %v, want %v", given, got, want)
+		}
+	}
+	if AttemptTimeout != 15*time.Second || connectTimeout != 10*time.Second {
+		t.Error("the limits are not those that README states")
 	}
 }

@@ -190,7 +190,7 @@ func newAuthority(t *testing.T) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{certificate, key, x509.NewCertPool()}
+	a := &authority{certificate: certificate, key: key, pool: x509.NewCertPool()}
 	a.pool.AddCert(certificate)
 	return a
 }
@@ -217,12 +217,6 @@ func (a *authority) issue(t *testing.T, name string, until time.Time) tls.Certif
 	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
-func serveAll(p *peer) {
-	for p.next() != nil {
-		p.write(ok)
-	}
-}
-
 // serveHTTP2 runs a server that offers HTTP/2 and returns a client of it.
 func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
 	t.Helper()
@@ -235,6 +229,7 @@ func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
 	return newClient(server.Listener.Addr().String(), func(o *ClientOptions) { o.RootCAs = trusted.pool })
 }
 
+// ok is the smallest answer that says that the webhook was accepted.
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 // answer is a complete answer.
@@ -248,9 +243,7 @@ func listen(t *testing.T) (port string, calls *atomic.Int64) {
 	calls = &atomic.Int64{}
 	_, port, err := net.SplitHostPort(serveRaw(t, nil, func(p *peer) {
 		calls.Add(1)
-		for p.next() != nil {
-			p.write(ok)
-		}
+		speak(ok)(p)
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +298,7 @@ func flood(beginning string, piece []byte, n int) func(*peer) {
 	}
 }
 
-// bomb is much of nothing, compressed.
+// bomb is 64 MiB of zeros in gzip.
 var bomb = sync.OnceValue(func() string {
 	var out bytes.Buffer
 	writer := gzip.NewWriter(&out)
@@ -412,7 +405,7 @@ func (m *memory) dial(context.Context, string, string) (net.Conn, error) {
 	return near, nil
 }
 
-// certified is HTTPS with a good certificate; secured with another one.
+// certified returns a configuration of HTTPS with a good certificate, changed.
 func certified(change func(*tls.Config)) func(*testing.T, *authority) *tls.Config {
 	return func(t *testing.T, a *authority) *tls.Config {
 		c := &tls.Config{Certificates: []tls.Certificate{a.issue(t, host, time.Now().Add(24*time.Hour))}}
@@ -421,12 +414,7 @@ func certified(change func(*tls.Config)) func(*testing.T, *authority) *tls.Confi
 	}
 }
 
-func secured(issue func(*testing.T, *authority) tls.Certificate) func(*testing.T, *authority) *tls.Config {
-	return func(t *testing.T, a *authority) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{issue(t, a)}}
-	}
-}
-
+// http2 is the change that makes a server speak HTTP/2 and nothing else.
 func http2(c *tls.Config) { c.NextProtos = []string{"h2"} }
 
 // received is one request as an endpoint saw it.
@@ -435,7 +423,7 @@ type received struct {
 	body   []byte
 }
 
-// endpoint answers with status and headers and keeps what it receives.
+// endpoint runs an HTTP server that keeps what it receives.
 func endpoint(t *testing.T, answer http.HandlerFunc) (url string, requests <-chan received) {
 	t.Helper()
 	all := make(chan received, 20)

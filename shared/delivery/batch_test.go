@@ -212,7 +212,8 @@ func TestWorkStopsBeforeDeadline(t *testing.T) {
 			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
 		},
 		{
-			name: "reported without an attempt when the keyring took too long", left: endpoint.AttemptTimeout + margin + time.Second, open: 2 * time.Second,
+			name: "reported without an attempt when the keyring took too long",
+			left: endpoint.AttemptTimeout + margin + time.Second, open: 2 * time.Second,
 			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
 		},
 	}

@@ -114,8 +114,14 @@ func TestApplyLeavesWhatItWasGiven(t *testing.T) {
 	before.Attempts = append(make([]webhook.Attempt, 0, 10), before.Attempts...) // with room for more
 	want := *before
 	want.Attempts = append([]webhook.Attempt(nil), before.Attempts...)
-	first := Entry{Message: message(t1), Round: "m1", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 3, ErrorCode: endpoint.CodeTimeout}}.Apply(before)
-	Entry{Message: message(t1), Round: "m2", Status: webhook.Retrying, Attempt: &webhook.Attempt{Number: 1, ErrorCode: endpoint.CodeHTTPStatus}}.Apply(before)
+	first := Entry{
+		Message: message(t1), Round: "m1", Status: webhook.Retrying,
+		Attempt: &webhook.Attempt{Number: 3, ErrorCode: endpoint.CodeTimeout},
+	}.Apply(before)
+	Entry{
+		Message: message(t1), Round: "m2", Status: webhook.Retrying,
+		Attempt: &webhook.Attempt{Number: 1, ErrorCode: endpoint.CodeHTTPStatus},
+	}.Apply(before)
 	if diff := cmp.Diff(want, *before); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -95,9 +95,11 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 		want   []map[string]any
 	}{
 		{
-			name:   "for a failure",
-			result: endpoint.Result{Duration: 500 * time.Millisecond, Status: 503, Code: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", Snippet: "no"},
-			want:   []map[string]any{wide(nil)},
+			name: "for a failure",
+			result: endpoint.Result{
+				Duration: 500 * time.Millisecond, Status: 503, Code: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", Snippet: "no",
+			},
+			want: []map[string]any{wide(nil)},
 		},
 		{
 			name: "for a success, where it is asked for", level: slog.LevelDebug,

@@ -102,6 +102,8 @@ func TestPageShowsTheWholePath(t *testing.T) {
 		t.Errorf("the message shows\n%s", text)
 	}
 	b.wantFits("dead")
+	b.click(of("doc_2", ".messages > summary"))
+	b.screenshot(*screenshots, "page") // the picture in the README
 
 	b.click("[data-behaviour=succeed]")
 	b.await("[data-behaviour=succeed][aria-pressed=true]")
@@ -126,8 +128,8 @@ func TestPageShowsTheWholePath(t *testing.T) {
 	// Nobody's text is markup.
 	hostile := `<img src=x onerror=alert(1)>`
 	b.change(hostile, "processed")
-	b.await(`article:first-child [data-outcome=delivered] .try[data-result="204"]`)
-	b.click("article:first-child .try > summary")
+	b.await(of(hostile, "[data-outcome=delivered] .try[data-result='204']"))
+	b.click(of(hostile, ".try > summary"))
 	if text := b.text("article:first-child"); !strings.Contains(text, hostile) {
 		t.Errorf("the hostile name is shown as\n%s", text)
 	}

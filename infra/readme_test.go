@@ -2,8 +2,9 @@ package infra_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,19 +17,32 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// pages are what is written for people, from here.
+// pages are what is written for people, by their paths from the root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	read := map[string]string{}
-	for _, name := range []string{"../README.md", "runbook.md"} {
-		text, err := os.ReadFile(name)
+	read, root := map[string]string{}, os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
+		if entry.IsDir() && slices.Contains([]string{".build", ".aws-sam", ".git", "node_modules", "testdata"}, entry.Name()) {
+			return fs.SkipDir
+		}
+		if entry.IsDir() || path.Ext(name) != ".md" {
+			return nil
+		}
+		text, err := fs.ReadFile(root, name)
 		read[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return read
 }
+
+// links matches the links within the repository: the file, relative to the page, and the heading.
+var links = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
 
 // parameters returns the defaults of the template's parameters.
 func parameters(t *testing.T) map[string]string {
@@ -58,18 +72,30 @@ func spoken(d time.Duration) string {
 	return strings.TrimSpace(text)
 }
 
-func TestReadmeHasTheNumbersOfTheCode(t *testing.T) {
-	readme, defaults := pages(t)["../README.md"], parameters(t)
-	rows := []string{
-		fmt.Sprintf("| Configs of an organization | %s | `ConfigLimit` |", defaults["ConfigLimit"]),
-		fmt.Sprintf("| API requests | %s a second, %s at once, of all organizations |", defaults["ApiRateLimit"], defaults["ApiBurstLimit"]),
-		fmt.Sprintf("| %d KiB; %d items, up to %d |", jsonapi.MaxBody>>10, jsonapi.DefaultPageSize, jsonapi.MaxPageSize),
-		fmt.Sprintf("| %d,%03d bytes; %d characters; %d bytes |", webhook.MaxURLLength/1000, webhook.MaxURLLength%1000, webhook.MaxDescriptionLength, webhook.MaxDocumentIDLength),
-		fmt.Sprintf("| Log of a delivery | %.0f days, the last %d attempts |", webhook.Retention.Hours()/24, webhook.MaxLoggedAttempts),
-		fmt.Sprintf("%.0f s in all, 16 KiB", endpoint.AttemptTimeout.Seconds()),
-		fmt.Sprintf("%s seconds unless `AuthorizerCacheSeconds` says otherwise", defaults["AuthorizerCacheSeconds"]),
-		fmt.Sprintf("so do %s final failures in a row", defaults["EndpointFailureThreshold"]),
-		fmt.Sprintf("X-Ray (`Tracing=%s`, the default)", defaults["Tracing"]),
+func TestPagesHaveTheNumbersOfTheCode(t *testing.T) {
+	texts, defaults := pages(t), parameters(t)
+	thousands := func(n int) string { return fmt.Sprintf("%d,%03d", n/1000, n%1000) }
+	promises := map[string][]string{
+		"README.md": {
+			fmt.Sprintf("**Answer** 2xx within %.0f seconds", endpoint.AttemptTimeout.Seconds()),
+			fmt.Sprintf("%s seconds unless `AuthorizerCacheSeconds` says otherwise", defaults["AuthorizerCacheSeconds"]),
+			fmt.Sprintf("so do %s final failures in a row", defaults["EndpointFailureThreshold"]),
+		},
+		"infra/limits.md": {
+			fmt.Sprintf("| Configs of an organization | %s | `ConfigLimit` |", defaults["ConfigLimit"]),
+			fmt.Sprintf("| API requests | %s a second, %s at once, of all organizations |", defaults["ApiRateLimit"], defaults["ApiBurstLimit"]),
+			fmt.Sprintf("| %d KiB; %d items, up to %d |", jsonapi.MaxBody>>10, jsonapi.DefaultPageSize, jsonapi.MaxPageSize),
+			fmt.Sprintf("| %s bytes; %d characters; %d bytes |",
+				thousands(webhook.MaxURLLength), webhook.MaxDescriptionLength, webhook.MaxDocumentIDLength),
+			fmt.Sprintf("| Log of a delivery | %.0f days, the last %d attempts |", webhook.Retention.Hours()/24, webhook.MaxLoggedAttempts),
+			fmt.Sprintf("%.0f s in all, 16 KiB", endpoint.AttemptTimeout.Seconds()),
+		},
+		"infra/receivers/README.md": {
+			fmt.Sprintf("Answer 2xx within %.0f seconds", endpoint.AttemptTimeout.Seconds()),
+		},
+		"infra/bench/cost/README.md": {
+			fmt.Sprintf("X-Ray (`Tracing=%s`, the default)", defaults["Tracing"]),
+		},
 	}
 	sum := time.Duration(0)
 	for i, text := range strings.Split(defaults["RetryDelays"], ",") {
@@ -79,11 +105,46 @@ func TestReadmeHasTheNumbersOfTheCode(t *testing.T) {
 		}
 		delay := time.Duration(seconds) * time.Second
 		sum += delay
-		rows = append(rows, fmt.Sprintf("| %d | %s | %s |", i+2, spoken(delay), spoken(sum)))
+		promises["README.md"] = append(promises["README.md"], fmt.Sprintf("| %d | %s | %s |", i+2, spoken(delay), spoken(sum)))
 	}
-	for _, row := range rows {
-		if !strings.Contains(readme, row) {
-			t.Errorf("the README does not say %q", row)
+	for page, sentences := range promises {
+		for _, sentence := range sentences {
+			if !strings.Contains(texts[page], sentence) {
+				t.Errorf("%s does not say %q", page, sentence)
+			}
+		}
+	}
+}
+
+// TestReadmeIsAFrontDoor keeps it to what a visitor reads; the rest is a page beside what it is about.
+func TestReadmeIsAFrontDoor(t *testing.T) {
+	readme := pages(t)["README.md"]
+	if lines := strings.Count(readme, "\n"); lines > 220 {
+		t.Errorf("%d lines, want 220 at most", lines)
+	}
+	if len(readme) > 25<<10 {
+		t.Errorf("%d bytes, want 25 KiB at most", len(readme))
+	}
+}
+
+// TestEveryPageIsLinked finds pages that nobody reaches from the README.
+func TestEveryPageIsLinked(t *testing.T) {
+	texts := pages(t)
+	reached, queue := map[string]bool{"README.md": true}, []string{"README.md"}
+	for len(queue) > 0 {
+		page := queue[0]
+		queue = queue[1:]
+		for _, match := range links.FindAllStringSubmatch(texts[page], -1) {
+			target := path.Join(path.Dir(page), match[1])
+			if _, ok := texts[target]; ok && !reached[target] {
+				reached[target] = true
+				queue = append(queue, target)
+			}
+		}
+	}
+	for page := range texts {
+		if !reached[page] && !strings.HasPrefix(page, ".github/") { // those, GitHub shows where they are needed
+			t.Errorf("no link leads from the README to %s", page)
 		}
 	}
 }
@@ -105,10 +166,10 @@ func TestPagesSpeakOfWhatThereIs(t *testing.T) {
 				t.Errorf("%s speaks of make %s, which the Makefile does not have", name, match[1])
 			}
 		}
-		for _, match := range regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`).FindAllStringSubmatch(text, -1) {
-			file, anchor := filepath.Join(filepath.Dir(name), match[1]), strings.TrimPrefix(match[2], "#")
+		for _, match := range links.FindAllStringSubmatch(text, -1) {
+			file, anchor := path.Join("..", path.Dir(name), match[1]), strings.TrimPrefix(match[2], "#")
 			if match[1] == "" {
-				file = name
+				file = path.Join("..", name)
 			}
 			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s links to %s: %v", name, match[1], err)

@@ -66,7 +66,7 @@ func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
 // TestRunbookHasTheNumbersOfTheTemplate holds what the runbook says to what the template sets.
 func TestRunbookHasTheNumbersOfTheTemplate(t *testing.T) {
 	source := templateSource(t)
-	runbook := strings.Join(strings.Fields(pages(t)["runbook.md"]), " ")
+	runbook := strings.Join(strings.Fields(pages(t)["infra/runbook.md"]), " ")
 	for _, number := range []struct {
 		resource, setting string
 		says              []string

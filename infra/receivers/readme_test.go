@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// TestReadmeShowsPartsOfTheExamples holds the code in the README to the examples, which the other
+// TestReadmeShowsPartsOfTheExamples holds the code in README.md to the examples, which the other
 // tests run.
 func TestReadmeShowsPartsOfTheExamples(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

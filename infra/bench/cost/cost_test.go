@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file")
 
-func TestTableAndWhatTheReadmeSaysOfIt(t *testing.T) {
+func TestTable(t *testing.T) {
 	template, err := os.ReadFile("../../../template.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -39,27 +39,43 @@ func TestTableAndWhatTheReadmeSaysOfIt(t *testing.T) {
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
+}
 
-	readme, err := os.ReadFile("../../../README.md")
+func TestPagesHaveTheAmountsOfTheTable(t *testing.T) {
+	template, err := os.ReadFile("../../../template.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
+	traffics := scenarios(1e6, 250*time.Millisecond, 1, 0.02)
 	untraced := listPrices()
 	untraced.trace = 0
 	with := [2]float64{sum(bill(traffics[0], listPrices())), sum(bill(traffics[1], listPrices()))}
 	without := [2]float64{sum(bill(traffics[0], untraced)), sum(bill(traffics[1], untraced))}
-	fixed, elsewhere := sum(monthly(alarms, listPrices())), alternatives(1e6)
-	for _, promise := range []string{
-		fmt.Sprintf("| Lambda, DynamoDB, SQS, logs, traffic | %.2f | %.2f |", without[0], without[1]),
-		fmt.Sprintf("the default) | %.2f | %.2f |", with[0]-without[0], with[1]-without[1]),
-		fmt.Sprintf("| Sum | %.2f | %.2f |", with[0], with[1]),
-		fmt.Sprintf("A month costs %.2f more", fixed),
-		fmt.Sprintf("| $%.0f to $%.0f, and $%.0f a month |", with[1], with[0], fixed),
-		fmt.Sprintf("| $%.2f, [March 2026]", elsewhere[0].amount),
-		fmt.Sprintf("| $%.0f (Free plan), $%.0f (Professional)", elsewhere[1].amount, elsewhere[2].amount),
+	fixed, elsewhere := sum(monthly(alarmMetrics(template), listPrices())), alternatives(1e6)
+	for page, promises := range map[string][]string{
+		"README.md": {
+			fmt.Sprintf("| Lambda, DynamoDB, SQS, logs, traffic | %.2f | %.2f |", without[0], without[1]),
+			fmt.Sprintf("the default) | %.2f | %.2f |", with[0]-without[0], with[1]-without[1]),
+			fmt.Sprintf("| Sum | %.2f | %.2f |", with[0], with[1]),
+			fmt.Sprintf("A month costs %.2f more", fixed),
+		},
+		"../../../README.md": {
+			fmt.Sprintf("$%.0f to $%.0f for a million deliveries, and $%.0f a month", with[1], with[0], fixed),
+		},
+		"../../alternatives.md": {
+			fmt.Sprintf("| $%.0f to $%.0f, and $%.0f a month |", with[1], with[0], fixed),
+			fmt.Sprintf("| $%.2f, [March 2026]", elsewhere[0].amount),
+			fmt.Sprintf("| $%.0f (Free plan), $%.0f (Professional)", elsewhere[1].amount, elsewhere[2].amount),
+		},
 	} {
-		if !strings.Contains(string(readme), promise) {
-			t.Errorf("the README does not say %q", promise)
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, promise := range promises {
+			if !strings.Contains(string(text), promise) {
+				t.Errorf("%s does not say %q", page, promise)
+			}
 		}
 	}
 }

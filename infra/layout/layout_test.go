@@ -35,7 +35,8 @@ const (
 // shared is what the folders below shared are.
 func shared() map[string]kind {
 	return map[string]kind{
-		"webhook": pure, "signature": pure, "keyring": pure, "apikey": pure, "dispatch": pure, "delivery": pure, "jsonapi": pure, "api": pure,
+		"webhook": pure, "signature": pure, "keyring": pure, "apikey": pure, "dispatch": pure, "endpoint": pure, "delivery": pure,
+		"jsonapi": pure, "api": pure,
 		"dynamo": adapter, "queue": adapter, "secrets": adapter, "telemetry": adapter,
 		"wiring":            wiring,
 		"dynamo/dynamotest": forTests,

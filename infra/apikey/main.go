@@ -20,7 +20,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/docuhook/docuhook/infra/stack"
+	"github.com/docuhook/docuhook/infra/deployed"
 	"github.com/docuhook/docuhook/shared/apikey"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -62,7 +62,7 @@ type command struct {
 	out, err io.Writer
 	now      func() time.Time
 
-	stack        stack.Flags
+	stack        deployed.Flags
 	table        string
 	organization string
 	name         string

@@ -22,7 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/docuhook/docuhook/infra/stack"
+	"github.com/docuhook/docuhook/infra/deployed"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/queue"
 )
@@ -58,7 +58,7 @@ func main() {
 
 // options are the flags of the command.
 type options struct {
-	stack          stack.Flags
+	stack          deployed.Flags
 	pointers       string
 	configs        string
 	delivery       string

@@ -1,8 +1,8 @@
-// Package stack tells the commands of an operator where a stack's tables and queues are.
+// Package deployed tells the commands of an operator where a stack's tables and queues are.
 //
 // A deployed stack says so in its outputs. With an endpoint the commands talk to that instead of
 // AWS: to the local stack, where everything answers to its logical id and any credentials will do.
-package stack
+package deployed
 
 import (
 	"context"

@@ -196,20 +196,16 @@ func Principals(functions []template.Function) []identity.Principal {
 
 // Secret is a secret with its value, or how to make it.
 func Secret(s template.Secret) secretsmanager.Definition {
-	definition := secretsmanager.Definition{Name: s.Name, ARN: template.SecretARN(s.Name), Description: s.Description, SecretString: s.Value}
+	definition := secretsmanager.Definition{
+		Name:         s.Name,
+		ARN:          template.SecretARN(s.Name),
+		Description:  s.Description,
+		SecretString: s.Value,
+	}
 	if g := s.Generate; g != nil {
-		requireEach := !g.AllowEachMissing
 		definition.GenerateSecretString = &secretsmanager.GenerateSecretString{
-			Password: secretsmanager.Password{
-				PasswordLength:          &g.Length,
-				ExcludeCharacters:       g.ExcludeCharacters,
-				ExcludeLowercase:        g.ExcludeLowercase,
-				ExcludeUppercase:        g.ExcludeUppercase,
-				ExcludeNumbers:          g.ExcludeNumbers,
-				ExcludePunctuation:      g.ExcludePunctuation,
-				IncludeSpace:            g.IncludeSpace,
-				RequireEachIncludedType: &requireEach,
-			},
+			PasswordLength:       g.Length,
+			ExcludePunctuation:   g.ExcludePunctuation,
 			SecretStringTemplate: g.Template,
 			GenerateStringKey:    g.Key,
 		}

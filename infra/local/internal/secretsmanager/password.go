@@ -2,6 +2,7 @@ package secretsmanager
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,23 +18,11 @@ const (
 	punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 )
 
-// Password says what a random string is made of, as GetRandomPassword does. The zero value is 32
-// letters, digits and punctuation characters, with one of each type at least.
-type Password struct {
-	PasswordLength          *int   // 1 to 4096, default 32
-	ExcludeCharacters       string // up to 4096 characters
-	ExcludeLowercase        bool
-	ExcludeUppercase        bool
-	ExcludeNumbers          bool
-	ExcludePunctuation      bool
-	IncludeSpace            bool
-	RequireEachIncludedType *bool // default true
-}
-
 // GenerateSecretString is a secret's random value: just the password, or, if SecretStringTemplate and
 // GenerateStringKey are set, the template's JSON object with the password under that key.
 type GenerateSecretString struct {
-	Password
+	PasswordLength       int // 4 to 4096
+	ExcludePunctuation   bool
 	SecretStringTemplate string
 	GenerateStringKey    string
 }
@@ -42,69 +31,49 @@ func (g *GenerateSecretString) generate(random io.Reader) (string, error) {
 	if (g.SecretStringTemplate == "") != (g.GenerateStringKey == "") {
 		return "", errors.New("SecretStringTemplate and GenerateStringKey go together")
 	}
-	password, err := g.draw(random)
+	password, err := draw(random, g.PasswordLength, g.ExcludePunctuation)
 	if err != nil || g.GenerateStringKey == "" {
 		return password, err
 	}
-	return withKey(g.SecretStringTemplate, g.GenerateStringKey, password)
+	var members map[string]any
+	if err := json.Unmarshal([]byte(g.SecretStringTemplate), &members); err != nil || members == nil {
+		return "", errors.New("SecretStringTemplate is not a JSON object")
+	}
+	members[g.GenerateStringKey] = password
+	value, err := json.Marshal(members)
+	if err != nil {
+		return "", fmt.Errorf("encoding the value: %w", err)
+	}
+	return string(value), nil
 }
 
-// draw makes a password. A type of which ExcludeCharacters leaves nothing counts as excluded.
-func (p Password) draw(random io.Reader) (string, error) {
-	length := 32
-	if p.PasswordLength != nil {
-		length = *p.PasswordLength
+// draw makes a password of letters, digits and punctuation, with at least one character of each type.
+func draw(random io.Reader, length int, excludePunctuation bool) (string, error) {
+	if length < 4 || length > 4096 {
+		return "", fmt.Errorf("PasswordLength is %d, not 4 to 4096", length)
 	}
-	if length < 1 || length > 4096 {
-		return "", fmt.Errorf("PasswordLength is %d, not 1 to 4096", length)
-	}
-	if len(p.ExcludeCharacters) > 4096 {
-		return "", errors.New("ExcludeCharacters has more than 4096 characters")
-	}
-	var included []string
-	for _, kind := range []struct {
-		characters string
-		wanted     bool
-	}{
-		{lowercase, !p.ExcludeLowercase},
-		{uppercase, !p.ExcludeUppercase},
-		{numbers, !p.ExcludeNumbers},
-		{punctuation, !p.ExcludePunctuation},
-		{" ", p.IncludeSpace},
-	} {
-		left := strings.Map(func(r rune) rune {
-			if strings.ContainsRune(p.ExcludeCharacters, r) {
-				return -1
-			}
-			return r
-		}, kind.characters)
-		if kind.wanted && left != "" {
-			included = append(included, left)
-		}
-	}
-	if len(included) == 0 {
-		return "", errors.New("every character is excluded")
+	included := []string{lowercase, uppercase, numbers}
+	if !excludePunctuation {
+		included = append(included, punctuation)
 	}
 	var password []byte
-	if p.RequireEachIncludedType == nil || *p.RequireEachIncludedType {
-		if length < len(included) {
-			return "", fmt.Errorf("PasswordLength %d is too short for one character of each of %d types", length, len(included))
-		}
-		for _, characters := range included {
-			i, err := below(random, len(characters))
-			if err != nil {
-				return "", err
-			}
+	pick := func(characters string) error {
+		i, err := below(random, len(characters))
+		if err == nil {
 			password = append(password, characters[i])
+		}
+		return err
+	}
+	for _, characters := range included {
+		if err := pick(characters); err != nil {
+			return "", err
 		}
 	}
 	all := strings.Join(included, "")
 	for len(password) < length {
-		i, err := below(random, len(all))
-		if err != nil {
+		if err := pick(all); err != nil {
 			return "", err
 		}
-		password = append(password, all[i])
 	}
 	for i := len(password) - 1; i > 0; i-- { // the required ones must not stand in front
 		j, err := below(random, i+1)

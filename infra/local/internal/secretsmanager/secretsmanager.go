@@ -4,14 +4,13 @@
 // version is AWSCURRENT, and putting a new value makes the one before it AWSPREVIOUS. Secrets are
 // created in process from their definitions, where GenerateSecretString makes a value as
 // CloudFormation does; Service lets clients read and replace values over the AWS JSON protocol.
-// Values live in memory only, are not encrypted and end with the process; there is no rotation,
-// replication, resource policy or deletion.
+// Values are strings that live in memory only, are not encrypted and end with the process; there are
+// no binary values, and no rotation, replication, resource policy or deletion.
 package secretsmanager
 
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,11 +69,10 @@ type secret struct {
 	versions                   map[string]*version // by id
 }
 
-// version is one value of a secret: a string, or bytes if it is binary.
+// version is one value of a secret.
 type version struct {
 	id      string
-	text    *string
-	binary  []byte
+	text    string
 	stages  []string
 	created time.Time
 }
@@ -116,7 +114,7 @@ func (v *Vault) CreateSecret(d Definition) error {
 		return fmt.Errorf("%w: the value of %s has %d bytes, more than %d", ErrDefinition, d.Name, len(value), maxValue)
 	}
 	if d.ARN == "" {
-		suffix, err := Password{PasswordLength: new(6), ExcludePunctuation: true}.draw(v.opts.Random)
+		suffix, err := draw(v.opts.Random, 6, true)
 		if err != nil {
 			return fmt.Errorf("%w: making the ARN of %s: %w", ErrDefinition, d.Name, err)
 		}
@@ -132,7 +130,7 @@ func (v *Vault) CreateSecret(d Definition) error {
 	}
 	now := v.opts.Now()
 	s := &secret{name: d.Name, arn: d.ARN, description: d.Description, created: now, versions: map[string]*version{}}
-	s.add(&version{id: uuid.NewString(), text: &value, created: now}, []string{current})
+	s.add(&version{id: uuid.NewString(), text: value, created: now}, []string{current})
 	v.secrets[d.Name] = s
 	return nil
 }
@@ -196,18 +194,4 @@ func (v *Vault) find(id string) *secret {
 		}
 	}
 	return nil
-}
-
-// withKey adds a generated string to the JSON object that SecretStringTemplate is.
-func withKey(template, key, generated string) (string, error) {
-	var members map[string]any
-	if err := json.Unmarshal([]byte(template), &members); err != nil || members == nil {
-		return "", errors.New("SecretStringTemplate is not a JSON object")
-	}
-	members[key] = generated
-	value, err := json.Marshal(members)
-	if err != nil {
-		return "", fmt.Errorf("encoding the value: %w", err)
-	}
-	return string(value), nil
 }

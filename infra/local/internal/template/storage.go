@@ -8,7 +8,8 @@ func (r *reader) readTable(id string, o *object) {
 		o.fail("ProvisionedThroughput", "is required unless BillingMode is PAY_PER_REQUEST")
 	}
 	o.ignore("tables here are not throttled", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
-	o.ignore("tables here live in memory and are gone when the stack stops", "PointInTimeRecoverySpecification", "SSESpecification", "TableClass")
+	o.ignore("tables here live in memory and are gone when the stack stops",
+		"PointInTimeRecoverySpecification", "SSESpecification", "TableClass")
 	o.ignore("it is text for people", "Tags")
 	o.ignore("there are no metrics here", "ContributorInsightsSpecification")
 	table.Protected = o.boolean("DeletionProtectionEnabled", false)
@@ -124,14 +125,8 @@ func (r *reader) readSecret(id string, o *object) {
 		generate := &Generate{
 			Template:           g.text("SecretStringTemplate", ""),
 			Key:                g.text("GenerateStringKey", ""),
-			Length:             g.integer("PasswordLength", 32, 1, 4096),
-			ExcludeCharacters:  g.text("ExcludeCharacters", ""),
-			ExcludeLowercase:   g.boolean("ExcludeLowercase", false),
-			ExcludeUppercase:   g.boolean("ExcludeUppercase", false),
-			ExcludeNumbers:     g.boolean("ExcludeNumbers", false),
+			Length:             g.integer("PasswordLength", 32, 4, 4096),
 			ExcludePunctuation: g.boolean("ExcludePunctuation", false),
-			IncludeSpace:       g.boolean("IncludeSpace", false),
-			AllowEachMissing:   !g.boolean("RequireEachIncludedType", true),
 		}
 		var members map[string]any
 		if (generate.Template == "") != (generate.Key == "") {

@@ -202,13 +202,7 @@ type Generate struct {
 	Template           string // JSON object that receives the generated string
 	Key                string
 	Length             int
-	ExcludeCharacters  string
-	ExcludeLowercase   bool
-	ExcludeUppercase   bool
-	ExcludeNumbers     bool
 	ExcludePunctuation bool
-	IncludeSpace       bool
-	AllowEachMissing   bool // RequireEachIncludedType: false
 }
 
 // Error is one thing that is wrong with the template or its parameters.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,7 +19,6 @@ type receiveRequest struct {
 	WaitTimeSeconds             *int
 	AttributeNames              []string // the older name of the next
 	MessageSystemAttributeNames []string
-	MessageAttributeNames       []string
 }
 
 type receiveResult struct {
@@ -28,13 +26,11 @@ type receiveResult struct {
 }
 
 type receivedMessage struct {
-	MessageID              string `json:"MessageId"`
-	ReceiptHandle          string
-	Body                   string
-	MD5OfBody              string
-	Attributes             map[string]string    `json:",omitempty"`
-	MessageAttributes      map[string]attribute `json:",omitempty"`
-	MD5OfMessageAttributes string               `json:",omitempty"`
+	MessageID     string `json:"MessageId"`
+	ReceiptHandle string
+	Body          string
+	MD5OfBody     string
+	Attributes    map[string]string `json:",omitempty"`
 }
 
 var systemAttributes = []string{
@@ -71,15 +67,12 @@ func (s *service) receiveMessage(ctx context.Context, q *queue, in receiveReques
 	var messages []receivedMessage
 	how := intake{max: or(in.MaxNumberOfMessages, 1), visibility: s.scaled(or(in.VisibilityTimeout, q.visibility))}
 	full, err := q.receive(ctx, wait > 0, how, func(m *message) {
-		chosen := chooseAttributes(m.attributes, in.MessageAttributeNames)
 		messages = append(messages, receivedMessage{
-			MessageID:              m.id,
-			ReceiptHandle:          m.handle(q),
-			Body:                   m.body,
-			MD5OfBody:              m.md5,
-			Attributes:             chooseSystem(m.system(), names),
-			MessageAttributes:      chosen,
-			MD5OfMessageAttributes: md5OfAttributes(chosen),
+			MessageID:     m.id,
+			ReceiptHandle: m.handle(q),
+			Body:          m.body,
+			MD5OfBody:     m.md5,
+			Attributes:    chooseSystem(m.system(), names),
 		})
 	})
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
@@ -100,21 +93,6 @@ func chooseSystem(all map[string]string, names []string) map[string]string {
 	for _, name := range names {
 		if value, ok := all[name]; ok {
 			chosen[name] = value
-		}
-	}
-	return chosen
-}
-
-// chooseAttributes keeps the attributes that were asked for: by name, by prefix ("kyc.*"), or All.
-func chooseAttributes(all map[string]attribute, names []string) map[string]attribute {
-	chosen := map[string]attribute{}
-	for name, a := range all {
-		for _, pattern := range names {
-			prefix, isPrefix := strings.CutSuffix(pattern, ".*")
-			if pattern == "All" || pattern == name || isPrefix && strings.HasPrefix(name, prefix) {
-				chosen[name] = a
-				break
-			}
 		}
 	}
 	return chosen
@@ -209,7 +187,8 @@ func (s *service) postpone(q *queue, in received) error {
 		spent *= s.opts.TimeScale
 	}
 	if *in.VisibilityTimeout > 0 && spent+float64(*in.VisibilityTimeout) > maxVisibility {
-		return invalidValue("VisibilityTimeout", *in.VisibilityTimeout, fmt.Sprintf("Total VisibilityTimeout for the message is beyond the limit [%d seconds].", maxVisibility))
+		return invalidValue("VisibilityTimeout", *in.VisibilityTimeout,
+			fmt.Sprintf("Total VisibilityTimeout for the message is beyond the limit [%d seconds].", maxVisibility))
 	}
 	q.postpone(m, now, s.scaled(*in.VisibilityTimeout))
 	return nil

@@ -35,7 +35,8 @@ func noQueue() *awsjson.Error {
 }
 
 func noResource(parameter string) *awsjson.Error {
-	return fault("ResourceNotFoundException", "ResourceNotFoundException", "The resource that you specified for the %s parameter doesn't exist.", parameter)
+	return fault("ResourceNotFoundException", "ResourceNotFoundException",
+		"The resource that you specified for the %s parameter doesn't exist.", parameter)
 }
 
 func unsupported(format string, args ...any) *awsjson.Error {
@@ -47,7 +48,8 @@ func invalidHandle(handle string) *awsjson.Error {
 }
 
 func notInFlight() *awsjson.Error {
-	return legacy("MessageNotInflight", "The message referred to is not in flight under this receipt handle: it has become visible, has been received again, or is deleted.")
+	return legacy("MessageNotInflight",
+		"The message referred to is not in flight under this receipt handle: it has become visible, has been received again, or is deleted.")
 }
 
 // between checks an optional number.

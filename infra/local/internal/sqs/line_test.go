@@ -256,35 +256,12 @@ func TestLimitOfMessagesInFlight(t *testing.T) {
 	})
 }
 
-func TestDigestOfAttributesIsTheDocumentedOne(t *testing.T) {
-	tests := map[string]struct {
-		attributes map[string]attribute
-		want       string
-	}{
-		"empty for none": {nil, ""},
-		"of a string": {
-			map[string]attribute{"a": {DataType: "String", StringValue: new("b")}},
-			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06String\x01\x00\x00\x00\x01b")),
-		},
-		"of a binary": {
-			map[string]attribute{"a": {DataType: "Binary", BinaryValue: []byte{7}}},
-			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06Binary\x02\x00\x00\x00\x01\x07")),
-		},
-		"sorted by name": {
-			map[string]attribute{"b": {DataType: "String", StringValue: new("2")}, "a": {DataType: "String", StringValue: new("1")}},
-			md5Hex([]byte("\x00\x00\x00\x01a\x00\x00\x00\x06String\x01\x00\x00\x00\x011\x00\x00\x00\x01b\x00\x00\x00\x06String\x01\x00\x00\x00\x012")),
-		},
-		// A value that other implementations of the algorithm are tested with.
-		"as others compute it": {
-			map[string]attribute{"timestamp": {DataType: "Number", StringValue: new("1493147359900")}},
-			"235c5c510d26fb653d073faed50ae77c",
-		},
+func TestDigestOfTheTraceHeaderIsTheDocumentedOne(t *testing.T) {
+	const documented = "\x00\x00\x00\x0eAWSTraceHeader\x00\x00\x00\x06String\x01\x00\x00\x00\x0aRoot=1-2-3"
+	if got, want := md5OfTrace("Root=1-2-3"), md5Hex([]byte(documented)); got != want {
+		t.Errorf("digest %s, want %s", got, want)
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, md5OfAttributes(test.attributes)); diff != "" {
-				t.Error(diff)
-			}
-		})
+	if got := md5OfTrace(""); got != "" {
+		t.Errorf("without the header the digest is %s", got)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,19 +47,11 @@ type message struct {
 
 // content is what a sender gives. It does not change.
 type content struct {
-	body       string
-	md5        string
-	groupID    string
-	trace      string // AWSTraceHeader
-	sender     string
-	attributes map[string]attribute
-}
-
-// attribute is a message attribute as it travels.
-type attribute struct {
-	DataType    string
-	StringValue *string `json:",omitempty"`
-	BinaryValue []byte  `json:",omitempty"`
+	body    string
+	md5     string
+	groupID string
+	trace   string // AWSTraceHeader
+	sender  string
 }
 
 // system are the message's system attributes, all of them.
@@ -114,78 +104,49 @@ func md5Hex(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// md5OfAttributes is the digest that SDKs verify: per attribute, by name, the name, the data type and
-// the value, each after its length, the value also after a byte for its kind. "" for none.
-func md5OfAttributes(attributes map[string]attribute) string {
-	if len(attributes) == 0 {
+// md5OfTrace is the digest that SDKs verify of the system attributes that were sent: of AWSTraceHeader,
+// the only one, its name, its data type and its value, each after its length, the value also after the
+// byte that says it is a text. "" for none.
+func md5OfTrace(trace string) string {
+	if trace == "" {
 		return ""
 	}
 	var buf []byte
-	add := func(s string) {
-		buf = binary.BigEndian.AppendUint32(buf, uint32(len(s)))
-		buf = append(buf, s...)
+	add := func(text string) {
+		buf = binary.BigEndian.AppendUint32(buf, uint32(len(text)))
+		buf = append(buf, text...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
-		a := attributes[name]
-		add(name)
-		add(a.DataType)
-		if a.StringValue != nil {
-			buf = append(buf, 1)
-			add(*a.StringValue)
-		} else {
-			buf = append(buf, 2)
-			add(string(a.BinaryValue))
-		}
-	}
+	add("AWSTraceHeader")
+	add("String")
+	buf = append(buf, 1)
+	add(trace)
 	return md5Hex(buf)
 }
 
 // Message is a message as an event source mapping hands it to a function: encoded as JSON it is a
 // record of a Lambda SQS event.
 type Message struct {
-	ID                     string                      `json:"messageId"`
-	ReceiptHandle          string                      `json:"receiptHandle"`
-	Body                   string                      `json:"body"`
-	MD5OfBody              string                      `json:"md5OfBody"`
-	MD5OfMessageAttributes string                      `json:"md5OfMessageAttributes,omitempty"`
-	Attributes             map[string]string           `json:"attributes"` // ApproximateReceiveCount, SentTimestamp, …
-	MessageAttributes      map[string]MessageAttribute `json:"messageAttributes"`
-	EventSource            string                      `json:"eventSource"` // aws:sqs
-	EventSourceARN         string                      `json:"eventSourceARN"`
-	AWSRegion              string                      `json:"awsRegion"`
-}
-
-// MessageAttribute is a message attribute in a Lambda SQS event.
-type MessageAttribute struct {
-	StringValue      *string  `json:"stringValue,omitempty"`
-	BinaryValue      []byte   `json:"binaryValue,omitempty"`
-	StringListValues []string `json:"stringListValues"` // always empty, and never null
-	BinaryListValues [][]byte `json:"binaryListValues"` // likewise
-	DataType         string   `json:"dataType"`
+	ID                string            `json:"messageId"`
+	ReceiptHandle     string            `json:"receiptHandle"`
+	Body              string            `json:"body"`
+	MD5OfBody         string            `json:"md5OfBody"`
+	Attributes        map[string]string `json:"attributes"`        // ApproximateReceiveCount, SentTimestamp, …
+	MessageAttributes struct{}          `json:"messageAttributes"` // no message here has any
+	EventSource       string            `json:"eventSource"`       // aws:sqs
+	EventSourceARN    string            `json:"eventSourceARN"`
+	AWSRegion         string            `json:"awsRegion"`
 }
 
 // record makes the event record of a received message.
 func (q *queue) record(m *message) Message {
-	attributes := make(map[string]MessageAttribute, len(m.attributes))
-	for name, a := range m.attributes {
-		attributes[name] = MessageAttribute{
-			StringValue:      a.StringValue,
-			BinaryValue:      a.BinaryValue,
-			StringListValues: []string{},
-			BinaryListValues: [][]byte{},
-			DataType:         a.DataType,
-		}
-	}
 	return Message{
-		ID:                     m.id,
-		ReceiptHandle:          m.handle(q),
-		Body:                   m.body,
-		MD5OfBody:              m.md5,
-		MD5OfMessageAttributes: md5OfAttributes(m.attributes),
-		Attributes:             m.system(),
-		MessageAttributes:      attributes,
-		EventSource:            "aws:sqs",
-		EventSourceARN:         q.arn,
-		AWSRegion:              cmp.Or(strings.Split(q.arn+":::", ":")[3], q.broker.opts.Region),
+		ID:             m.id,
+		ReceiptHandle:  m.handle(q),
+		Body:           m.body,
+		MD5OfBody:      m.md5,
+		Attributes:     m.system(),
+		EventSource:    "aws:sqs",
+		EventSourceARN: q.arn,
+		AWSRegion:      cmp.Or(strings.Split(q.arn+":::", ":")[3], q.broker.opts.Region),
 	}
 }

@@ -1,7 +1,6 @@
 package sqs
 
 import (
-	"encoding/base64"
 	"slices"
 	"strings"
 
@@ -77,74 +76,26 @@ func (s *service) getQueueURL(in queueURLRequest, allow awsjson.Allow) (any, err
 	}{s.url(q)}, nil
 }
 
-// page is how lists are cut; without MaxResults they are not, up to SQS's 1000.
-type page struct {
-	MaxResults *int
-	NextToken  string
-}
-
 type listQueuesRequest struct {
-	page
 	QueueNamePrefix string
+	MaxResults      *int   // refused, as is the next
+	NextToken       string // of the page before
 }
 
 func (s *service) listQueues(in listQueuesRequest, allow awsjson.Allow) (any, error) {
 	if err := allow("sqs:ListQueues", "*"); err != nil {
 		return nil, err
 	}
+	if in.MaxResults != nil || in.NextToken != "" {
+		return nil, unsupported("MaxResults and NextToken are not supported by the local stack: without them it lists all queues.")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	urls, next, err := s.cut(in.page, s.queues(func(q *queue) bool { return strings.HasPrefix(q.name, in.QueueNamePrefix) }))
-	if err != nil {
-		return nil, err
+	var urls []string
+	for _, q := range s.queues(func(q *queue) bool { return strings.HasPrefix(q.name, in.QueueNamePrefix) }) {
+		urls = append(urls, s.url(q))
 	}
 	return struct {
 		QueueURLs []string `json:"QueueUrls,omitempty"`
-		NextToken string   `json:",omitempty"`
-	}{urls, next}, nil
-}
-
-type sourceQueuesRequest struct {
-	target
-	page
-}
-
-func (s *service) listDeadLetterSourceQueues(q *queue, in sourceQueuesRequest) (any, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	urls, next, err := s.cut(in.page, s.sources(q))
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		QueueURLs []string `json:"queueUrls"` // in lower case in this operation only
-		NextToken string   `json:",omitempty"`
-	}{urls, next}, nil
-}
-
-// cut makes one page of a sorted list. The token is the name of the last queue before the page.
-func (s *service) cut(p page, queues []*queue) (urls []string, next string, err error) {
-	if err := between("MaxResults", p.MaxResults, 1, 1000); err != nil {
-		return nil, "", err
-	}
-	after, err := base64.URLEncoding.DecodeString(p.NextToken)
-	if err != nil {
-		return nil, "", invalidValue("NextToken", p.NextToken, "Invalid or expired token.")
-	}
-	size := 1000
-	if p.MaxResults != nil {
-		size = *p.MaxResults
-	}
-	urls = []string{}
-	last := ""
-	for _, q := range queues {
-		if q.name <= string(after) {
-			continue
-		}
-		if len(urls) == size {
-			return urls, base64.URLEncoding.EncodeToString([]byte(last)), nil
-		}
-		urls, last = append(urls, s.url(q)), q.name
-	}
-	return urls, "", nil
+	}{urls}, nil
 }

@@ -35,8 +35,6 @@ func (s *service) Serve(ctx context.Context, operation string, body []byte, allo
 		return onQueue(s, "sqs:GetQueueAttributes", body, allow, s.getQueueAttributes)
 	case "PurgeQueue":
 		return onQueue(s, "sqs:PurgeQueue", body, allow, s.purgeQueue)
-	case "ListDeadLetterSourceQueues":
-		return onQueue(s, "sqs:ListDeadLetterSourceQueues", body, allow, s.listDeadLetterSourceQueues)
 	case "GetQueueUrl":
 		return free(body, allow, s.getQueueURL)
 	case "ListQueues":
@@ -50,7 +48,7 @@ func (s *service) Serve(ctx context.Context, operation string, body []byte, allo
 	case "CreateQueue", "DeleteQueue", "SetQueueAttributes", "TagQueue", "UntagQueue", "AddPermission", "RemovePermission":
 		return nil, unsupported("%s: the local stack has the queues that its template declares, as it declares them.", operation)
 	}
-	return nil, unsupported("%s is not an operation of the local stack's SQS.", operation)
+	return nil, unsupported("%s is not supported by the local stack.", operation)
 }
 
 // target is the part of a request that names its queue.
@@ -59,7 +57,9 @@ type target struct{ QueueUrl string }
 func (t target) queueURL() string { return t.QueueUrl }
 
 // onQueue decodes a request that has a QueueUrl, checks the caller's permission on that queue, and acts.
-func onQueue[In interface{ queueURL() string }](s *service, action string, body []byte, allow awsjson.Allow, act func(*queue, In) (any, error)) (any, error) {
+func onQueue[In interface{ queueURL() string }](
+	s *service, action string, body []byte, allow awsjson.Allow, act func(*queue, In) (any, error),
+) (any, error) {
 	return free(body, allow, func(in In, allow awsjson.Allow) (any, error) {
 		q, err := s.find(in.queueURL())
 		if err != nil {
@@ -130,7 +130,8 @@ func each(kind string, ids []string, act func(i int) (any, error)) (any, error) 
 	seen := map[string]bool{}
 	for _, id := range ids {
 		if !queueName.MatchString(id) { // the same alphabet and length as a queue's name
-			return nil, legacy("InvalidBatchEntryId", "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
+			return nil, legacy("InvalidBatchEntryId",
+				"A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.")
 		}
 		if seen[id] {
 			return nil, legacy("BatchEntryIdsNotDistinct", "Id %s repeated.", id)

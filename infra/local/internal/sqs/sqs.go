@@ -47,7 +47,6 @@ import (
 
 // Errors of the in-process API.
 var (
-	ErrFIFO       = errors.New("FIFO queues are not supported by the local stack")
 	ErrDefinition = errors.New("invalid queue definition")
 	ErrNoQueue    = errors.New("no such queue")
 )
@@ -95,7 +94,6 @@ type Event struct {
 type Definition struct {
 	Name                          string
 	ARN                           string // default: made of Region, Account and Name
-	FIFO                          bool   // refused with ErrFIFO, as is a name ending in .fifo
 	VisibilityTimeout             *int   // 0 to 43200, default 30
 	MessageRetentionPeriod        *int   // 60 to 1209600, default 345600 (4 days)
 	DelaySeconds                  *int   // 0 to 900, default 0
@@ -142,7 +140,7 @@ func New(opts Options) *Broker {
 func (b *Broker) Service() awsjson.Service { return &service{b} }
 
 // CreateQueue adds queues, all or none. A dead-letter queue must exist already or be among them. An
-// error wraps ErrFIFO or ErrDefinition.
+// error wraps ErrDefinition.
 func (b *Broker) CreateQueue(definitions ...Definition) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -180,9 +178,6 @@ var queueName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
 // newQueue checks a definition and fills in SQS's defaults.
 func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
-	if d.FIFO || strings.HasSuffix(d.Name, ".fifo") {
-		return nil, fmt.Errorf("queue %s: %w", d.Name, ErrFIFO)
-	}
 	if !queueName.MatchString(d.Name) {
 		return nil, fmt.Errorf("%w: the name %q is not 1 to 80 letters, digits, hyphens and underscores", ErrDefinition, d.Name)
 	}
@@ -245,7 +240,9 @@ func (b *Broker) observe(kind EventKind, now time.Time, q *queue, m *message) {
 
 // observeMove tells that m has come to q from another queue, where its id was formerID.
 func (b *Broker) observeMove(now time.Time, q *queue, m *message, from, formerID string) {
-	b.tell(Event{Kind: EventMoved, Time: now, QueueARN: q.arn, FromARN: from, MessageID: m.id, FormerID: formerID, Body: m.body, ReceiveCount: m.receives})
+	b.tell(Event{
+		Kind: EventMoved, Time: now, QueueARN: q.arn, FromARN: from, MessageID: m.id, FormerID: formerID, Body: m.body, ReceiveCount: m.receives,
+	})
 }
 
 func (b *Broker) tell(e Event) {

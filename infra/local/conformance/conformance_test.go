@@ -58,6 +58,7 @@ const (
 	orders      = "orders" // customer (S), number (N); index by_state: state (S), number (N), keys only; stream of both images
 	work, dead  = "work", "dead"
 	secret      = "keyring"
+	streamARN   = "arn:aws:dynamodb:us-east-1:000000000000:table/" + orders + "/stream/local" // of the local stack
 	firstSecret = `{"primary":"k1"}`
 )
 
@@ -67,6 +68,7 @@ type services struct {
 	streams  *dynamodbstreams.Client
 	sqs      *sqs.Client
 	secrets  *secretsmanager.Client
+	shard    *string // the only one, of an implementation that does not describe its streams
 }
 
 // behaviour is one case. run returns what came of it, in one line.
@@ -79,8 +81,8 @@ type behaviour struct {
 func connect(endpoint string) services {
 	configuration := aws.Config{Region: "us-east-1", BaseEndpoint: &endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
 	return services{
-		dynamodb.NewFromConfig(configuration), dynamodbstreams.NewFromConfig(configuration),
-		sqs.NewFromConfig(configuration), secretsmanager.NewFromConfig(configuration),
+		dynamodb: dynamodb.NewFromConfig(configuration), streams: dynamodbstreams.NewFromConfig(configuration),
+		sqs: sqs.NewFromConfig(configuration), secrets: secretsmanager.NewFromConfig(configuration),
 	}
 }
 
@@ -90,7 +92,7 @@ func TestLocalStack(t *testing.T) {
 		return localdynamodb.Key{Name: name, Type: kind}
 	}
 	if err := database.CreateTable(localdynamodb.Schema{
-		Name: orders, HashKey: key("customer", attribute.String), RangeKey: key("number", attribute.Number), StreamView: localdynamodb.ViewBoth,
+		Name: orders, HashKey: key("customer", attribute.String), RangeKey: key("number", attribute.Number), StreamView: localdynamodb.ViewBoth, StreamARN: streamARN,
 		Indexes: []localdynamodb.Index{{Name: "by_state", HashKey: key("state", attribute.String), RangeKey: key("number", attribute.Number), Projection: localdynamodb.ProjectKeysOnly}},
 	}); err != nil {
 		t.Fatal(err)
@@ -112,7 +114,9 @@ func TestLocalStack(t *testing.T) {
 		"AmazonSQS": broker.Service(), "secretsmanager": vault.Service(),
 	}})
 	t.Cleanup(server.Close)
-	check(t, stack, connect(server.URL), dynamoDBBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
+	s := connect(server.URL)
+	s.shard = aws.String(database.Stream(streamARN).ShardID())
+	check(t, stack, s, dynamoDBBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
 }
 
 func TestMoto(t *testing.T) {

@@ -323,12 +323,16 @@ func recordsOf(ctx context.Context, s services, customer string) ([]streamtypes.
 		return nil, err
 	}
 	arn := table.Table.LatestStreamArn
-	stream, err := s.streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
-	if err != nil {
-		return nil, err
+	shards := []streamtypes.Shard{{ShardId: s.shard}}
+	if s.shard == nil {
+		stream, err := s.streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
+		if err != nil {
+			return nil, err
+		}
+		shards = stream.StreamDescription.Shards
 	}
 	var found []streamtypes.Record
-	for _, shard := range stream.StreamDescription.Shards {
+	for _, shard := range shards {
 		start, err := s.streams.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{StreamArn: arn, ShardId: shard.ShardId, ShardIteratorType: streamtypes.ShardIteratorTypeTrimHorizon})
 		if err != nil {
 			return nil, err

@@ -204,22 +204,6 @@ func TestTransactionIsDoneOncePerToken(t *testing.T) {
 	same(t, order("c", "1", item{"used": n("3")}), f.order(t, "c", "1"))
 }
 
-func TestTransactGet(t *testing.T) {
-	f := newFixture(t, nil)
-	f.put(t, order("c", "1", item{"a": s("x"), "b": s("y")}))
-	get := func(number string, projection *string) types.TransactGetItem {
-		return types.TransactGetItem{Get: &types.Get{TableName: ptr("orders"), Key: key("c", number), ProjectionExpression: projection}}
-	}
-	out, err := f.TransactGetItems(t.Context(), &dynamodb.TransactGetItemsInput{TransactItems: []types.TransactGetItem{get("2", nil), get("1", ptr("b"))}, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal})
-	if err != nil {
-		t.Fatal(err)
-	}
-	same(t, 2, len(out.Responses))
-	same(t, item(nil), out.Responses[0].Item)
-	same(t, item{"b": s("y")}, out.Responses[1].Item)
-	same(t, []float64{4, 4}, []float64{*out.ConsumedCapacity[0].CapacityUnits, *out.ConsumedCapacity[0].ReadCapacityUnits})
-}
-
 func TestCounterUnderParallelTransactions(t *testing.T) {
 	f := newFixture(t, nil)
 	const workers, each, limit = 8, 10, 50

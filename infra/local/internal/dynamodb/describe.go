@@ -121,53 +121,21 @@ func streamLabel(arn string) string {
 	return label
 }
 
-type timeToLiveOutput struct{ TimeToLiveDescription timeToLiveDescription }
-
-type timeToLiveDescription struct {
-	TimeToLiveStatus string
-	AttributeName    string `json:",omitempty"`
-}
-
-func (db *Database) describeTimeToLive(in *tableInput, allow awsjson.Allow) (*timeToLiveOutput, error) {
-	t, err := db.table(in.TableName, "DescribeTimeToLive", allow)
-	if err != nil {
-		return nil, err
-	}
-	if t.schema.TTLAttribute == "" {
-		return &timeToLiveOutput{timeToLiveDescription{TimeToLiveStatus: "DISABLED"}}, nil
-	}
-	return &timeToLiveOutput{timeToLiveDescription{"ENABLED", t.schema.TTLAttribute}}, nil
-}
-
 type listTablesInput struct {
-	ExclusiveStartTableName string
+	ExclusiveStartTableName string // refused, as is the next
 	Limit                   *int
 }
 
-type listTablesOutput struct {
-	TableNames             []string
-	LastEvaluatedTableName string `json:",omitempty"`
-}
+type listTablesOutput struct{ TableNames []string }
 
 func (db *Database) listTables(in *listTablesInput, allow awsjson.Allow) (*listTablesOutput, error) {
 	if err := allow("dynamodb:ListTables", "*"); err != nil {
 		return nil, err
 	}
-	limit := 100
-	if in.Limit != nil {
-		limit = *in.Limit
-	}
-	if limit < 1 || limit > 100 {
-		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value between 1 and 100", limit)
+	if in.ExclusiveStartTableName != "" || in.Limit != nil {
+		return nil, validation("ExclusiveStartTableName and Limit are not supported by the local stack: without them it lists all tables")
 	}
 	db.mu.RLock()
-	names := sortedKeys(db.tables)
-	db.mu.RUnlock()
-	names = slices.DeleteFunc(names, func(name string) bool { return name <= in.ExclusiveStartTableName })
-	out := &listTablesOutput{TableNames: names}
-	if len(names) > limit {
-		out.TableNames = names[:limit]
-		out.LastEvaluatedTableName = names[limit-1]
-	}
-	return out, nil
+	defer db.mu.RUnlock()
+	return &listTablesOutput{sortedKeys(db.tables)}, nil
 }

@@ -7,11 +7,13 @@
 // anything is changed.
 //
 // Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard; the
-// legacy parameters (Expected, KeyConditions, …), PartiQL, and operations on tables
-// other than describing them are refused; reads are always consistent, and only charged as asked.
+// legacy parameters (Expected, KeyConditions, …), PartiQL, TransactGetItems, parallel scans, and
+// operations on tables other than describing them are refused; reads are always consistent, and only
+// charged as asked.
 package dynamodb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,12 +47,12 @@ type Database struct {
 
 // New makes a database without tables.
 func New(o Options) *Database {
-	db := &Database{region: o.Region, account: o.Account, clock: o.Clock, tables: map[string]*table{}, streams: map[string]*Stream{}}
-	if db.region == "" {
-		db.region = "us-east-1"
-	}
-	if db.account == "" {
-		db.account = "000000000000"
+	db := &Database{
+		region:  cmp.Or(o.Region, "us-east-1"),
+		account: cmp.Or(o.Account, "000000000000"),
+		clock:   o.Clock,
+		tables:  map[string]*table{},
+		streams: map[string]*Stream{},
 	}
 	if db.clock == nil {
 		db.clock = time.Now
@@ -78,7 +80,7 @@ func (db *Database) CreateTable(s Schema) error {
 		t.indexes = append(t.indexes, &index{Index: x, keySchema: keySchema{x.HashKey, x.RangeKey}, table: t.key})
 	}
 	if s.StreamView != "" {
-		t.stream = &Stream{arn: s.StreamARN, region: db.region, view: s.StreamView, table: s.Name, key: t.key, created: now, clock: db.clock}
+		t.stream = &Stream{arn: s.StreamARN, region: db.region, view: s.StreamView, key: t.key, created: now, clock: db.clock}
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -214,16 +216,12 @@ func (s service) Serve(_ context.Context, operation string, body []byte, allow a
 		return serve(body, allow, s.db.batchWriteItem)
 	case "TransactWriteItems":
 		return serve(body, allow, s.db.transactWriteItems)
-	case "TransactGetItems":
-		return serve(body, allow, s.db.transactGetItems)
 	case "DescribeTable":
 		return serve(body, allow, s.db.describeTable)
-	case "DescribeTimeToLive":
-		return serve(body, allow, s.db.describeTimeToLive)
 	case "ListTables":
 		return serve(body, allow, s.db.listTables)
 	}
-	return nil, awsjson.Errorf("UnknownOperationException", "the local stack does not emulate DynamoDB's operation %s", operation)
+	return nil, awsjson.Errorf("UnknownOperationException", "%s is not supported by the local stack", operation)
 }
 
 // serve decodes a request, and turns what the value and expression packages refuse into what AWS answers.
@@ -278,7 +276,8 @@ func oneOf(parameter, given string, accepted ...string) error {
 	if given == "" || slices.Contains(accepted, given) {
 		return nil
 	}
-	return validation("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must satisfy enum value set: [%s]", given, parameter, strings.Join(accepted, ", "))
+	return validation("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: "+
+		"Member must satisfy enum value set: [%s]", given, parameter, strings.Join(accepted, ", "))
 }
 
 func checkConsumed(detail string) error {

@@ -36,7 +36,7 @@ type queryInput struct {
 
 type scanInput struct {
 	pageInput
-	Segment       *int
+	Segment       *int // refused, as is the next
 	TotalSegments *int
 }
 
@@ -59,7 +59,6 @@ type page struct {
 	low, high  string // low <= key < high; high "" for no end
 	after      string // key to start after, or ""
 	forward    bool
-	segment    func(attribute.Item) bool // nil for all
 }
 
 // found is an item as the tree that was read holds it.
@@ -91,7 +90,8 @@ func (db *Database) newPage(in *pageInput, action string, allow awsjson.Allow) (
 		return nil, validation("Consistent reads are not supported on global secondary indexes")
 	}
 	if in.Select == "ALL_ATTRIBUTES" && p.index.Projection != ProjectAll {
-		return nil, validation("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index %s because its projection type is not ALL", p.index.Name)
+		return nil, validation("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported "+
+			"for global secondary index %s because its projection type is not ALL", p.index.Name)
 	}
 	return p, nil
 }
@@ -115,7 +115,8 @@ func (p *page) check() error {
 		return err
 	}
 	if in.Limit != nil && *in.Limit < 1 {
-		return validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1", *in.Limit)
+		return validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
+			"Member must have value greater than or equal to 1", *in.Limit)
 	}
 	if err := oneOf("select", in.Select, "SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"); err != nil {
 		return err
@@ -212,14 +213,16 @@ func (p *page) checkCondition(c *expression.KeyCondition) error {
 			key = p.key.hash
 		}
 		if c.Operator == "begins_with" && i > 0 && key.Type == attribute.Number {
-			return validation("Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N")
+			return validation("Invalid KeyConditionExpression: Incorrect operand type for operator or function; " +
+				"operator or function: begins_with, operand type: N")
 		}
 		if v.Type() != key.Type {
 			return validation("One or more parameter values were invalid: Condition parameter type does not match schema type")
 		}
 		empty := v.S != nil && *v.S == "" || v.B != nil && len(v.B) == 0
 		if empty && (i == 0 || c.Operator == "=") {
-			return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", key.Name)
+			return validation("One or more parameter values are not valid. "+
+				"The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", key.Name)
 		}
 	}
 	return nil
@@ -289,8 +292,8 @@ func (db *Database) scan(in *scanInput, allow awsjson.Allow) (*pageOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if err := p.split(in.Segment, in.TotalSegments); err != nil {
-		return nil, err
+	if in.Segment != nil || in.TotalSegments != nil {
+		return nil, validation("Segment and TotalSegments are not supported by the local stack: scan the table as a whole")
 	}
 	placeholders, err := p.placeholders(false)
 	if err != nil {
@@ -303,24 +306,6 @@ func (db *Database) scan(in *scanInput, allow awsjson.Allow) (*pageOutput, error
 		return nil, err
 	}
 	return p.run(), nil
-}
-
-// split limits a parallel scan to its segment.
-func (p *page) split(segment, total *int) error {
-	switch {
-	case segment == nil && total == nil:
-		return nil
-	case total == nil:
-		return validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
-	case segment == nil:
-		return validation("The Segment parameter is required but was not present in the request when parameter TotalSegments is present")
-	case *total < 1 || *total > 1_000_000:
-		return validation("1 validation error detected: Value '%d' at 'totalSegments' failed to satisfy constraint: Member must have value between 1 and 1000000", *total)
-	case *segment < 0 || *segment >= *total:
-		return validation("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: %d is not less than TotalSegments: %d", *segment, *total)
-	}
-	p.segment = func(item attribute.Item) bool { return segmentOf(item[p.key.hash.Name], *total) == *segment }
-	return nil
 }
 
 // run reads the page.
@@ -371,9 +356,6 @@ func (p *page) read() (examined []found, stopped bool) {
 	}
 	size := 0
 	visit := func(item attribute.Item, itemSize int) bool {
-		if p.segment != nil && !p.segment(item) {
-			return true
-		}
 		examined = append(examined, found{item, itemSize})
 		size += itemSize
 		stopped = size >= maxPage || p.in.Limit != nil && len(examined) >= *p.in.Limit

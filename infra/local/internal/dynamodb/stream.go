@@ -142,7 +142,6 @@ type Stream struct {
 	arn     string
 	region  string
 	view    string
-	table   string
 	key     keySchema
 	created time.Time
 	clock   func() time.Time
@@ -266,24 +265,6 @@ func (s *Stream) Read(ctx context.Context, after string, limit int) ([]*Record, 
 	}
 }
 
-// Between returns the records with first <= sequence number <= last that the stream still has.
-func (s *Stream) Between(first, last string) ([]*Record, error) {
-	low, err := position(first)
-	if err != nil {
-		return nil, err
-	}
-	high, err := position(last)
-	if err != nil {
-		return nil, err
-	}
-	if low > high {
-		return nil, nil
-	}
-	records, _ := s.after(max(low, 1)-1, int(min(high-low+1, 1<<30)), false)
-	n := sort.Search(len(records), func(i int) bool { return records[i].number > high })
-	return records[:n], nil
-}
-
 // after returns up to limit records after a number and, if wait is set and there are none, a channel
 // that is closed when there are.
 func (s *Stream) after(number uint64, limit int, wait bool) ([]*Record, <-chan struct{}) {
@@ -308,11 +289,4 @@ func (s *Stream) oldest() uint64 {
 	defer s.mu.Unlock()
 	s.trim(s.clock())
 	return s.last - uint64(len(s.records))
-}
-
-// newest returns the number of the last record ever.
-func (s *Stream) newest() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
@@ -15,7 +14,8 @@ const (
 	iteratorLife = 15 * time.Minute
 )
 
-// Streams is the API of DynamoDB Streams, for target prefix DynamoDBStreams_20120810.
+// Streams is the API of DynamoDB Streams, for target prefix DynamoDBStreams_20120810, as far as it takes to
+// read again what a known shard holds.
 func (db *Database) Streams() awsjson.Service { return streamService{db} }
 
 type streamService struct{ db *Database }
@@ -23,22 +23,20 @@ type streamService struct{ db *Database }
 // Serve implements awsjson.Service.
 func (s streamService) Serve(_ context.Context, operation string, body []byte, allow awsjson.Allow) (any, error) {
 	switch operation {
-	case "ListStreams":
-		return serve(body, allow, s.db.listStreams)
-	case "DescribeStream":
-		return serve(body, allow, s.db.describeStream)
 	case "GetShardIterator":
 		return serve(body, allow, s.db.getShardIterator)
 	case "GetRecords":
 		return serve(body, allow, s.db.getRecords)
 	}
-	return nil, awsjson.Errorf("UnknownOperationException", "the local stack does not emulate DynamoDB Streams' operation %s", operation)
+	return nil, awsjson.Errorf("UnknownOperationException",
+		"%s is not supported by the local stack: it answers GetShardIterator and GetRecords", operation)
 }
 
 // streamFor finds a stream for a caller who may do the action on it.
 func (db *Database) streamFor(arn, action string, allow awsjson.Allow) (*Stream, error) {
 	if arn == "" {
-		return nil, validation("1 validation error detected: Value null at 'streamArn' failed to satisfy constraint: Member must not be null")
+		return nil, validation("1 validation error detected: Value null at 'streamArn' failed to satisfy constraint: " +
+			"Member must not be null")
 	}
 	if err := allow("dynamodb:"+action, arn); err != nil {
 		return nil, err
@@ -48,84 +46,6 @@ func (db *Database) streamFor(arn, action string, allow awsjson.Allow) (*Stream,
 		return nil, awsjson.Errorf("ResourceNotFoundException", "Requested resource not found: Stream: %s not found", arn)
 	}
 	return s, nil
-}
-
-type listStreamsInput struct {
-	TableName               string
-	Limit                   int
-	ExclusiveStartStreamArn string
-}
-
-type listStreamsOutput struct {
-	Streams                []listedStream
-	LastEvaluatedStreamArn string `json:",omitempty"`
-}
-
-type listedStream struct{ StreamArn, StreamLabel, TableName string }
-
-func (db *Database) listStreams(in *listStreamsInput, allow awsjson.Allow) (*listStreamsOutput, error) {
-	if err := allow("dynamodb:ListStreams", "*"); err != nil {
-		return nil, err
-	}
-	limit := in.Limit
-	if limit < 1 || limit > 100 {
-		limit = 100
-	}
-	db.mu.RLock()
-	defer db.mu.RUnlock()
-	out := &listStreamsOutput{Streams: []listedStream{}}
-	for _, arn := range sortedKeys(db.streams) {
-		s := db.streams[arn]
-		if in.TableName != "" && in.TableName != s.table || arn <= in.ExclusiveStartStreamArn {
-			continue
-		}
-		if len(out.Streams) == limit {
-			out.LastEvaluatedStreamArn = out.Streams[limit-1].StreamArn
-			break
-		}
-		out.Streams = append(out.Streams, listedStream{arn, streamLabel(arn), s.table})
-	}
-	return out, nil
-}
-
-type describeStreamInput struct {
-	StreamArn             string
-	ExclusiveStartShardId string
-}
-
-type describeStreamOutput struct{ StreamDescription streamDescription }
-
-type streamDescription struct {
-	StreamArn               string
-	StreamLabel             string
-	StreamStatus            string
-	StreamViewType          string
-	CreationRequestDateTime float64
-	TableName               string
-	KeySchema               []keyElement
-	Shards                  []shardDescription
-}
-
-type shardDescription struct {
-	ShardID             string `json:"ShardId"`
-	SequenceNumberRange struct{ StartingSequenceNumber string }
-}
-
-func (db *Database) describeStream(in *describeStreamInput, allow awsjson.Allow) (*describeStreamOutput, error) {
-	s, err := db.streamFor(in.StreamArn, "DescribeStream", allow)
-	if err != nil {
-		return nil, err
-	}
-	d := streamDescription{
-		StreamArn: s.arn, StreamLabel: streamLabel(s.arn), StreamStatus: "ENABLED", StreamViewType: s.view,
-		CreationRequestDateTime: epoch(s.created), TableName: s.table, KeySchema: s.key.describe(), Shards: []shardDescription{},
-	}
-	if in.ExclusiveStartShardId < s.ShardID() {
-		shard := shardDescription{ShardID: s.ShardID()}
-		shard.SequenceNumberRange.StartingSequenceNumber = sequenceNumber(1)
-		d.Shards = append(d.Shards, shard)
-	}
-	return &describeStreamOutput{d}, nil
 }
 
 // iterator is what a shard iterator says; on the wire it is opaque.
@@ -174,37 +94,28 @@ func (db *Database) getShardIterator(in *getShardIteratorInput, allow awsjson.Al
 	if in.ShardID != s.ShardID() {
 		return nil, awsjson.Errorf("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 	}
-	types := []string{"AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"}
-	if in.ShardIteratorType == "" || !slices.Contains(types, in.ShardIteratorType) {
-		return nil, validation("1 validation error detected: Value '%s' at 'shardIteratorType' failed to satisfy constraint: Member must satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_SEQUENCE_NUMBER, TRIM_HORIZON]", in.ShardIteratorType)
-	}
 	i := iterator{StreamARN: s.arn, Issued: db.clock().UnixMilli()}
 	switch in.ShardIteratorType {
 	case "TRIM_HORIZON":
 		i.After = s.oldest()
-	case "LATEST":
-		i.After = s.newest()
-	default:
-		if i.After, err = s.startAt(in.ShardIteratorType, in.SequenceNumber); err != nil {
+	case "AT_SEQUENCE_NUMBER":
+		if i.After, err = s.before(in.SequenceNumber); err != nil {
 			return nil, err
 		}
+	default:
+		return nil, validation("the ShardIteratorType %q is not supported by the local stack: "+
+			"it has AT_SEQUENCE_NUMBER and TRIM_HORIZON", in.ShardIteratorType)
 	}
 	return &getShardIteratorOutput{i.String()}, nil
 }
 
-// startAt returns the number of the record before the one that such an iterator starts with.
-func (s *Stream) startAt(kind, sequence string) (uint64, error) {
-	if sequence == "" {
-		return 0, validation("SequenceNumber is required for ShardIteratorType %s", kind)
-	}
+// before returns the number of the record before the one with a sequence number.
+func (s *Stream) before(sequence string) (uint64, error) {
 	n, err := position(sequence)
 	if err != nil || n == 0 {
 		return 0, validation("Invalid SequenceNumber: %s", sequence)
 	}
-	if kind == "AT_SEQUENCE_NUMBER" {
-		n--
-	}
-	if n < s.oldest() {
+	if n--; n < s.oldest() {
 		return 0, trimmed()
 	}
 	return n, nil
@@ -238,11 +149,14 @@ func (db *Database) getRecords(in *getRecordsInput, allow awsjson.Allow) (*getRe
 		limit = *in.Limit
 	}
 	if limit < 1 || limit > maxRecords {
-		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value between 1 and 1000", limit)
+		return nil, validation("1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: "+
+			"Member must have value between 1 and 1000", limit)
 	}
 	now := db.clock()
 	if now.Sub(time.UnixMilli(i.Issued)) > iteratorLife {
-		return nil, awsjson.Errorf("ExpiredIteratorException", "Iterator expired: The iterator was created at time %s while right now it is %s which is further in the future than the tolerated delay of %s", time.UnixMilli(i.Issued).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), iteratorLife)
+		return nil, awsjson.Errorf("ExpiredIteratorException", "Iterator expired: The iterator was created at time %s "+
+			"while right now it is %s which is further in the future than the tolerated delay of %s",
+			time.UnixMilli(i.Issued).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), iteratorLife)
 	}
 	if i.After < s.oldest() {
 		return nil, trimmed()

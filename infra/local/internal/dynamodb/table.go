@@ -1,7 +1,6 @@
 package dynamodb
 
 import (
-	"hash/fnv"
 	"strconv"
 	"sync"
 	"time"
@@ -194,11 +193,4 @@ func isExpired(v *attribute.Value, now time.Time) bool {
 	}
 	age := float64(now.Unix()) - seconds
 	return age >= 0 && age < 5*365*24*3600
-}
-
-// segmentOf says to which part of a parallel scan a row belongs: one partition is in one part.
-func segmentOf(hash *attribute.Value, segments int) int {
-	h := fnv.New32a()
-	h.Write(attribute.AppendKey(nil, hash))
-	return int(h.Sum32() % uint32(segments))
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
-	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/expression"
 )
 
 const (
@@ -62,7 +61,8 @@ func canceled(reasons []reason) error {
 	for i, r := range reasons {
 		codes[i] = r.Code
 	}
-	e := awsjson.Errorf("TransactionCanceledException", "Transaction cancelled, please refer cancellation reasons for specific reasons [%s]", strings.Join(codes, ", "))
+	e := awsjson.Errorf("TransactionCanceledException",
+		"Transaction cancelled, please refer cancellation reasons for specific reasons [%s]", strings.Join(codes, ", "))
 	e.Fields = map[string]any{"CancellationReasons": reasons}
 	return e
 }
@@ -71,8 +71,9 @@ func (db *Database) transactWriteItems(in *transactWriteItemsInput, allow awsjso
 	if err := checkConsumed(in.ReturnConsumedCapacity); err != nil {
 		return nil, err
 	}
-	if err := checkTransaction(len(in.TransactItems)); err != nil {
-		return nil, err
+	if n := len(in.TransactItems); n == 0 || n > maxTransactItems {
+		return nil, validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "+
+			"Member must have length less than or equal to 100 and greater than or equal to 1; it has length %d", n)
 	}
 	fingerprint, err := in.fingerprint()
 	if err != nil {
@@ -101,13 +102,6 @@ func (db *Database) transactWriteItems(in *transactWriteItemsInput, allow awsjso
 		}
 		return &transactWriteItemsOutput{ConsumedCapacity: b.report(in.ReturnConsumedCapacity)}, nil
 	})
-}
-
-func checkTransaction(n int) error {
-	if n == 0 || n > maxTransactItems {
-		return validation("1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to 100 and greater than or equal to 1; it has length %d", n)
-	}
-	return nil
 }
 
 // fingerprint is equal for equal requests.
@@ -258,7 +252,9 @@ type doneTransaction struct {
 
 // once runs a transaction unless one with this token was done. Transactions with tokens run one at
 // a time, so that a token cannot be used by two of them at once.
-func (t *tokens) once(token string, fingerprint [sha256.Size]byte, clock func() time.Time, run func() (*transactWriteItemsOutput, error)) (*transactWriteItemsOutput, error) {
+func (t *tokens) once(
+	token string, fingerprint [sha256.Size]byte, clock func() time.Time, run func() (*transactWriteItemsOutput, error),
+) (*transactWriteItemsOutput, error) {
 	if token == "" {
 		return run()
 	}
@@ -271,7 +267,8 @@ func (t *tokens) once(token string, fingerprint [sha256.Size]byte, clock func() 
 	}
 	if before, ok := t.done[token]; ok {
 		if before.fingerprint != fingerprint {
-			return nil, awsjson.Errorf("IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request.")
+			return nil, awsjson.Errorf("IdempotentParameterMismatchException",
+				"The request uses the same client token as a previous, but non-identical request.")
 		}
 		return before.out, nil
 	}
@@ -284,69 +281,5 @@ func (t *tokens) once(token string, fingerprint [sha256.Size]byte, clock func() 
 	}
 	t.done[token] = doneTransaction{fingerprint, now, out}
 	t.old = append(t.old, token)
-	return out, nil
-}
-
-type transactGetItemsInput struct {
-	TransactItems          []struct{ Get *transactGet }
-	ReturnConsumedCapacity string
-}
-
-type transactGet struct {
-	TableName                string
-	Key                      attribute.Item
-	ProjectionExpression     *string
-	ExpressionAttributeNames map[string]string
-}
-
-type transactGetItemsOutput struct {
-	Responses        []getItemOutput
-	ConsumedCapacity []*consumedCapacity `json:",omitempty"`
-}
-
-// transactGetItems reads all items as they were at one moment.
-func (db *Database) transactGetItems(in *transactGetItemsInput, allow awsjson.Allow) (*transactGetItemsOutput, error) {
-	if err := checkConsumed(in.ReturnConsumedCapacity); err != nil {
-		return nil, err
-	}
-	if err := checkTransaction(len(in.TransactItems)); err != nil {
-		return nil, err
-	}
-	var gets []*write
-	var projections []*expression.Projection
-	for _, item := range in.TransactItems {
-		if item.Get == nil {
-			return nil, validation("The parameter 'Get' is required but was not present in the request")
-		}
-		t, err := db.table(item.Get.TableName, "GetItem", allow)
-		if err != nil {
-			return nil, err
-		}
-		projection, err := parseProjection(item.Get.ProjectionExpression, item.Get.ExpressionAttributeNames)
-		if err != nil {
-			return nil, err
-		}
-		key, err := t.readKey(item.Get.Key)
-		if err != nil {
-			return nil, err
-		}
-		get := &write{kind: check, table: t, key: key}
-		if slices.ContainsFunc(gets, get.sameItem) {
-			return nil, validation("Transaction request cannot include multiple operations on one item")
-		}
-		gets, projections = append(gets, get), append(projections, projection)
-	}
-	unlock := lock(gets)
-	defer unlock()
-	out := &transactGetItemsOutput{}
-	var b bill
-	for i, get := range gets {
-		r := get.table.at(get.key)
-		out.Responses = append(out.Responses, getItemOutput{Item: project(r.itemOf(), projections[i])})
-		c := capacity{table: get.table, transaction: true}
-		c.read(r.sizeOf(), true)
-		b.add(c)
-	}
-	out.ConsumedCapacity = b.report(in.ReturnConsumedCapacity)
 	return out, nil
 }

@@ -1,5 +1,7 @@
 package attribute
 
+import "github.com/cockroachdb/apd/v3"
+
 // What follows the escape byte in an encoded string: its end, or that the byte was a 0 of the string
 // itself. The end of a shorter string so sorts before anything that a longer one goes on with.
 const (
@@ -43,16 +45,16 @@ func appendEscaped(dst []byte, s string) []byte {
 
 // appendNumber writes sign, exponent and digits; those of a negative number are inverted, since
 // the larger it looks the smaller it is.
-func appendNumber(dst []byte, d decimal) []byte {
-	sign := d.sign()
+func appendNumber(dst []byte, d *apd.Decimal) []byte {
+	sign := d.Sign()
 	dst = append(dst, byte(sign+1))
 	if sign == 0 {
 		return dst
 	}
 	start := len(dst)
-	exponent := d.exponent + 1000
+	exponent := leading(d) + 1000
 	dst = append(dst, byte(exponent>>8), byte(exponent))
-	dst = append(dst, d.digits...)
+	dst = d.Coeff.Append(dst, 10)
 	dst = append(dst, 0)
 	if sign < 0 {
 		for i := start; i < len(dst); i++ {

@@ -77,7 +77,7 @@ type Options struct {
 type Gateway struct {
 	api, account, region string
 
-	routes  *routes
+	mux     *http.ServeMux
 	invoker Invoker
 	now     func() time.Time
 	report  func(route, requestID, message string, err error)
@@ -89,7 +89,8 @@ type Gateway struct {
 	requests uint64
 }
 
-// New makes the gateway. Greedy and misplaced path parameters and doubled routes are errors.
+// New makes the gateway. Greedy and misplaced path parameters, doubled routes, and routes of which neither
+// is more specific than the other are errors.
 func New(options Options) (*Gateway, error) {
 	g := &Gateway{
 		api:      options.API,
@@ -109,7 +110,7 @@ func New(options Options) (*Gateway, error) {
 		g.report = func(string, string, string, error) {}
 	}
 	var err error
-	if g.routes, err = newRoutes(options.Routes, options.Throttle); err != nil {
+	if g.mux, err = newMux(options.Routes, options.Throttle, g.serve); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -130,16 +131,25 @@ func (x *exchange) key() string { return x.route.Method + " " + x.route.Path }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{id: g.requestID(), at: g.now(), request: r}
-	w.Header().Set("Apigw-Requestid", x.id)
-	if headerSize(r) > maxHeaders {
+	w.Header().Set("Apigw-Requestid", g.requestID())
+	switch {
+	case headerSize(r) > maxHeaders:
 		message(w, http.StatusRequestHeaderFieldsTooLarge, "Request Header Fields Too Large")
-		return
+	case !canonical(r.URL.Path):
+		notFound(w, r)
+	default:
+		g.mux.ServeHTTP(w, r)
 	}
-	x.route, x.parameters = g.routes.find(r.Method, r.URL)
-	if x.route == nil {
-		message(w, http.StatusNotFound, "Not Found")
-		return
+}
+
+// serve takes a request through its route.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route *Route) {
+	x := &exchange{
+		id:         w.Header().Get("Apigw-Requestid"),
+		at:         g.now(),
+		request:    r,
+		route:      route,
+		parameters: route.parameters(r),
 	}
 	if !g.admit(x.route.Throttle, x.at) {
 		message(w, http.StatusTooManyRequests, "Too Many Requests")

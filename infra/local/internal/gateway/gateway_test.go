@@ -68,7 +68,7 @@ func TestRouting(t *testing.T) {
 	var routes []Route
 	for _, key := range []string{
 		"GET /v1/configs", "POST /v1/configs", "GET /v1/configs/{id}", "GET /v1/configs/special",
-		"POST /v1/configs/{id}/test", "POST /v1/configs/special/{verb}", "ANY /v1/any", "POST /v1/any", "GET /v1/{kind}/{id}/test",
+		"POST /v1/configs/{id}/test", "ANY /v1/any", "POST /v1/any", "GET /v1/{kind}/{id}/test", "GET /v1/folder/",
 	} {
 		method, path, _ := strings.Cut(key, " ")
 		routes = append(routes, Route{Method: method, Path: path, Function: key})
@@ -83,24 +83,27 @@ func TestRouting(t *testing.T) {
 		want           string // route; "": 404
 		parameters     map[string]string
 	}{
-		"a fixed path is found":                              {"GET", "/v1/configs", "GET /v1/configs", nil},
-		"the method decides":                                 {"POST", "/v1/configs", "POST /v1/configs", nil},
-		"a parameter takes a segment":                        {"GET", "/v1/configs/abc", "GET /v1/configs/{id}", map[string]string{"id": "abc"}},
-		"a fixed segment is preferred to a parameter":        {"GET", "/v1/configs/special", "GET /v1/configs/special", nil},
-		"a parameter is decoded":                             {"GET", "/v1/configs/a%20b%C3%A4", "GET /v1/configs/{id}", map[string]string{"id": "a bä"}},
-		"an encoded slash stays in its segment":              {"GET", "/v1/configs/a%2Fb", "GET /v1/configs/{id}", map[string]string{"id": "a/b"}},
-		"a plus is a plus":                                   {"GET", "/v1/configs/a+b", "GET /v1/configs/{id}", map[string]string{"id": "a+b"}},
-		"two fixed segments are preferred to fixed and last": {"POST", "/v1/configs/special/test", "POST /v1/configs/special/{verb}", map[string]string{"verb": "test"}},
-		"a dead end falls back to the parameter":             {"GET", "/v1/configs/special/test", "GET /v1/{kind}/{id}/test", map[string]string{"kind": "configs", "id": "special"}},
-		"ANY takes a method without a route":                 {"DELETE", "/v1/any", "ANY /v1/any", nil},
-		"the method's own route is preferred to ANY":         {"POST", "/v1/any", "POST /v1/any", nil},
-		"an unknown path is not found":                       {"GET", "/v2/configs", "", nil},
-		"an unknown method is not found":                     {"PUT", "/v1/configs", "", nil},
-		"HEAD is not GET":                                    {"HEAD", "/v1/configs", "", nil},
-		"OPTIONS is not answered":                            {"OPTIONS", "/v1/configs", "", nil},
-		"a trailing slash is another path":                   {"GET", "/v1/configs/", "", nil},
-		"a longer path is not found":                         {"GET", "/v1/configs/abc/def", "", nil},
-		"the root is not found":                              {"GET", "/", "", nil},
+		"a fixed path is found":                       {"GET", "/v1/configs", "GET /v1/configs", nil},
+		"the method decides":                          {"POST", "/v1/configs", "POST /v1/configs", nil},
+		"a parameter takes a segment":                 {"GET", "/v1/configs/abc", "GET /v1/configs/{id}", map[string]string{"id": "abc"}},
+		"a fixed segment is preferred to a parameter": {"GET", "/v1/configs/special", "GET /v1/configs/special", nil},
+		"a parameter is decoded":                      {"GET", "/v1/configs/a%20b%C3%A4", "GET /v1/configs/{id}", map[string]string{"id": "a bä"}},
+		"an encoded slash stays in its segment":       {"GET", "/v1/configs/a%2Fb", "GET /v1/configs/{id}", map[string]string{"id": "a/b"}},
+		"a plus is a plus":                            {"GET", "/v1/configs/a+b", "GET /v1/configs/{id}", map[string]string{"id": "a+b"}},
+		"a dead end falls back to the parameter":      {"GET", "/v1/configs/special/test", "GET /v1/{kind}/{id}/test", map[string]string{"kind": "configs", "id": "special"}},
+		"ANY takes a method without a route":          {"DELETE", "/v1/any", "ANY /v1/any", nil},
+		"the method's own route is preferred to ANY":  {"POST", "/v1/any", "POST /v1/any", nil},
+		"an unknown path is not found":                {"GET", "/v2/configs", "", nil},
+		"an unknown method is not found":              {"PUT", "/v1/configs", "", nil},
+		"HEAD is not GET":                             {"HEAD", "/v1/configs", "", nil},
+		"OPTIONS is not answered":                     {"OPTIONS", "/v1/configs", "", nil},
+		"a trailing slash is another path":            {"GET", "/v1/configs/", "", nil},
+		"a longer path is not found":                  {"GET", "/v1/configs/abc/def", "", nil},
+		"the root is not found":                       {"GET", "/", "", nil},
+		"an empty segment is no parameter":            {"GET", "/v1/configs//test", "", nil},
+		"a path is not cleaned":                       {"GET", "/v1/x/../configs", "", nil},
+		"a route's own slash is part of its path":     {"GET", "/v1/folder/", "GET /v1/folder/", nil},
+		"below a route's slash is another path":       {"GET", "/v1/folder/a", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			called = ""
@@ -139,6 +142,9 @@ func TestNewRefuses(t *testing.T) {
 		"a relative path":          {{Method: "GET", Path: "$default"}},
 		"the same route twice":     {{Method: "GET", Path: "/a"}, {Method: "GET", Path: "/a"}},
 		"the same route by params": {{Method: "GET", Path: "/{a}"}, {Method: "GET", Path: "/{b}"}},
+		"routes that cross":        {{Method: "GET", Path: "/{a}/b"}, {Method: "GET", Path: "/a/{b}"}},
+		"a tail":                   {{Method: "GET", Path: "/a/{b...}"}},
+		"an end":                   {{Method: "GET", Path: "/a/{$}"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := New(Options{Routes: routes}); err == nil || !strings.Contains(err.Error(), routes[0].Method) {

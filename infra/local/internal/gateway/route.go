@@ -1,136 +1,80 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
+	"path"
+	"regexp"
 	"strings"
 )
 
-// routes finds the route of a request. A fixed segment is preferred to a parameter, from left to
-// right, and a route's own method to ANY.
-type routes struct {
-	root *branch
-}
+// parameter is a {parameter} of a route's path.
+var parameter = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// branch is the set of routes that share their first segments.
-type branch struct {
-	fixed     map[string]*branch
-	parameter *branch
-	methods   map[string]*Route // routes that end here
-}
+// registration is where in this program a mux says that a pattern comes from.
+var registration = regexp.MustCompile(` \(registered at [^)]*\)`)
 
-func newRoutes(list []Route, fallback *Throttle) (*routes, error) {
-	root := &branch{}
-	for _, route := range list {
+// newMux makes the routing of requests to handle, which gets each with its route. What no route matches is
+// answered as API Gateway does.
+func newMux(routes []Route, fallback *Throttle, handle func(http.ResponseWriter, *http.Request, *Route)) (*http.ServeMux, error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", notFound)
+	for _, route := range routes {
 		if route.Timeout == 0 {
 			route.Timeout = DefaultTimeout
 		}
 		if route.Throttle == nil {
 			route.Throttle = fallback
 		}
-		if err := root.insert(&route); err != nil {
+		if err := register(mux, &route, handle); err != nil {
 			return nil, fmt.Errorf("%s: the route %s %s: %w", route.Function, route.Method, route.Path, err)
 		}
 	}
-	return &routes{root: root}, nil
+	return mux, nil
 }
 
-func (b *branch) insert(route *Route) error {
-	rest, ok := strings.CutPrefix(route.Path, "/")
-	if !ok {
-		return fmt.Errorf("the path must begin with a slash")
+// register adds a route. A path that the mux does not take, or a second time, is an error.
+func register(mux *http.ServeMux, route *Route, handle func(http.ResponseWriter, *http.Request, *Route)) (err error) {
+	pattern := route.Path
+	switch {
+	case !strings.HasPrefix(pattern, "/"):
+		return errors.New("the path must begin with a slash")
+	case strings.Contains(pattern, "+}") || strings.Contains(pattern, "...}") || strings.Contains(pattern, "{$}"):
+		return errors.New("greedy parameters are not supported by the local stack")
+	case strings.HasSuffix(pattern, "/"):
+		pattern += "{$}" // the path itself, and not what is below
 	}
-	seen := map[string]bool{}
-	for segment := range strings.SplitSeq(rest, "/") {
-		name, isParameter, err := parameterName(segment)
-		if err != nil {
-			return err
-		}
-		if isParameter {
-			if seen[name] {
-				return fmt.Errorf("the parameter {%s} is there twice", name)
-			}
-			seen[name] = true
-			if b.parameter == nil {
-				b.parameter = &branch{}
-			}
-			b = b.parameter
-			continue
-		}
-		if b.fixed == nil {
-			b.fixed = map[string]*branch{}
-		}
-		if b.fixed[segment] == nil {
-			b.fixed[segment] = &branch{}
-		}
-		b = b.fixed[segment]
+	if route.Method != "ANY" {
+		pattern = route.Method + " " + pattern
 	}
-	if b.methods[route.Method] != nil {
-		return fmt.Errorf("there is such a route already")
-	}
-	if b.methods == nil {
-		b.methods = map[string]*Route{}
-	}
-	b.methods[route.Method] = route
+	defer func() {
+		if refused := recover(); refused != nil {
+			err = errors.New(registration.ReplaceAllString(fmt.Sprint(refused), ""))
+		}
+	}()
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && route.Method == http.MethodGet {
+			notFound(w, r) // API Gateway does not take the one for the other, as the mux does
+			return
+		}
+		handle(w, r, route)
+	})
 	return nil
 }
 
-func parameterName(segment string) (name string, isParameter bool, err error) {
-	inner, opened := strings.CutPrefix(segment, "{")
-	name, closed := strings.CutSuffix(inner, "}")
-	switch {
-	case opened && closed && strings.HasSuffix(name, "+"):
-		return "", false, fmt.Errorf("the greedy parameter %s is not supported", segment)
-	case opened && closed && name != "" && !strings.ContainsAny(name, "{}"):
-		return name, true, nil
-	case strings.ContainsAny(segment, "{}"):
-		return "", false, fmt.Errorf("%q is neither a fixed segment nor a parameter", segment)
+// parameters are the values of the route's parameters in a request that was routed to it.
+func (route *Route) parameters(r *http.Request) map[string]string {
+	values := map[string]string{}
+	for _, match := range parameter.FindAllStringSubmatch(route.Path, -1) {
+		values[match[1]] = r.PathValue(match[1])
 	}
-	return segment, false, nil
+	return values
 }
 
-// find returns the route of a request and its decoded path parameters, or nil. The path is split
-// before it is decoded, so that an encoded slash stays within its segment.
-func (r *routes) find(method string, u *url.URL) (*Route, map[string]string) {
-	segments := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-	values := make([]string, len(segments))
-	for i, segment := range segments {
-		value, err := url.PathUnescape(segment)
-		if err != nil {
-			return nil, nil
-		}
-		values[i] = value
-	}
-	route := r.root.find(method, values)
-	if route == nil {
-		return nil, nil
-	}
-	parameters := map[string]string{}
-	i := 0
-	for segment := range strings.SplitSeq(strings.TrimPrefix(route.Path, "/"), "/") {
-		if name, isParameter, _ := parameterName(segment); isParameter {
-			parameters[name] = values[i]
-		}
-		i++
-	}
-	return route, parameters
+// canonical reports whether the mux would route a path as it is, and not redirect to another.
+func canonical(p string) bool {
+	return p == path.Clean(p) || p == path.Clean(p)+"/"
 }
 
-func (b *branch) find(method string, segments []string) *Route {
-	if b == nil {
-		return nil
-	}
-	if len(segments) == 0 {
-		if route := b.methods[method]; route != nil {
-			return route
-		}
-		return b.methods["ANY"]
-	}
-	if route := b.fixed[segments[0]].find(method, segments[1:]); route != nil {
-		return route
-	}
-	if segments[0] == "" {
-		return nil // a parameter is never empty
-	}
-	return b.parameter.find(method, segments[1:])
-}
+func notFound(w http.ResponseWriter, _ *http.Request) { message(w, http.StatusNotFound, "Not Found") }

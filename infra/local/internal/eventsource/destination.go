@@ -55,8 +55,8 @@ type streamBatch struct {
 // discard gives up records of a segment and tells the destination where they are.
 func (l *lane) discard(ctx context.Context, s segment, records []Record, why condition) {
 	first, last := records[0], records[len(records)-1]
-	log := l.Log.With("condition", why, "records", len(records), "first", first.SequenceNumber, "last", last.SequenceNumber)
-	log.Error("records discarded")
+	about := l.Log.With("condition", why, "records", len(records), "first", first.SequenceNumber, "last", last.SequenceNumber)
+	about.Error("records discarded")
 	if l.OnFailure == "" {
 		return
 	}
@@ -87,6 +87,6 @@ func (l *lane) discard(ctx context.Context, s segment, records []Record, why con
 		err = l.Destination.Send(ctx, l.OnFailure, body)
 	}
 	if err != nil {
-		log.Error("telling the destination of discarded records", "destination", l.OnFailure, "error", err)
+		about.Error("telling the destination of discarded records", "destination", l.OnFailure, "error", err)
 	}
 }

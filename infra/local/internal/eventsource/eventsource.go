@@ -3,8 +3,9 @@
 // A stream mapping spreads a shard's records over lanes by partition key, and every lane brings its batches through in
 // order, retrying, bisecting and at last discarding what does not work. A queue mapping invokes as many batches at once
 // as there is work, up to its maximum concurrency, and then deletes or gives back every message by what the function
-// reported. Both pass over what their filters do not match, judge a function's answer as Lambda documents it,
-// and, when closed, finish the batches that are running.
+// reported. Both judge a function's answer as Lambda documents it and, when closed, finish the batches that are
+// running. Of filters, a stream mapping has those that compare with values and ask whether there is one; batching windows
+// and filters of messages are left out.
 //
 // What differs from AWS: a stream has one shard; what a mapping has read of a stream stays in memory, and its position
 // is lost with the process, as the stream is; a failing queue mapping is not slowed down.
@@ -52,10 +53,7 @@ type Options struct {
 	RetryDelay, MaxRetryDelay time.Duration
 }
 
-func (o Options) withDefaults() (Options, error) {
-	if o.Invoker == nil {
-		return o, errors.New("no invoker")
-	}
+func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -71,12 +69,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxRetryDelay <= 0 {
 		o.MaxRetryDelay = 10 * time.Second
 	}
-	return o, nil
+	return o
 }
 
 // Mapping is an event source mapping. Its methods may be called from several goroutines at once.
 type Mapping struct {
-	enabled bool
 	// run works until poll ends and what had begun by then has ended too. It gives up when work ends.
 	run func(poll, work context.Context)
 
@@ -86,7 +83,7 @@ type Mapping struct {
 	done  chan struct{} // nil before Start
 }
 
-// Start begins to poll, unless the mapping is disabled, and returns at once. Polling ends with ctx or Close, whichever is
+// Start begins to poll and returns at once. Polling ends with ctx or Close, whichever is
 // first; invocations do not end with ctx. A mapping is started once.
 func (m *Mapping) Start(ctx context.Context) error {
 	m.mu.Lock()
@@ -95,11 +92,6 @@ func (m *Mapping) Start(ctx context.Context) error {
 		return errors.New("eventsource: the mapping was started before")
 	}
 	m.done = make(chan struct{})
-	if !m.enabled {
-		m.stop, m.abort = func() {}, func() {}
-		close(m.done)
-		return nil
-	}
 	var poll, work context.Context
 	poll, m.stop = context.WithCancel(ctx)
 	work, m.abort = context.WithCancel(context.WithoutCancel(ctx))

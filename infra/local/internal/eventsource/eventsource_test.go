@@ -83,18 +83,6 @@ func TestCloseWaitsForWhatIsRunning(t *testing.T) {
 	}
 }
 
-func TestDisabledMappingDoesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		invoke := func(_ context.Context, ids []string) (string, error) {
-			t.Errorf("invoked for %v", ids)
-			return ok, nil
-		}
-		startQueue(t, queueMappingOf(func(m *QueueMapping) { m.Enabled = false }), newFakeQueue(`1`), invoke)
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.Enabled = false }), newFakeStream(records(1)...), invoke, nil)
-		synctest.Wait()
-	})
-}
-
 func TestMappingStartsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := startQueue(t, queueMappingOf(nil), newFakeQueue(), nil)
@@ -102,10 +90,7 @@ func TestMappingStartsOnce(t *testing.T) {
 			t.Error("no error")
 		}
 	})
-	m, err := NewQueue(queueMappingOf(nil), newFakeQueue(), Options{Invoker: fakeInvoker(nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := NewQueue(queueMappingOf(nil), newFakeQueue(), Options{Invoker: fakeInvoker(nil)})
 	if err := m.Close(t.Context()); err != nil {
 		t.Errorf("closing what was never started: %v", err)
 	}

@@ -83,7 +83,7 @@ func (s *fakeStream) write(records ...Record) {
 	s.more = make(chan struct{})
 }
 
-func (s *fakeStream) Read(ctx context.Context, after string, max int) ([]Record, error) {
+func (s *fakeStream) Read(ctx context.Context, after string, limit int) ([]Record, error) {
 	var n int
 	fmt.Sscan(after, &n)
 	for {
@@ -91,7 +91,7 @@ func (s *fakeStream) Read(ctx context.Context, after string, max int) ([]Record,
 		rest, more := s.records[n:], s.more
 		s.mu.Unlock()
 		if len(rest) > 0 {
-			return rest[:min(max, len(rest))], nil
+			return rest[:min(limit, len(rest))], nil
 		}
 		select {
 		case <-more:
@@ -99,15 +99,6 @@ func (s *fakeStream) Read(ctx context.Context, after string, max int) ([]Record,
 			return nil, ctx.Err()
 		}
 	}
-}
-
-func (s *fakeStream) Latest() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.records) == 0 {
-		return ""
-	}
-	return fmt.Sprint(len(s.records))
 }
 
 // pass lets time pass in a bubble and everything happen that is due then.

@@ -30,49 +30,23 @@ func (l *lane) put(records []Record) {
 }
 
 func (l *lane) run(poll, work context.Context) {
-	for {
-		batch := l.take(poll)
-		if batch == nil {
-			return
-		}
-		l.process(poll, work, batch)
-	}
-}
-
-// take waits for a batch: one record, then the window or a full batch, whichever is first. nil means that polling has ended.
-func (l *lane) take(poll context.Context) []Record {
-	var window <-chan time.Time
-	over := l.MaximumBatchingWindow == 0
-	for {
-		if poll.Err() != nil {
-			return nil
-		}
-		if batch := l.cut(over); batch != nil {
-			return batch
-		}
-		l.mu.Lock()
-		begun := len(l.waiting) > 0
-		l.mu.Unlock()
-		if begun && window == nil {
-			window = time.After(l.MaximumBatchingWindow)
+	for poll.Err() == nil {
+		if batch := l.cut(); len(batch) > 0 {
+			l.process(poll, work, batch)
+			continue
 		}
 		select {
 		case <-l.wake:
-		case <-window:
-			over = true
 		case <-poll.Done():
 		}
 	}
 }
 
 // cut removes the next batch from what waits: a full one, or whatever there is.
-func (l *lane) cut(whatever bool) []Record {
+func (l *lane) cut() []Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := fit(l.waiting, l.BatchSize, Record.encoded)
-	if n == 0 || !whatever && n < l.BatchSize && n == len(l.waiting) {
-		return nil
-	}
 	batch := slices.Clone(l.waiting[:n])
 	l.waiting = slices.Delete(l.waiting, 0, n)
 	return batch

@@ -14,7 +14,7 @@ import (
 )
 
 func queueMappingOf(change func(*QueueMapping)) QueueMapping {
-	m := QueueMapping{Function: "F", BatchSize: 10, ReportBatchItemFailures: true, MaximumConcurrency: 100, Enabled: true}
+	m := QueueMapping{Function: "F", BatchSize: 10, ReportBatchItemFailures: true, MaximumConcurrency: 100}
 	if change != nil {
 		change(&m)
 	}
@@ -23,10 +23,7 @@ func queueMappingOf(change func(*QueueMapping)) QueueMapping {
 
 func startQueue(t *testing.T, m QueueMapping, q Queue, invoke fakeInvoker) *Mapping {
 	t.Helper()
-	mapping, err := NewQueue(m, q, Options{Invoker: invoke})
-	if err != nil {
-		t.Fatal(err)
-	}
+	mapping := NewQueue(m, q, Options{Invoker: invoke})
 	if err := mapping.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +56,6 @@ func TestQueueSettles(t *testing.T) {
 		{"all stay if the function fails", nil, fail(errFunction{}), settled{Failed: all}},
 		{"all stay if the function is throttled", nil, fail(errThrottled), settled{Failed: all}},
 		{"reports are not read when they are off", func(m *QueueMapping) { m.ReportBatchItemFailures = false }, answer(failing("a")), settled{Done: all}},
-		{"what a filter stops is deleted", func(m *QueueMapping) { m.Filters = []string{`{"body":{"n":[2]}}`} }, answer(failing("b")),
-			settled{Done: []string{"handle a", "handle c"}, Failed: []string{"handle b"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,38 +70,6 @@ func TestQueueSettles(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestQueueDoesNotInvokeForWhatIsFilteredOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newFakeQueue(`"x"`)
-		startQueue(t, queueMappingOf(func(m *QueueMapping) { m.Filters = []string{`{"body":["y"]}`} }), q, func(_ context.Context, ids []string) (string, error) {
-			t.Errorf("invoked for %v", ids)
-			return ok, nil
-		})
-		synctest.Wait()
-	})
-}
-
-func TestQueueWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var calls journal[string]
-		q := newFakeQueue()
-		startQueue(t, queueMappingOf(func(m *QueueMapping) { m.MaximumBatchingWindow = 10 * time.Second; m.BatchSize = 3 }), q, func(_ context.Context, ids []string) (string, error) {
-			calls.add(fmt.Sprintf("%.0f: %d", time.Since(start).Seconds(), len(ids)))
-			return ok, nil
-		})
-		q.send(`1`)
-		pass(5 * time.Second)
-		q.send(`1`)
-		pass(10 * time.Second)
-		q.send(`1`, `1`, `1`, `1`)
-		pass(time.Hour)
-		if diff := cmp.Diff([]string{"10: 2", "15: 3", "25: 1"}, calls.all()); diff != "" {
-			t.Error(diff)
-		}
-	})
 }
 
 func TestQueueConcurrency(t *testing.T) {
@@ -159,33 +122,6 @@ func TestQueueReceiveIsTriedAgain(t *testing.T) {
 		pass(2 * time.Second)
 		if diff := cmp.Diff([]string{"a"}, calls.all()); diff != "" {
 			t.Error(diff)
-		}
-	})
-}
-
-func TestQueueRefuses(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		change func(*QueueMapping)
-		want   string
-	}{
-		{"no function", func(m *QueueMapping) { m.Function = "" }, "no function"},
-		{"a batch of nothing", func(m *QueueMapping) { m.BatchSize = 0 }, "BatchSize 0"},
-		{"a large batch without a window", func(m *QueueMapping) { m.BatchSize = 11 }, "needs a MaximumBatchingWindow"},
-		{"a window over 300 s", func(m *QueueMapping) { m.MaximumBatchingWindow = 301 * time.Second }, "MaximumBatchingWindow 5m1s"},
-		{"a concurrency of one", func(m *QueueMapping) { m.MaximumConcurrency = 1 }, "MaximumConcurrency 1"},
-		{"a bad filter", func(m *QueueMapping) { m.Filters = []string{"{"} }, "FilterCriteria.Filters[0]"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := NewQueue(queueMappingOf(tc.change), newFakeQueue(), Options{Invoker: fakeInvoker(nil)})
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want %s", err, tc.want)
-			}
-		})
-	}
-	t.Run("no invoker", func(t *testing.T) {
-		if _, err := NewQueue(queueMappingOf(nil), newFakeQueue(), Options{}); err == nil {
-			t.Error("no error")
 		}
 	})
 }

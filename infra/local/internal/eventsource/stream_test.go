@@ -39,8 +39,8 @@ func streamMappingOf(change func(*StreamMapping)) StreamMapping {
 	m := StreamMapping{
 		Function: "F", FunctionARN: "arn:aws:lambda:eu-central-1:000000000000:function:F",
 		StreamARN: "arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1", ShardID: "shardId-1",
-		BatchSize: 100, ParallelizationFactor: 1, StartingPosition: TrimHorizon,
-		ReportBatchItemFailures: true, MaximumRetryAttempts: -1, MaximumRecordAge: -1, Enabled: true,
+		BatchSize: 100, ParallelizationFactor: 1,
+		ReportBatchItemFailures: true, MaximumRetryAttempts: -1, MaximumRecordAge: -1,
 	}
 	if change != nil {
 		change(&m)
@@ -229,43 +229,6 @@ func TestStreamFilter(t *testing.T) {
 	})
 }
 
-func TestStreamStartsAtLatest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls journal[string]
-		s := newFakeStream(records(2)...)
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.StartingPosition = Latest }), s, func(_ context.Context, ids []string) (string, error) {
-			calls.add(strings.Join(ids, " "))
-			return ok, nil
-		}, nil)
-		synctest.Wait()
-		s.write(records(1)...)
-		synctest.Wait()
-		if diff := cmp.Diff([]string{"3"}, calls.all()); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
-func TestStreamWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var calls journal[string]
-		s := newFakeStream(records(1)...)
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.MaximumBatchingWindow = 10 * time.Second; m.BatchSize = 3 }), s, func(_ context.Context, ids []string) (string, error) {
-			calls.add(fmt.Sprintf("%.0f: %s", time.Since(start).Seconds(), strings.Join(ids, " ")))
-			return ok, nil
-		}, nil)
-		pass(5 * time.Second)
-		s.write(records(1)...)
-		pass(15 * time.Second)
-		s.write(records(4)...)
-		pass(time.Hour)
-		if diff := cmp.Diff([]string{"10: 1 2", "20: 3 4 5", "30: 6"}, calls.all()); diff != "" {
-			t.Error(diff)
-		}
-	})
-}
-
 func TestStreamBatchFitsIntoAnEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls journal[string]
@@ -348,27 +311,10 @@ func TestStreamLaneThatIsStuckHoldsUpNoOther(t *testing.T) {
 	})
 }
 
-func TestStreamRefuses(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		change func(*StreamMapping)
-		want   string
-	}{
-		{"no function", func(m *StreamMapping) { m.Function = "" }, "no function"},
-		{"a batch of nothing", func(m *StreamMapping) { m.BatchSize = 0 }, "BatchSize 0"},
-		{"eleven lanes", func(m *StreamMapping) { m.ParallelizationFactor = 11 }, "ParallelizationFactor 11"},
-		{"a window over 300 s", func(m *StreamMapping) { m.MaximumBatchingWindow = 301 * time.Second }, "MaximumBatchingWindow 5m1s"},
-		{"a start in between", func(m *StreamMapping) { m.StartingPosition = "AT_TIMESTAMP" }, `StartingPosition "AT_TIMESTAMP"`},
-		{"retries below none", func(m *StreamMapping) { m.MaximumRetryAttempts = -2 }, "MaximumRetryAttempts -2"},
-		{"an age below a minute", func(m *StreamMapping) { m.MaximumRecordAge = time.Second }, "MaximumRecordAge 1s"},
-		{"a destination that is not there", func(m *StreamMapping) { m.OnFailure = queueARN }, "OnFailure needs a destination"},
-		{"a bad filter", func(m *StreamMapping) { m.Filters = []string{"{"} }, "FilterCriteria.Filters[0]"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := NewStream(streamMappingOf(tc.change), newFakeStream(), Options{Invoker: fakeInvoker(nil)})
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want %s", err, tc.want)
-			}
-		})
+func TestStreamRefusesAFilterThatIsNotSupported(t *testing.T) {
+	refused := streamMappingOf(func(m *StreamMapping) { m.Filters = []string{`{"key":[{"prefix":"a"}]}`} })
+	_, err := NewStream(refused, newFakeStream(), Options{Invoker: fakeInvoker(nil)})
+	if err == nil || !strings.Contains(err.Error(), "FilterCriteria.Filters[0]: key: the operator prefix is not supported") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -29,14 +29,11 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			ShardID:                    stream.ShardID(),
 			BatchSize:                  source.BatchSize,
 			ParallelizationFactor:      source.Parallelization,
-			MaximumBatchingWindow:      source.Window,
-			StartingPosition:           source.StartingPosition,
 			Filters:                    source.Filters,
 			ReportBatchItemFailures:    source.ReportsBatchItems,
 			BisectBatchOnFunctionError: source.Bisect,
 			MaximumRetryAttempts:       source.MaxRetries,
 			MaximumRecordAge:           source.MaxAge,
-			Enabled:                    source.Enabled,
 		}
 		if source.FailureQueue != "" {
 			definition.OnFailure = template.QueueARN(source.FailureQueue)
@@ -48,19 +45,12 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		mappings = append(mappings, mapping)
 	}
 	for _, source := range f.QueueFeeds {
-		mapping, err := eventsource.NewQueue(eventsource.QueueMapping{
+		mappings = append(mappings, eventsource.NewQueue(eventsource.QueueMapping{
 			Function:                f.Name,
 			BatchSize:               source.BatchSize,
-			MaximumBatchingWindow:   source.Window,
 			ReportBatchItemFailures: source.ReportsBatchItems,
 			MaximumConcurrency:      source.MaxConcurrency,
-			Filters:                 source.Filters,
-			Enabled:                 source.Enabled,
-		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options)
-		if err != nil {
-			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
-		}
-		mappings = append(mappings, mapping)
+		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options))
 	}
 	return mappings, nil
 }

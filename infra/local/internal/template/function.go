@@ -1,7 +1,6 @@
 package template
 
 import (
-	"encoding/json"
 	"path"
 	"slices"
 	"strings"
@@ -135,8 +134,6 @@ func (r *reader) eventSource(name string, o *object, highestBatch, defaultBatch 
 	source := EventSource{
 		Event:     name,
 		BatchSize: o.integer("BatchSize", defaultBatch, 1, highestBatch),
-		Window:    o.seconds("MaximumBatchingWindowInSeconds", 0, 0, 300),
-		Enabled:   o.boolean("Enabled", true),
 	}
 	o.ignore("there are no metrics here", "MetricsConfig")
 	for _, kind := range o.texts("FunctionResponseTypes") {
@@ -145,30 +142,26 @@ func (r *reader) eventSource(name string, o *object, highestBatch, defaultBatch 
 		}
 		source.ReportsBatchItems = true
 	}
-	if criteria := o.child("FilterCriteria"); criteria != nil {
-		for _, filter := range criteria.list("Filters") {
-			pattern := filter.required("Pattern")
-			var any map[string]any
-			if err := json.Unmarshal([]byte(pattern), &any); err != nil {
-				filter.fail("Pattern", "is not a JSON object: %v", err)
-			}
-			source.Filters = append(source.Filters, pattern)
-			filter.done()
-		}
-		criteria.done()
-	}
 	return source
 }
 
 func (r *reader) readStream(name string, o *object) StreamSource {
 	source := StreamSource{
-		EventSource:      r.eventSource(name, o, 10000, 100),
-		Table:            o.named("Stream", tableType, StreamARN),
-		StartingPosition: o.must("StartingPosition", "TRIM_HORIZON", "LATEST"),
-		Parallelization:  o.integer("ParallelizationFactor", 1, 1, 10),
-		Bisect:           o.boolean("BisectBatchOnFunctionError", false),
-		MaxRetries:       o.integer("MaximumRetryAttempts", -1, -1, 10000),
-		MaxAge:           -1,
+		EventSource:     r.eventSource(name, o, 10000, 100),
+		Table:           o.named("Stream", tableType, StreamARN),
+		Parallelization: o.integer("ParallelizationFactor", 1, 1, 10),
+		Bisect:          o.boolean("BisectBatchOnFunctionError", false),
+		MaxRetries:      o.integer("MaximumRetryAttempts", -1, -1, 10000),
+		MaxAge:          -1,
+	}
+	o.must("StartingPosition", "TRIM_HORIZON")
+	if criteria := o.child("FilterCriteria"); criteria != nil {
+		for _, filter := range criteria.list("Filters") {
+			pattern := filter.required("Pattern")
+			source.Filters = append(source.Filters, pattern)
+			filter.done()
+		}
+		criteria.done()
 	}
 	if age := o.integer("MaximumRecordAgeInSeconds", -1, -1, 7*day); age >= 0 {
 		if age < 60 {
@@ -189,11 +182,8 @@ func (r *reader) readStream(name string, o *object) StreamSource {
 
 func (r *reader) readFeed(name string, o *object) QueueSource {
 	source := QueueSource{
-		EventSource: r.eventSource(name, o, 10000, 10),
+		EventSource: r.eventSource(name, o, 10, 10),
 		Queue:       o.named("Queue", queueType, QueueARN),
-	}
-	if source.BatchSize > 10 && source.Window < time.Second {
-		o.fail("MaximumBatchingWindowInSeconds", "must be at least 1 where BatchSize is above 10")
 	}
 	if scaling := o.child("ScalingConfig"); scaling != nil {
 		source.MaxConcurrency = scaling.integer("MaximumConcurrency", 0, 2, 1000)

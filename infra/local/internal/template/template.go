@@ -125,22 +125,19 @@ type Authorizer struct {
 type EventSource struct {
 	Event             string // name in the function's Events
 	BatchSize         int
-	Window            time.Duration // MaximumBatchingWindowInSeconds
-	Filters           []string      // patterns; none: everything
 	ReportsBatchItems bool
-	Enabled           bool
 }
 
 // StreamSource is an event source mapping on a table's stream.
 type StreamSource struct {
 	EventSource
-	Table            string // logical id of the stream's table
-	StartingPosition string // TRIM_HORIZON or LATEST
-	Parallelization  int
-	Bisect           bool
-	MaxRetries       int           // -1: no limit
-	MaxAge           time.Duration // -1: no limit
-	FailureQueue     string        // logical id; "": none
+	Table           string   // logical id of the stream's table
+	Filters         []string // patterns; none: everything
+	Parallelization int
+	Bisect          bool
+	MaxRetries      int           // -1: no limit
+	MaxAge          time.Duration // -1: no limit
+	FailureQueue    string        // logical id; "": none
 }
 
 // QueueSource is an event source mapping on a queue.

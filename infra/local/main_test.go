@@ -351,7 +351,7 @@ func TestRunRefuses(t *testing.T) {
 		"a template with more in it":    {[]string{"-template", changed("Resources:\n", "Resources:\n  Bucket: {Type: AWS::S3::Bucket}\n")}, []string{"line 12: Bucket", "AWS::S3::Bucket"}},
 		"a filter that is not supported": {
 			[]string{"-template", changed("BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"eventName":[{"wildcard":"*"}]}'}]}}`)},
-			[]string{"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: wildcard: not a supported operator"},
+			[]string{"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: the operator wildcard is not supported"},
 		},
 		"a role without what Lambda needs": {
 			[]string{"-template", changed("      CodeUri: functions/record\n", "      CodeUri: functions/record\n      Role: !GetAtt Role.Arn\n", "Resources:\n", `Resources:
@@ -359,7 +359,7 @@ func TestRunRefuses(t *testing.T) {
     Type: AWS::IAM::Role
     Properties:
       AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]}
-      ManagedPolicyArns: [arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole]
+      Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: ["logs:*"], Resource: "*"}]}}]
 `)},
 			[]string{"RecordFunction: Properties.Events.Queue: the function's role does not allow sqs:ReceiveMessage on arn:aws:sqs:us-east-1:000000000000:Queue"},
 		},

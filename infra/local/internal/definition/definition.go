@@ -151,17 +151,11 @@ func Function(f template.Function, o Options) (lambda.Function, error) {
 
 // Gateway are the options of the API, but for what it needs to run.
 func Gateway(t *template.Template) gateway.Options {
-	throttle := func(t *template.Throttle) *gateway.Throttle {
-		if t == nil {
-			return nil
-		}
-		return &gateway.Throttle{RatePerSecond: t.RatePerSecond, Burst: t.Burst}
-	}
 	options := gateway.Options{Account: template.Account, Region: template.Region}
 	authorizers := map[string]*gateway.Authorizer{}
 	if t.API != nil {
 		options.API = t.API.Name
-		options.Throttle = throttle(t.API.Default)
+		options.Throttle = (*gateway.Throttle)(t.API.Default)
 		for name, a := range t.API.Authorizers {
 			authorizers[name] = &gateway.Authorizer{Name: name, Function: a.Function, Headers: a.Headers, Cache: a.Cache}
 		}
@@ -173,8 +167,6 @@ func Gateway(t *template.Template) gateway.Options {
 				Path:       route.Path,
 				Function:   f.Name,
 				Authorizer: authorizers[route.Authorizer],
-				Timeout:    route.Timeout,
-				Throttle:   throttle(route.Throttle),
 			})
 		}
 	}

@@ -25,9 +25,8 @@ import (
 // Limits of HTTP APIs.
 const (
 	maxBody    = 10 << 20
-	maxHeaders = 10240 // request line and headers together
-	// DefaultTimeout is how long a route waits for its function unless it says otherwise.
-	DefaultTimeout = 30 * time.Second
+	maxHeaders = 10240            // request line and headers together
+	patience   = 30 * time.Second // how long a route waits for its function
 )
 
 // Invoker invokes functions.
@@ -42,9 +41,7 @@ type Route struct {
 	Method     string // upper case; "ANY": every method
 	Path       string // segments, or {parameters}
 	Function   string
-	Authorizer *Authorizer   // nil: open
-	Timeout    time.Duration // 0: DefaultTimeout
-	Throttle   *Throttle     // nil: Options.Throttle, shared by all routes without their own
+	Authorizer *Authorizer // nil: open
 }
 
 // Authorizer is a Lambda authorizer with payload format 2.0 and simple responses.
@@ -67,7 +64,7 @@ type Options struct {
 	Account  string
 	Region   string
 	Routes   []Route
-	Throttle *Throttle // of routes without their own; nil: no limit
+	Throttle *Throttle // of all routes together; nil: no limit
 	Invoker  Invoker
 	Now      func() time.Time                                  // nil: time.Now
 	Report   func(route, requestID, message string, err error) // why the answer is 5xx; nil: nobody asks
@@ -77,15 +74,16 @@ type Options struct {
 type Gateway struct {
 	api, account, region string
 
-	mux     *http.ServeMux
-	invoker Invoker
-	now     func() time.Time
-	report  func(route, requestID, message string, err error)
-	started string // part of every request id, so that ids differ between runs
+	mux      *http.ServeMux
+	throttle *Throttle
+	invoker  Invoker
+	now      func() time.Time
+	report   func(route, requestID, message string, err error)
+	started  string // part of every request id, so that ids differ between runs
 
 	mu       sync.Mutex
 	verdicts map[identity]verdict
-	buckets  map[*Throttle]*bucket
+	bucket   bucket
 	requests uint64
 }
 
@@ -99,9 +97,9 @@ func New(options Options) (*Gateway, error) {
 		invoker:  options.Invoker,
 		now:      options.Now,
 		report:   options.Report,
+		throttle: options.Throttle,
 		started:  rand.Text()[:6],
 		verdicts: map[identity]verdict{},
-		buckets:  map[*Throttle]*bucket{},
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -110,7 +108,7 @@ func New(options Options) (*Gateway, error) {
 		g.report = func(string, string, string, error) {}
 	}
 	var err error
-	if g.mux, err = newMux(options.Routes, options.Throttle, g.serve); err != nil {
+	if g.mux, err = newMux(options.Routes, g.serve); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -151,7 +149,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route *Route) {
 		route:      route,
 		parameters: route.parameters(r),
 	}
-	if !g.admit(x.route.Throttle, x.at) {
+	if !g.admit(x.at) {
 		message(w, http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}
@@ -171,14 +169,14 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route *Route) {
 }
 
 // integrate invokes the route's function. The function goes on when the client has left or the
-// route's patience is over, as it does on AWS.
+// gateway's patience is over, as it does on AWS.
 func (g *Gateway) integrate(w http.ResponseWriter, x *exchange) {
 	payload, err := x.event(g)
 	if err != nil {
 		g.fail(w, x, "making the event", err)
 		return
 	}
-	answer, err := g.invoke(x, x.route.Function, payload, x.route.Timeout)
+	answer, err := g.invoke(x, x.route.Function, payload, patience)
 	if errors.Is(err, errPatience) {
 		g.report(x.key(), x.id, "waiting for "+x.route.Function, err)
 		message(w, http.StatusServiceUnavailable, "Service Unavailable")
@@ -198,7 +196,7 @@ func (g *Gateway) integrate(w http.ResponseWriter, x *exchange) {
 
 var errPatience = errors.New("the integration's timeout is over")
 
-func (g *Gateway) invoke(x *exchange, function string, payload []byte, patience time.Duration) ([]byte, error) {
+func (g *Gateway) invoke(x *exchange, function string, payload []byte, limit time.Duration) ([]byte, error) {
 	type outcome struct {
 		answer []byte
 		err    error
@@ -208,13 +206,13 @@ func (g *Gateway) invoke(x *exchange, function string, payload []byte, patience 
 		answer, err := g.invoker.Invoke(context.WithoutCancel(x.request.Context()), function, payload)
 		done <- outcome{answer, err}
 	}()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case o := <-done:
 		return o.answer, o.err
 	case <-timer.C:
-		return nil, fmt.Errorf("%w: %s", errPatience, patience)
+		return nil, fmt.Errorf("%w: %s", errPatience, limit)
 	}
 }
 

@@ -17,16 +17,10 @@ var registration = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 // newMux makes the routing of requests to handle, which gets each with its route. What no route matches is
 // answered as API Gateway does.
-func newMux(routes []Route, fallback *Throttle, handle func(http.ResponseWriter, *http.Request, *Route)) (*http.ServeMux, error) {
+func newMux(routes []Route, handle func(http.ResponseWriter, *http.Request, *Route)) (*http.ServeMux, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", notFound)
 	for _, route := range routes {
-		if route.Timeout == 0 {
-			route.Timeout = DefaultTimeout
-		}
-		if route.Throttle == nil {
-			route.Throttle = fallback
-		}
 		if err := register(mux, &route, handle); err != nil {
 			return nil, fmt.Errorf("%s: the route %s %s: %w", route.Function, route.Method, route.Path, err)
 		}

@@ -87,14 +87,12 @@ func (r *reader) readRoute(name string, o *object) Route {
 	route := Route{Event: name, Method: strings.ToUpper(o.required("Method")), Path: o.required("Path")}
 	o.named("ApiId", apiType, func(id string) string { return id })
 	o.oneOf("PayloadFormatVersion", "2.0", "2.0")
-	route.Timeout = time.Duration(o.integer("TimeoutInMillis", 30000, 50, 30000)) * time.Millisecond
 	if !slices.Contains([]string{"", "ANY", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, route.Method) {
 		o.fail("Method", "%q is not a method", route.Method)
 	}
 	if !strings.HasPrefix(route.Path, "/") || strings.Contains(route.Path, "+}") {
 		o.fail("Path", "%q is not supported by the local stack: neither greedy parameters nor $default", route.Path)
 	}
-	route.Throttle = o.throttle("RouteSettings")
 	if api := r.resources[o.text("ApiId", "")]; api != nil {
 		route.Authorizer = r.defaultAuthorizer(api)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // readParameters gives every parameter its value: the override or the default, validated as
@@ -39,7 +38,6 @@ func (r *reader) readParameter(name string, o *object) {
 	pattern := o.text("AllowedPattern", "")
 	constraint := o.text("ConstraintDescription", "")
 	lowest, highest := o.number("MinValue", math.Inf(-1)), o.number("MaxValue", math.Inf(1))
-	shortest, longest := o.integer("MinLength", 0, 0, math.MaxInt), o.integer("MaxLength", math.MaxInt, 0, math.MaxInt)
 	o.done()
 
 	fail := func(format string, args ...any) {
@@ -53,19 +51,7 @@ func (r *reader) readParameter(name string, o *object) {
 		fail("has no default and must be given")
 		return
 	}
-	var members []string
-	switch kind {
-	case "String", "Number":
-		members = []string{value}
-		r.parameters[name] = textNode(o.line(""), value)
-	case "CommaDelimitedList", "List<Number>":
-		list := &node{line: o.line(""), kind: sequence}
-		for part := range strings.SplitSeq(value, ",") {
-			members = append(members, strings.TrimSpace(part))
-			list.items = append(list.items, textNode(list.line, strings.TrimSpace(part)))
-		}
-		r.parameters[name] = list
-	default:
+	if kind != "String" && kind != "Number" {
 		o.fail("Type", "%q is not supported by the local stack", kind)
 		return
 	}
@@ -78,23 +64,17 @@ func (r *reader) readParameter(name string, o *object) {
 		}
 		matches = compiled
 	}
-	for _, member := range members {
-		switch number, err := strconv.ParseFloat(member, 64); {
-		case strings.Contains(kind, "Number") && err != nil:
-			fail("must be a number, got %q", member)
-			continue
-		case err == nil && (number < lowest || number > highest):
-			fail("must be between %v and %v, got %s", lowest, highest, member)
-		}
-		length := utf8.RuneCountInString(member)
-		switch {
-		case len(allowed) > 0 && !slices.Contains(allowed, member):
-			fail("must be one of %s, got %q", strings.Join(allowed, ", "), member)
-		case matches != nil && !matches.MatchString(member):
-			fail("must match %s, got %q", pattern, member)
-		case kind == "String" && (length < shortest || length > longest):
-			fail("must have between %d and %d characters, got %d", shortest, longest, length)
-		}
+	r.parameters[name] = textNode(o.line(""), value)
+	number, err := strconv.ParseFloat(value, 64)
+	switch {
+	case kind == "Number" && err != nil:
+		fail("must be a number, got %q", value)
+	case err == nil && (number < lowest || number > highest):
+		fail("must be between %v and %v, got %s", lowest, highest, value)
+	case len(allowed) > 0 && !slices.Contains(allowed, value):
+		fail("must be one of %s, got %q", strings.Join(allowed, ", "), value)
+	case matches != nil && !matches.MatchString(value):
+		fail("must match %s, got %q", pattern, value)
 	}
 }
 
@@ -115,11 +95,7 @@ func (o *object) number(member string, fallback float64) float64 {
 func (r *reader) parameterTexts() map[string]string {
 	result := map[string]string{}
 	for name, value := range r.parameters {
-		var parts []string
-		for _, item := range value.items {
-			parts = append(parts, item.text)
-		}
-		result[name] = value.text + strings.Join(parts, ",")
+		result[name] = value.text
 	}
 	return result
 }

@@ -42,34 +42,15 @@ func (r *reader) functionPolicies(id string, o *object) (string, []Statement) {
 	var statements []Statement
 	for i, entry := range entries {
 		path := fmt.Sprintf("Properties.Policies[%d]", i)
-		if entry.kind == scalar {
-			statements = append(statements, r.managedPolicy(entry, id, path)...)
-			continue
-		}
 		document := r.object(entry, id, path)
 		if !document.has("Statement") {
-			document.fail("", "must be a policy document with a Statement; SAM policy templates are not supported by the local stack")
+			document.fail("", "must be a policy document with a Statement; "+
+				"managed policies and SAM policy templates are not supported by the local stack")
 			continue
 		}
 		statements = append(statements, r.document(document)...)
 	}
 	return "", statements
-}
-
-// managedPolicy returns what the managed policies allow that functions need for their logs and traces.
-func (r *reader) managedPolicy(n *node, where, path string) []Statement {
-	name := tail(n.text, "/")
-	statement := Statement{Sid: name, Effect: "Allow", Resources: []string{"*"}}
-	switch name {
-	case "AWSLambdaBasicExecutionRole":
-		statement.Actions = logActions
-	case "AWSXRayDaemonWriteAccess", "AWSXrayWriteOnlyAccess":
-		statement.Actions = traceActions
-	default:
-		r.problem(n.line, where+": "+path, "the managed policy %s is not supported by the local stack", n.text)
-		return nil
-	}
-	return []Statement{statement}
 }
 
 // assumable checks that Lambda may assume a role.
@@ -102,11 +83,6 @@ func (r *reader) readRole(id string, o *object) {
 	o.assumable("AssumeRolePolicyDocument")
 	o.ignore("it is text for people", "Description", "Tags")
 	o.ignore("functions have no sessions here", "MaxSessionDuration")
-	if n := o.raw("ManagedPolicyArns"); n != nil {
-		for i, item := range n.items {
-			result.statements = append(result.statements, r.managedPolicy(item, id, fmt.Sprintf("Properties.ManagedPolicyArns[%d]", i))...)
-		}
-	}
 	for _, policy := range o.list("Policies") {
 		policy.required("PolicyName")
 		if document := policy.child("PolicyDocument"); document != nil {

@@ -23,6 +23,7 @@ Resources:
     Type: AWS::Serverless::HttpApi
     Properties:
       StageName: $default
+      DefaultRouteSettings: {ThrottlingRateLimit: 1.5, ThrottlingBurstLimit: 2}
       Auth:
         DefaultAuthorizer: Keys
         Authorizers:
@@ -54,13 +55,11 @@ Resources:
             Method: get
             Path: /open
             Auth: {Authorizer: NONE}
-            RouteSettings: {ThrottlingRateLimit: 1.5, ThrottlingBurstLimit: 2}
-            TimeoutInMillis: 2500
         Stream:
           Type: DynamoDB
           Properties:
             Stream: !GetAtt Table.StreamArn
-            StartingPosition: LATEST
+            StartingPosition: TRIM_HORIZON
         Feed:
           Type: SQS
           Properties:
@@ -107,10 +106,10 @@ func TestMinimalTemplate(t *testing.T) {
 		t.Errorf("folder, timeout, memory = %s, %s, %d", f.Folder, f.Timeout, f.MemoryMB)
 	}
 	route := f.Routes[0]
-	if route.Method != "GET" || route.Authorizer != "" || route.Timeout.Milliseconds() != 2500 {
+	if route.Method != "GET" || route.Authorizer != "" {
 		t.Errorf("route = %+v", route)
 	}
-	if diff := cmp.Diff(&Throttle{RatePerSecond: 1.5, Burst: 2}, route.Throttle); diff != "" {
+	if diff := cmp.Diff(&Throttle{RatePerSecond: 1.5, Burst: 2}, got.API.Default); diff != "" {
 		t.Errorf("throttle (-want +got):\n%s", diff)
 	}
 	if source := f.Streams[0]; source.BatchSize != 100 || source.MaxRetries != -1 || source.MaxAge != -1 || source.Parallelization != 1 {
@@ -123,7 +122,7 @@ func TestRefusals(t *testing.T) {
 		old, new string
 		wants    []string
 	}{
-		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 30: F: Properties.Layers", "not supported"}},
+		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 31: F: Properties.Layers", "not supported"}},
 		"an unknown property of a queue":          {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {Colour: red}", []string{"Queue: Properties.Colour"}},
 		"an unknown property of a table":          {"      BillingMode", "      Replicas: []\n      BillingMode", []string{"Table: Properties.Replicas"}},
 		"an unknown property of an event":         {"            BatchSize: 3", "            BatchSize: 3\n            TumblingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.TumblingWindowInSeconds"}},
@@ -154,7 +153,7 @@ func TestRefusals(t *testing.T) {
 		"an authorizer without headers":           {"              Headers: [X-Api-Key]", "              QueryStrings: [key]", []string{"Keys.Identity", "QueryStrings"}},
 		"a default authorizer that is not there":  {"DefaultAuthorizer: Keys", "DefaultAuthorizer: Others", []string{"DefaultAuthorizer", "Others"}},
 		"a route's authorizer that is not there":  {"Authorizer: NONE", "Authorizer: Others", []string{"F: Properties.Events.Http", "Others"}},
-		"a managed policy":                        {"        - Statement:\n", "        - AmazonDynamoDBFullAccess\n        - Statement:\n", []string{"F: Properties.Policies[1]", "AmazonDynamoDBFullAccess"}},
+		"a managed policy":                        {"        - Statement:\n", "        - AmazonDynamoDBFullAccess\n        - Statement:\n", []string{"F: Properties.Policies[1]", "must be an object"}},
 		"a SAM policy template":                   {"        - Statement:\n", "        - SQSPollerPolicy: {QueueName: q}\n        - Statement:\n", []string{"F: Properties.Policies[1]", "policy templates"}},
 		"a policy condition":                      {"              Effect: Allow", "              Effect: Allow\n              Condition: {Bool: {a: true}}", []string{"F: Properties.Policies[1].Statement[0].Condition"}},
 		"a policy effect":                         {"              Effect: Allow", "              Effect: Maybe", []string{"Statement[0].Effect"}},
@@ -164,7 +163,15 @@ func TestRefusals(t *testing.T) {
 		"an attribute in no key":                  {"        - {AttributeName: id, AttributeType: S}", "        - {AttributeName: id, AttributeType: S}\n        - {AttributeName: x, AttributeType: S}", []string{"Table: Properties.AttributeDefinitions", `"x"`}},
 		"two HTTP APIs":                           {"  Queue:\n", "  Api2:\n    Type: AWS::Serverless::HttpApi\n  Queue:\n", []string{"Api2", "second HTTP API"}},
 		"a dead-letter queue from elsewhere":      {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {RedrivePolicy: {deadLetterTargetArn: arn:x, maxReceiveCount: 3}}", []string{"Queue: Properties.RedrivePolicy.deadLetterTargetArn"}},
-		"a pattern that is no JSON":               {"            BatchSize: 3", "            FilterCriteria: {Filters: [{Pattern: x}]}", []string{"FilterCriteria.Filters[0].Pattern", "JSON"}},
+		"a filter of messages":                    {"            BatchSize: 3", "            FilterCriteria: {Filters: [{Pattern: x}]}", []string{"F: Properties.Events.Feed.Properties.FilterCriteria", "not supported"}},
+		"a batching window":                       {"            BatchSize: 3", "            MaximumBatchingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.MaximumBatchingWindowInSeconds", "not supported"}},
+		"a batch that needs a window":             {"            BatchSize: 3", "            BatchSize: 11", []string{"F: Properties.Events.Feed.Properties.BatchSize", "between 1 and 10"}},
+		"a stream from now on":                    {"TRIM_HORIZON", "LATEST", []string{"F: Properties.Events.Stream.Properties.StartingPosition", "only TRIM_HORIZON"}},
+		"a disabled event source":                 {"            BatchSize: 3", "            Enabled: false", []string{"F: Properties.Events.Feed.Properties.Enabled", "not supported"}},
+		"a route's own throttle":                  {"            Method: get", "            Method: get\n            RouteSettings: {}", []string{"F: Properties.Events.Http.Properties.RouteSettings", "not supported"}},
+		"a route's own timeout":                   {"            Method: get", "            Method: get\n            TimeoutInMillis: 50", []string{"F: Properties.Events.Http.Properties.TimeoutInMillis", "not supported"}},
+		"a role's managed policies":               {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {ManagedPolicyArns: [a]}}\n", []string{"R: Properties.ManagedPolicyArns", "not supported"}},
+		"characters that a secret leaves out":     {"Resources:\n", "Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {GenerateSecretString: {ExcludeCharacters: a}}}\n", []string{"S: Properties.GenerateSecretString.ExcludeCharacters", "not supported"}},
 		"a value that is missing":                 {"BatchSize: 3", "BatchSize:", []string{"F: Properties.Events.Feed.Properties.BatchSize", "null"}},
 		"a YAML alias":                            {"Action: [a:C, a:D*]", "Action: [*a]", []string{"F: Properties.Policies[0].Statement[0].Action[0]", "alias"}},
 		"a dead-letter queue of a function":       {"      CodeUri", "      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Queue.Arn}\n      CodeUri", []string{"F: Properties.DeadLetterQueue"}},
@@ -213,16 +220,14 @@ func TestParameters(t *testing.T) {
 		"a default must be valid too":              {"Type: String, Default: a, AllowedValues: [b]", nil, "must be one of b"},
 		"a pattern matches the whole value":        {`Type: String, AllowedPattern: "[a-z]+"`, ptr("ab1"), "must match"},
 		"a pattern that Go does not know is named": {`Type: String, AllowedPattern: "(?!a)"`, ptr("b"), "not a regular expression"},
-		"too short is refused":                     {"Type: String, MinLength: 2", ptr("a"), "between 2"},
-		"too long is refused":                      {"Type: String, MaxLength: 2", ptr("abc"), "between 0 and 2"},
-		"length counts characters":                 {"Type: String, MaxLength: 2", ptr("ää"), ""},
 		"a number must be one":                     {"Type: Number", ptr("1x"), "must be a number"},
 		"a number may have a fraction":             {"Type: Number", ptr("1.5"), ""},
 		"below the minimum is refused":             {"Type: Number, MinValue: 2", ptr("1"), "between 2"},
 		"above the maximum is refused":             {"Type: Number, MaxValue: 2", ptr("3"), "and 2"},
-		"a list of numbers must hold numbers":      {"Type: List<Number>", ptr("1,x"), "must be a number"},
 		"the constraint's description is told":     {"Type: Number, MaxValue: 2, ConstraintDescription: only few", ptr("3"), "only few"},
 		"an unknown type is refused":               {"Type: AWS::EC2::VPC::Id", ptr("3"), "AWS::EC2::VPC::Id"},
+		"a list is refused":                        {"Type: CommaDelimitedList", ptr("a,b"), "CommaDelimitedList"},
+		"a limit of the length is refused":         {"Type: String, MinLength: 2", ptr("a"), "Parameters: P.MinLength"},
 		"an unknown property is refused":           {"Type: String, Defualt: a", ptr("3"), "Parameters: P.Defualt"},
 	} {
 		t.Run(name, func(t *testing.T) {

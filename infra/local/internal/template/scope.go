@@ -2,7 +2,6 @@ package template
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -122,52 +121,11 @@ func (s *scope) call(line int, function string, argument *node, where string) *n
 		}
 		s.check(other, where)
 		return s.eval(taken, where)
-	case "Fn::Join":
-		if argument.kind == sequence && len(argument.items) == 2 {
-			delimiter := s.evalText(argument.items[0], where)
-			if parts, ok := s.textList(argument.items[1], where); ok && delimiter != nil {
-				return textNode(line, strings.Join(parts, delimiter.text))
-			}
-		}
-		s.problem(line, where, "Fn::Join needs a delimiter and a list of texts")
-	case "Fn::Split":
-		if argument.kind == sequence && len(argument.items) == 2 {
-			delimiter, source := s.evalText(argument.items[0], where), s.evalText(argument.items[1], where)
-			if delimiter != nil && source != nil && delimiter.text != "" {
-				result := &node{line: line, kind: sequence}
-				for part := range strings.SplitSeq(source.text, delimiter.text) {
-					result.items = append(result.items, textNode(line, part))
-				}
-				return result
-			}
-		}
-		s.problem(line, where, "Fn::Split needs a delimiter and a text")
-	case "Fn::Select":
-		return s.selectItem(argument, line, where)
 	case "Fn::Equals", "Fn::Not", "Fn::And", "Fn::Or":
 		s.problem(line, where, "%s belongs into Conditions or Rules", function)
 	default:
 		s.problem(line, where, "%s is not supported by the local stack", function)
 	}
-	return nil
-}
-
-func (s *scope) selectItem(argument *node, line int, where string) *node {
-	if argument.kind == sequence && len(argument.items) == 2 {
-		index, list := s.evalText(argument.items[0], where), s.eval(argument.items[1], where)
-		if index != nil && list != nil && list.kind == sequence {
-			i, err := strconv.Atoi(index.text)
-			if err != nil || i < 0 || i >= len(list.items) {
-				if s.unused > 0 {
-					return nil // it may depend on what is not there
-				}
-				s.problem(line, where, "Fn::Select has no item %s among %d", index.text, len(list.items))
-				return nil
-			}
-			return list.items[i]
-		}
-	}
-	s.problem(line, where, "Fn::Select needs an index and a list")
 	return nil
 }
 
@@ -197,28 +155,12 @@ func (s *scope) textList(n *node, where string) ([]string, bool) {
 
 // sub replaces ${Name}, ${Resource.Attribute} and ${!Literal}.
 func (s *scope) sub(argument *node, line int, where string) *node {
-	pattern, variables := argument, map[string]string{}
-	if argument.kind == sequence {
-		if len(argument.items) != 2 || argument.items[1].kind != mapping {
-			s.problem(line, where, "Fn::Sub needs a text, or a text and an object of variables")
-			return nil
-		}
-		pattern = argument.items[0]
-		for _, f := range argument.items[1].fields {
-			value := s.evalText(f.value, where)
-			if value == nil {
-				s.problem(f.line, where, "the variable %s of Fn::Sub must be a text", f.name)
-				return nil
-			}
-			variables[f.name] = value.text
-		}
-	}
-	if pattern.kind != scalar {
-		s.problem(line, where, "Fn::Sub needs a text")
+	if argument.kind != scalar {
+		s.problem(line, where, "Fn::Sub needs a text, the local stack does not support variables of its own")
 		return nil
 	}
 	var out strings.Builder
-	for rest := pattern.text; ; {
+	for rest := argument.text; ; {
 		before, after, found := strings.Cut(rest, "${")
 		out.WriteString(before)
 		if !found {
@@ -226,16 +168,12 @@ func (s *scope) sub(argument *node, line int, where string) *node {
 		}
 		name, tail, closed := strings.Cut(after, "}")
 		if !closed {
-			s.problem(line, where, "Fn::Sub lacks a closing brace in %q", pattern.text)
+			s.problem(line, where, "Fn::Sub lacks a closing brace in %q", argument.text)
 			return nil
 		}
 		rest = tail
 		if literal, ok := strings.CutPrefix(name, "!"); ok {
 			out.WriteString("${" + literal + "}")
-			continue
-		}
-		if value, ok := variables[name]; ok {
-			out.WriteString(value)
 			continue
 		}
 		value := s.subVariable(name, line, where)
@@ -327,20 +265,6 @@ func (s *scope) evalCondition(n *node, where string) bool {
 			}
 		}
 		return holding == count || function == "Fn::Or" && holding > 0
-	case "Fn::Contains":
-		if count == 2 {
-			list, ok := s.textList(argument.items[0], where)
-			value := s.evalText(argument.items[1], where)
-			if ok && value != nil {
-				for _, item := range list {
-					if item == value.text {
-						return true
-					}
-				}
-				return false
-			}
-		}
-		s.problem(n.line, where, "Fn::Contains needs a list and a text")
 	default:
 		s.problem(n.line, where, "%s is not supported by the local stack", function)
 	}

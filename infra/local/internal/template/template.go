@@ -91,12 +91,10 @@ type Statement struct {
 
 // Route is an HTTP route that invokes a function.
 type Route struct {
-	Event      string        // name in the function's Events
-	Method     string        // upper case; "ANY": every method
-	Path       string        // with {parameters}
-	Authorizer string        // name; "": open
-	Timeout    time.Duration // of the integration
-	Throttle   *Throttle     // nil: the API's default
+	Event      string // name in the function's Events
+	Method     string // upper case; "ANY": every method
+	Path       string // with {parameters}
+	Authorizer string // name; "": open
 }
 
 // Throttle is a token bucket.

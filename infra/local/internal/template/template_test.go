@@ -62,7 +62,7 @@ func TestSystemTemplateResolves(t *testing.T) {
 	}
 
 	resend := function(t, got, "ResendFunction")
-	route := Route{Event: "Delivery", Method: "POST", Path: "/v1/webhooks/deliveries/{id}/resend", Authorizer: "ApiKeyAuthorizer", Timeout: 30 * time.Second}
+	route := Route{Event: "Delivery", Method: "POST", Path: "/v1/webhooks/deliveries/{id}/resend", Authorizer: "ApiKeyAuthorizer"}
 	if diff := cmp.Diff(route, resend.Routes[0]); diff != "" {
 		t.Errorf("route (-want +got):\n%s", diff)
 	}
@@ -72,11 +72,9 @@ func TestSystemTemplateResolves(t *testing.T) {
 
 	dispatch := function(t, got, "DispatchFunction")
 	streams := []StreamSource{{
-		EventSource: EventSource{
-			Event: "Documents", BatchSize: 100, ReportsBatchItems: true, Enabled: true,
-			Filters: []string{`{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"status":{"S":[{"exists":true}]}}}}`},
-		},
-		Table: "DocumentsTable", StartingPosition: "TRIM_HORIZON", Parallelization: 10, Bisect: true,
+		EventSource: EventSource{Event: "Documents", BatchSize: 100, ReportsBatchItems: true},
+		Filters:     []string{`{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"status":{"S":[{"exists":true}]}}}}`},
+		Table:       "DocumentsTable", Parallelization: 10, Bisect: true,
 		MaxRetries: -1, MaxAge: 6 * time.Hour, FailureQueue: "DispatchFailureQueue",
 	}}
 	if diff := cmp.Diff(streams, dispatch.Streams); diff != "" {
@@ -88,7 +86,7 @@ func TestSystemTemplateResolves(t *testing.T) {
 
 	deliver := function(t, got, "DeliverFunction")
 	feeds := []QueueSource{{
-		EventSource: EventSource{Event: "Queue", BatchSize: 10, ReportsBatchItems: true, Enabled: true},
+		EventSource: EventSource{Event: "Queue", BatchSize: 10, ReportsBatchItems: true},
 		Queue:       "DeliveryQueue", MaxConcurrency: 100,
 	}}
 	if diff := cmp.Diff(feeds, deliver.QueueFeeds); diff != "" {
@@ -296,7 +294,6 @@ const prefix = `Transform: AWS::Serverless-2016-10-31
 Parameters:
   Name: {Type: String, Default: docs}
   Size: {Type: Number, Default: 5}
-  List: {Type: CommaDelimitedList, Default: "a, b,c"}
 Conditions:
   Yes: !Equals [!Ref Name, docs]
   No: !Not [!Condition Yes]
@@ -337,47 +334,38 @@ Resources:
 
 func TestIntrinsicFunctions(t *testing.T) {
 	for expression, want := range map[string]string{
-		`plain`:                                "plain",
-		`5`:                                    "5",
-		`true`:                                 "true",
-		`!Ref Name`:                            "docs",
-		`{Ref: Name}`:                          "docs",
-		`!Ref Size`:                            "5",
-		`!Ref AWS::Region`:                     "us-east-1",
-		`!Ref AWS::AccountId`:                  "000000000000",
-		`!Ref AWS::Partition`:                  "aws",
-		`!Ref AWS::URLSuffix`:                  "amazonaws.com",
-		`!Ref "AWS::StackName"`:                "docuhook",
-		`!Ref Queue`:                           endpoint + "/000000000000/Queue",
-		`!Ref Table`:                           "Table",
-		`!Ref Topic`:                           "arn:aws:sns:us-east-1:000000000000:Topic",
-		`!Ref Role`:                            "Role",
-		`!GetAtt Queue.Arn`:                    "arn:aws:sqs:us-east-1:000000000000:Queue",
-		`!GetAtt [Queue, QueueName]`:           "Queue",
-		`{"Fn::GetAtt": [Queue, QueueUrl]}`:    endpoint + "/000000000000/Queue",
-		`!GetAtt Table.Arn`:                    "arn:aws:dynamodb:us-east-1:000000000000:table/Table",
-		`!GetAtt Table.StreamArn`:              "arn:aws:dynamodb:us-east-1:000000000000:table/Table/stream/local",
-		`!GetAtt Role.Arn`:                     "arn:aws:iam::000000000000:role/Role",
-		`!GetAtt Logs.Arn`:                     "arn:aws:logs:us-east-1:000000000000:log-group:Logs:*",
-		`!Sub "${Name}-${AWS::Region}"`:        "docs-us-east-1",
-		`!Sub "${Queue.Arn}/${!Literal}"`:      "arn:aws:sqs:us-east-1:000000000000:Queue/${Literal}",
-		`!Sub ["${a}${Name}", {a: !Ref Size}]`: "5docs",
-		`{"Fn::Sub": "${Table}"}`:              "Table",
-		`!If [Yes, a, b]`:                      "a",
-		`!If [No, a, b]`:                       "b",
-		`!If [Both, a, b]`:                     "b",
-		`!If [Either, a, b]`:                   "a",
-		`!If [Long, a, b]`:                     "a",
-		`{"Fn::If": [No, !Ref Absent, b]}`:     "b",
-		`!If [Yes, a, !Select [9, [a]]]`:       "a",
-		`!If [Yes, !If [No, 1, 2], 3]`:         "2",
-		`!Join ["-", [a, !Ref Name, c]]`:       "a-docs-c",
-		`!Join [",", !Ref List]`:               "a,b,c",
-		`!Join ["", []]`:                       "",
-		`!Select [1, [a, b]]`:                  "b",
-		`!Select ["0", !Ref List]`:             "a",
-		`!Select [2, !Split ["/", a/b/c]]`:     "c",
-		`!Join [",", [a, !Ref AWS::NoValue]]`:  "a",
+		`plain`:                             "plain",
+		`5`:                                 "5",
+		`true`:                              "true",
+		`!Ref Name`:                         "docs",
+		`{Ref: Name}`:                       "docs",
+		`!Ref Size`:                         "5",
+		`!Ref AWS::Region`:                  "us-east-1",
+		`!Ref AWS::AccountId`:               "000000000000",
+		`!Ref AWS::Partition`:               "aws",
+		`!Ref AWS::URLSuffix`:               "amazonaws.com",
+		`!Ref "AWS::StackName"`:             "docuhook",
+		`!Ref Queue`:                        endpoint + "/000000000000/Queue",
+		`!Ref Table`:                        "Table",
+		`!Ref Topic`:                        "arn:aws:sns:us-east-1:000000000000:Topic",
+		`!Ref Role`:                         "Role",
+		`!GetAtt Queue.Arn`:                 "arn:aws:sqs:us-east-1:000000000000:Queue",
+		`!GetAtt [Queue, QueueName]`:        "Queue",
+		`{"Fn::GetAtt": [Queue, QueueUrl]}`: endpoint + "/000000000000/Queue",
+		`!GetAtt Table.Arn`:                 "arn:aws:dynamodb:us-east-1:000000000000:table/Table",
+		`!GetAtt Table.StreamArn`:           "arn:aws:dynamodb:us-east-1:000000000000:table/Table/stream/local",
+		`!GetAtt Role.Arn`:                  "arn:aws:iam::000000000000:role/Role",
+		`!GetAtt Logs.Arn`:                  "arn:aws:logs:us-east-1:000000000000:log-group:Logs:*",
+		`!Sub "${Name}-${AWS::Region}"`:     "docs-us-east-1",
+		`!Sub "${Queue.Arn}/${!Literal}"`:   "arn:aws:sqs:us-east-1:000000000000:Queue/${Literal}",
+		`{"Fn::Sub": "${Table}"}`:           "Table",
+		`!If [Yes, a, b]`:                   "a",
+		`!If [No, a, b]`:                    "b",
+		`!If [Both, a, b]`:                  "b",
+		`!If [Either, a, b]`:                "a",
+		`!If [Long, a, b]`:                  "a",
+		`{"Fn::If": [No, !Ref Absent, b]}`:  "b",
+		`!If [Yes, !If [No, 1, 2], 3]`:      "2",
 	} {
 		t.Run(expression, func(t *testing.T) {
 			got, err := Parse([]byte(prefix+expression), Options{Endpoint: endpoint})
@@ -403,27 +391,27 @@ func TestNoValueRemovesTheProperty(t *testing.T) {
 
 func TestIntrinsicFunctionErrors(t *testing.T) {
 	for expression, want := range map[string]string{
-		`!Ref Nothing`:                "Nothing is neither a parameter nor a resource",
-		`!Ref Absent`:                 "Absent does not exist",
-		`!GetAtt Queue.Color`:         "the attribute Color of Queue",
-		`!GetAtt Nothing.Arn`:         "Nothing is neither",
-		`!GetAtt Queue`:               "must be a logical id, a dot and an attribute",
-		`!Sub "${Nothing}"`:           "Nothing is neither",
-		`!Sub "${Name"`:               "lacks a closing brace",
-		`!Sub "${List}"`:              "needs a text",
-		`!Sub [a]`:                    "needs a text",
-		`!If [Nothing, a, b]`:         "there is no condition Nothing",
-		`!If [Yes, a]`:                "needs a condition's name and two values",
-		`!Join [a]`:                   "Fn::Join needs",
-		`!Select [3, [a]]`:            "Fn::Select has no item 3",
-		`!Split ["", a]`:              "Fn::Split needs",
-		`!Equals [a, b]`:              "belongs into Conditions",
-		`!ImportValue x`:              "Fn::ImportValue is not supported",
-		`!FindInMap [a, b, c]`:        "Fn::FindInMap is not supported",
-		`{"Fn::Sub": a, "Fn::If": b}`: "must stand alone",
-		`!If [Yes, a, !Ref Nothing]`:  "Nothing is neither",
-		`!If [No, !Foo a, b]`:         "Fn::Foo is not supported",
-		`!Ref List`:                   "must be a text, not a list",
+		`!Ref Nothing`:                   "Nothing is neither a parameter nor a resource",
+		`!Ref Absent`:                    "Absent does not exist",
+		`!GetAtt Queue.Color`:            "the attribute Color of Queue",
+		`!GetAtt Nothing.Arn`:            "Nothing is neither",
+		`!GetAtt Queue`:                  "must be a logical id, a dot and an attribute",
+		`!Sub "${Nothing}"`:              "Nothing is neither",
+		`!Sub "${Name"`:                  "lacks a closing brace",
+		`!Sub [a]`:                       "needs a text",
+		`!If [Nothing, a, b]`:            "there is no condition Nothing",
+		`!If [Yes, a]`:                   "needs a condition's name and two values",
+		`!Join [",", [a, b]]`:            "Fn::Join is not supported by the local stack",
+		`!Select [0, [a]]`:               "Fn::Select is not supported by the local stack",
+		`!Split [",", a]`:                "Fn::Split is not supported by the local stack",
+		`!Sub ["${a}", {a: b}]`:          "does not support variables of its own",
+		`!If [!Contains [[a], a], b, c]`: "needs a condition's name",
+		`!Equals [a, b]`:                 "belongs into Conditions",
+		`!ImportValue x`:                 "Fn::ImportValue is not supported",
+		`!FindInMap [a, b, c]`:           "Fn::FindInMap is not supported",
+		`{"Fn::Sub": a, "Fn::If": b}`:    "must stand alone",
+		`!If [Yes, a, !Ref Nothing]`:     "Nothing is neither",
+		`!If [No, !Foo a, b]`:            "Fn::Foo is not supported",
 	} {
 		t.Run(expression, func(t *testing.T) {
 			_, err := Parse([]byte(prefix+expression), Options{Endpoint: endpoint})

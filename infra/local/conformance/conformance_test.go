@@ -58,7 +58,6 @@ const (
 	orders      = "orders" // customer (S), number (N); index by_state: state (S), number (N), keys only; stream of both images
 	work, dead  = "work", "dead"
 	secret      = "keyring"
-	streamARN   = "arn:aws:dynamodb:us-east-1:000000000000:table/" + orders + "/stream/local" // of the local stack
 	firstSecret = `{"primary":"k1"}`
 )
 
@@ -92,7 +91,7 @@ func TestLocalStack(t *testing.T) {
 		return localdynamodb.Key{Name: name, Type: kind}
 	}
 	if err := database.CreateTable(localdynamodb.Schema{
-		Name: orders, HashKey: key("customer", attribute.String), RangeKey: key("number", attribute.Number), StreamView: localdynamodb.ViewBoth, StreamARN: streamARN,
+		Name: orders, HashKey: key("customer", attribute.String), RangeKey: key("number", attribute.Number), StreamView: localdynamodb.ViewBoth,
 		Indexes: []localdynamodb.Index{{Name: "by_state", HashKey: key("state", attribute.String), RangeKey: key("number", attribute.Number), Projection: localdynamodb.ProjectKeysOnly}},
 	}); err != nil {
 		t.Fatal(err)
@@ -115,7 +114,7 @@ func TestLocalStack(t *testing.T) {
 	}})
 	t.Cleanup(server.Close)
 	s := connect(server.URL)
-	s.shard = aws.String(database.Stream(streamARN).ShardID())
+	s.shard = aws.String(localdynamodb.ShardID)
 	check(t, stack, s, dynamoDBBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
 }
 

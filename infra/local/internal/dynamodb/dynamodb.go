@@ -80,7 +80,7 @@ func (db *Database) CreateTable(s Schema) error {
 		t.indexes = append(t.indexes, &index{Index: x, keySchema: keySchema{x.HashKey, x.RangeKey}, table: t.key})
 	}
 	if s.StreamView != "" {
-		t.stream = &Stream{arn: s.StreamARN, region: db.region, view: s.StreamView, key: t.key, created: now, clock: db.clock}
+		t.stream = &Stream{arn: s.StreamARN, region: db.region, view: s.StreamView, key: t.key, clock: db.clock}
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()

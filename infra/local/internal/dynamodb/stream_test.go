@@ -19,7 +19,7 @@ import (
 )
 
 func (f *fixture) iteratorInput(kind streamtypes.ShardIteratorType, sequence string) *dynamodbstreams.GetShardIteratorInput {
-	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: ptr(streamARN), ShardId: ptr(f.db.Stream(streamARN).ShardID()), ShardIteratorType: kind}
+	in := &dynamodbstreams.GetShardIteratorInput{StreamArn: ptr(streamARN), ShardId: ptr(local.ShardID), ShardIteratorType: kind}
 	if sequence != "" {
 		in.SequenceNumber = &sequence
 	}
@@ -131,7 +131,7 @@ func TestStreamRequestIsRefused(t *testing.T) {
 	_, err = f.streams.GetShardIterator(t.Context(), in)
 	refused(t, err, "ResourceNotFoundException", "Requested resource not found: Stream: arn:nope not found")
 	in = f.iteratorInput("TRIM_HORIZON", "")
-	in.ShardId = ptr("shardId-00000000000000000000-00000000")
+	in.ShardId = ptr("shardId-00000000000000000000-00000001")
 	_, err = f.streams.GetShardIterator(t.Context(), in)
 	refused(t, err, "ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 }

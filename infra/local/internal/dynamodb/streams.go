@@ -91,7 +91,7 @@ func (db *Database) getShardIterator(in *getShardIteratorInput, allow awsjson.Al
 	if err != nil {
 		return nil, err
 	}
-	if in.ShardID != s.ShardID() {
+	if in.ShardID != ShardID {
 		return nil, awsjson.Errorf("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 	}
 	i := iterator{StreamARN: s.arn, Issued: db.clock().UnixMilli()}

@@ -26,7 +26,7 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			Function:                   f.Name,
 			FunctionARN:                template.FunctionARN(f.Name),
 			StreamARN:                  stream.ARN(),
-			ShardID:                    stream.ShardID(),
+			ShardID:                    dynamodb.ShardID,
 			BatchSize:                  source.BatchSize,
 			ParallelizationFactor:      source.Parallelization,
 			Filters:                    source.Filters,

@@ -44,7 +44,7 @@ func newAuthorizing(t *testing.T, cache time.Duration, headers []string, answer 
 			}
 			err := json.Unmarshal(payload, &e)
 			a.authority = e.RequestContext.Authorizer.Lambda
-			return []byte(`{}`), err
+			return []byte(empty), err
 		}),
 	})
 	return a

@@ -17,7 +17,7 @@ func TestEventIsWhatAPIGatewaySends(t *testing.T) {
 		Routes: []Route{{Method: "POST", Path: "/v1/configs/{id}", Function: "F"}},
 		Invoker: invoker(func(_ string, p []byte) ([]byte, error) {
 			payload = p
-			return []byte(`{}`), nil
+			return []byte(empty), nil
 		}),
 	})
 	request := httptest.NewRequest("POST", "/v1/configs/a%20b?page%5Bsize%5D=5&x=1&x=2&flag&bad=%zz", strings.NewReader(`{"a":1}`))
@@ -96,7 +96,7 @@ func TestBodyEncoding(t *testing.T) {
 			g := newGateway(t, Options{
 				Routes: []Route{{Method: "POST", Path: "/a", Function: "F"}},
 				Invoker: invoker(func(_ string, p []byte) ([]byte, error) {
-					return []byte(`{}`), json.Unmarshal(p, &e)
+					return []byte(empty), json.Unmarshal(p, &e)
 				}),
 			})
 			request := httptest.NewRequest("POST", "/a", strings.NewReader(test.body))

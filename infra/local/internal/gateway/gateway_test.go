@@ -28,6 +28,9 @@ func echo(_ string, payload []byte) ([]byte, error) {
 	return json.Marshal(map[string]any{"statusCode": 200, "body": string(payload)})
 }
 
+// empty is the answer of a function that has nothing to say.
+const empty = `{"statusCode":200,"body":"{}"}`
+
 func answering(answer string) invoker {
 	return func(string, []byte) ([]byte, error) { return []byte(answer), nil }
 }
@@ -167,23 +170,20 @@ func TestResponse(t *testing.T) {
 		err    error
 		want   want
 	}{
-		"status and body are answered":         {`{"statusCode":201,"body":"hi"}`, nil, want{201, "hi", plain}},
-		"headers are answered":                 {`{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`, nil, want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}}},
-		"a number is a header's text":          {`{"statusCode":200,"headers":{"X-N":5}}`, nil, want{200, "", http.Header{"X-N": {"5"}}}},
-		"multi value headers are all answered": {`{"statusCode":200,"headers":{"X-A":"0"},"multiValueHeaders":{"x-a":["1","2"]}}`, nil, want{200, "", http.Header{"X-A": {"1", "2"}}}},
-		"cookies become headers":               {`{"statusCode":200,"cookies":["a=1","b=2"]}`, nil, want{200, "", http.Header{"Set-Cookie": {"a=1", "b=2"}}}},
-		"a base64 body is decoded":             {`{"statusCode":200,"body":"AAH/","isBase64Encoded":true}`, nil, want{200, "\x00\x01\xff", plain}},
-		"204 has no body":                      {`{"statusCode":204,"body":"x"}`, nil, want{204, "", plain}},
-		"an object without status is the body": {`{"a":1}`, nil, want{200, `{"a":1}`, http.Header{"Content-Type": {"application/json"}}}},
-		"a list is the body":                   {`[1]`, nil, want{200, `[1]`, http.Header{"Content-Type": {"application/json"}}}},
-		"a text is the body without quotes":    {`"hello"`, nil, want{200, `hello`, http.Header{"Content-Type": {"application/json"}}}},
-		"null is the body":                     {`null`, nil, want{200, `null`, http.Header{"Content-Type": {"application/json"}}}},
-		"bad base64 is an error":               {`{"statusCode":200,"body":"%","isBase64Encoded":true}`, nil, failed},
-		"a status that is no number is one":    {`{"statusCode":"x"}`, nil, failed},
-		"an impossible status is one":          {`{"statusCode":99}`, nil, failed},
-		"a header that is an object is one":    {`{"statusCode":200,"headers":{"a":{}}}`, nil, failed},
-		"an answer that is not JSON is one":    {`{`, nil, failed},
-		"a failed function is one":             {``, errors.New("boom"), failed},
+		"status and body are answered":       {`{"statusCode":201,"body":"hi"}`, nil, want{201, "hi", plain}},
+		"headers are answered":               {`{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`, nil, want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}}},
+		"a base64 body is decoded":           {`{"statusCode":200,"body":"AAH/","isBase64Encoded":true}`, nil, want{200, "\x00\x01\xff", plain}},
+		"204 has no body":                    {`{"statusCode":204,"body":"x"}`, nil, want{204, "", plain}},
+		"several values of a header are one": {`{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]}}`, nil, failed},
+		"cookies are one":                    {`{"statusCode":200,"cookies":["a=1"]}`, nil, failed},
+		"a header that is no text is one":    {`{"statusCode":200,"headers":{"a":5}}`, nil, failed},
+		"an answer without a status is one":  {`{"a":1}`, nil, failed},
+		"an answer that is a list is one":    {`[1]`, nil, failed},
+		"bad base64 is an error":             {`{"statusCode":200,"body":"%","isBase64Encoded":true}`, nil, failed},
+		"a status that is no number is one":  {`{"statusCode":"x"}`, nil, failed},
+		"an impossible status is one":        {`{"statusCode":99}`, nil, failed},
+		"an answer that is not JSON is one":  {`{`, nil, failed},
+		"a failed function is one":           {``, errors.New("boom"), failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var reports []string
@@ -225,7 +225,7 @@ func TestSlowFunctionIsUnavailable(t *testing.T) {
 					Invoker: invoker(func(string, []byte) ([]byte, error) {
 						<-time.After(test.takes)
 						finished = true
-						return []byte(`{}`), nil
+						return []byte(empty), nil
 					}),
 				})
 				response := do(g, httptest.NewRequest("GET", "/a", nil))
@@ -246,7 +246,7 @@ func TestSlowFunctionIsUnavailable(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	g := newGateway(t, Options{Routes: []Route{{Method: "POST", Path: "/a", Function: "F"}}, Invoker: answering(`{}`)})
+	g := newGateway(t, Options{Routes: []Route{{Method: "POST", Path: "/a", Function: "F"}}, Invoker: answering(empty)})
 	post := func(size int, header string) *http.Request {
 		r := httptest.NewRequest("POST", "/a", bytes.NewReader(bytes.Repeat([]byte("x"), size)))
 		r.Header.Set("X-Long", header)
@@ -280,7 +280,7 @@ func TestThrottle(t *testing.T) {
 			{Method: "GET", Path: "/b", Function: "F"},
 		},
 		Throttle: &Throttle{RatePerSecond: 2, Burst: 3},
-		Invoker:  answering(`{}`),
+		Invoker:  answering(empty),
 	})
 	get := func(path string) int { return do(g, httptest.NewRequest("GET", path, nil)).StatusCode }
 	steps := []struct {
@@ -311,7 +311,7 @@ func TestThrottle(t *testing.T) {
 }
 
 func TestRequestIDsDiffer(t *testing.T) {
-	g := newGateway(t, Options{Invoker: answering(`{}`)})
+	g := newGateway(t, Options{Invoker: answering(empty)})
 	seen := map[string]bool{}
 	for range 1000 {
 		id := do(g, httptest.NewRequest("GET", "/", nil)).Header.Get("Apigw-Requestid")

@@ -24,18 +24,18 @@ func (g *group) busy() bool { return g.id != "" && g.inFlight >= noisyInFlight }
 // line holds the visible messages of a queue and decides who is served next. Its owner guards it.
 type line struct {
 	groups   map[string]*group
-	small    heap[*group] // groups that cannot be noisy, by their oldest visible message
-	large    heap[*group] // groups that can, by messages in flight
-	size     int          // visible messages
-	inFlight int          // of all groups
+	small    ranking[*group] // groups that cannot be noisy, by their oldest visible message
+	large    ranking[*group] // groups that can, by messages in flight
+	size     int             // visible messages
+	inFlight int             // of all groups
 }
 
 func newLine() *line {
 	place := func(g *group, index int) { g.index = index }
 	return &line{
 		groups: map[string]*group{},
-		small:  newHeap(func(a, b *group) bool { return a.first.turn < b.first.turn }, place),
-		large: newHeap(func(a, b *group) bool {
+		small:  newRanking(func(a, b *group) bool { return a.first.turn < b.first.turn }, place),
+		large: newRanking(func(a, b *group) bool {
 			if a.inFlight != b.inFlight {
 				return a.inFlight < b.inFlight
 			}
@@ -119,11 +119,11 @@ func (l *line) rank(g *group) {
 	}
 }
 
-func (l *line) heapOf(g *group) *heap[*group] {
+func (l *line) heapOf(g *group) ranking[*group] {
 	if g.large {
-		return &l.large
+		return l.large
 	}
-	return &l.small
+	return l.small
 }
 
 // next is the message to serve, or nil. It stays in the line.

@@ -128,7 +128,7 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 				now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
 				q.advance(now)
 			}
-			if len(q.line.large.items) > 0 {
+			if len(q.line.large.items.items) > 0 {
 				noisy++
 			}
 			if step%50 == 0 {
@@ -182,9 +182,9 @@ func verify(t *testing.T, q *queue) {
 			t.Fatalf("%d messages in state %d, counted %d", count[state], state, n)
 		}
 	}
-	if q.line.inFlight != q.inFlight || len(q.hidden.items) != q.inFlight+q.delayed || len(q.expiring.items) != len(q.messages) {
+	if q.line.inFlight != q.inFlight || len(q.hidden.items.items) != q.inFlight+q.delayed || len(q.expiring.items.items) != len(q.messages) {
 		t.Fatalf("line %d, in flight %d, delayed %d, hidden %d, expiring %d, all %d",
-			q.line.inFlight, q.inFlight, q.delayed, len(q.hidden.items), len(q.expiring.items), len(q.messages))
+			q.line.inFlight, q.inFlight, q.delayed, len(q.hidden.items.items), len(q.expiring.items.items), len(q.messages))
 	}
 }
 
@@ -193,7 +193,7 @@ func TestGroupsWithoutMessagesAreForgotten(t *testing.T) {
 	for _, m := range q.take(b.opts.Now(), intake{max: 3}) {
 		q.erase(receipt{m.id, m.receipt}, b.opts.Now())
 	}
-	if len(q.line.groups) != 0 || len(q.line.small.items) != 0 {
+	if len(q.line.groups) != 0 || len(q.line.small.items.items) != 0 {
 		t.Errorf("%d groups are left", len(q.line.groups))
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Receive waits until the queue has messages and returns up to max of them, at least one. They are
+// Receive waits until the queue has messages and returns up to limit of them, at least one. They are
 // held: in flight, and not visible to anybody, until Settle names them. If ctx ends first, nothing is
-// received and the error is ctx's. An unknown queue is ErrNoQueue. max must be at least 1.
-func (b *Broker) Receive(ctx context.Context, queueARN string, max int) ([]Message, error) {
+// received and the error is ctx's. An unknown queue is ErrNoQueue. limit must be at least 1.
+func (b *Broker) Receive(ctx context.Context, queueARN string, limit int) ([]Message, error) {
 	q, err := b.queue(queueARN)
 	if err != nil {
 		return nil, err
 	}
-	in := intake{max: max, visibility: b.scaled(q.visibility), hold: true}
+	in := intake{max: limit, visibility: b.scaled(q.visibility), hold: true}
 	var messages []Message
 	_, err = q.receive(ctx, true, in, func(m *message) { messages = append(messages, q.record(m)) })
 	return messages, err

@@ -23,8 +23,8 @@ type queue struct {
 
 	messages map[string]*message // all, by id
 	line     *line               // the visible ones
-	hidden   heap[*message]      // delayed and in flight, by the time they become visible; not the held
-	expiring heap[*message]      // all, by the end of retention
+	hidden   ranking[*message]   // delayed and in flight, by the time they become visible; not the held
+	expiring ranking[*message]   // all, by the end of retention
 	inFlight int
 	delayed  int
 	purged   time.Time

@@ -1,9 +1,6 @@
 package template
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Resource types that are run.
 const (
@@ -23,7 +20,7 @@ func inertReason(kind string) string {
 		return "the stack has no callers from other accounts and listens on loopback only"
 	case "AWS::Logs::LogGroup":
 		return "functions log to the terminal"
-	case "AWS::Logs::MetricFilter", "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm", "AWS::CloudWatch::Dashboard":
+	case "AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard":
 		return "there are no metrics here: they go to the log as they are"
 	case "AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SNS::Subscription":
 		return "only alarms publish to it, and there are no alarms here"
@@ -78,8 +75,6 @@ func (s *scope) ref(name string, line int, where string) *node {
 		return textNode(line, URLSuffix)
 	case "AWS::StackName":
 		return textNode(line, StackName)
-	case "AWS::StackId":
-		return textNode(line, arn("cloudformation", "stack/"+StackName+"/local"))
 	}
 	target := s.existing(name, line, where)
 	if target == nil {
@@ -131,23 +126,11 @@ func (s *scope) getAtt(name, attribute string, line int, where string) *node {
 		return textNode(line, QueueARN(name))
 	case queueType + ".QueueName":
 		return textNode(line, name)
-	case queueType + ".QueueUrl":
-		return textNode(line, s.queueURL(name))
-	case secretType + ".Id":
-		return textNode(line, SecretARN(name))
 	case roleType + ".Arn":
 		return textNode(line, roleARN(name))
-	case roleType + ".RoleId":
-		return textNode(line, name)
-	case apiType + ".ApiId":
-		return textNode(line, name)
 	case "AWS::Logs::LogGroup.Arn":
 		return textNode(line, arn("logs", "log-group:"+name+":*"))
-	case "AWS::SNS::Topic.TopicArn":
-		return textNode(line, arn("sns", name))
-	case "AWS::SNS::Topic.TopicName":
-		return textNode(line, name)
-	case "AWS::CloudWatch::Alarm.Arn", "AWS::CloudWatch::CompositeAlarm.Arn":
+	case "AWS::CloudWatch::Alarm.Arn":
 		return textNode(line, arn("cloudwatch", "alarm:"+name))
 	}
 	s.problem(line, where, "the attribute %s of %s (%s) is not supported by the local stack", attribute, name, target.kind)
@@ -309,9 +292,4 @@ func (r *reader) checkReferences() {
 			}
 		}
 	}
-}
-
-// tail is what follows the last occurrence of separator.
-func tail(text, separator string) string {
-	return text[strings.LastIndex(text, separator)+len(separator):]
 }

@@ -4,15 +4,11 @@ import "encoding/json"
 
 func (r *reader) readTable(id string, o *object) {
 	table := Table{Name: id}
-	if o.oneOf("BillingMode", "PROVISIONED", "PAY_PER_REQUEST") == "PROVISIONED" && !o.has("ProvisionedThroughput") {
-		o.fail("ProvisionedThroughput", "is required unless BillingMode is PAY_PER_REQUEST")
-	}
-	o.ignore("tables here are not throttled", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
-	o.ignore("tables here live in memory and are gone when the stack stops",
-		"PointInTimeRecoverySpecification", "SSESpecification", "TableClass")
-	o.ignore("it is text for people", "Tags")
-	o.ignore("there are no metrics here", "ContributorInsightsSpecification")
+	o.must("BillingMode", "PAY_PER_REQUEST")
 	table.Protected = o.boolean("DeletionProtectionEnabled", false)
+	o.ignore("tables here live in memory and are gone when the stack stops",
+		"PointInTimeRecoverySpecification", "SSESpecification")
+	o.ignore("it is text for people", "Tags")
 
 	types := map[string]string{}
 	used := map[string]bool{}
@@ -47,8 +43,6 @@ func (r *reader) readTable(id string, o *object) {
 		for _, i := range o.list(member) {
 			index := Index{Name: i.required("IndexName")}
 			index.PartitionKey, index.SortKey = keys(i)
-			i.ignore("tables here are not throttled", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
-			i.ignore("there are no metrics here", "ContributorInsightsSpecification")
 			if projection := i.child("Projection"); projection == nil {
 				i.fail("Projection", "is required")
 			} else {

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func newString(s string) *Value { return &Value{S: &s} }
+
 func decode(t testing.TB, text string) *Value {
 	t.Helper()
 	v := new(Value)
@@ -209,10 +211,10 @@ func FuzzKeysKeepTheOrderOfStrings(f *testing.F) {
 	f.Add("", "\x00\x01")
 	f.Add("\xff", "\xff\xff")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		checkOrder(t, NewString(a), NewString(b), strings.Compare(a, b))
+		checkOrder(t, newString(a), newString(b), strings.Compare(a, b))
 		checkOrder(t, &Value{B: []byte(a)}, &Value{B: []byte(b)}, strings.Compare(a, b))
-		prefix := string(AppendKeyPrefix(nil, NewString(b)))
-		key := string(AppendKey(nil, NewString(a)))
+		prefix := string(AppendKeyPrefix(nil, newString(b)))
+		key := string(AppendKey(nil, newString(a)))
 		inside := key >= prefix && (AfterPrefix(prefix) == "" || key < AfterPrefix(prefix))
 		if inside != strings.HasPrefix(a, b) {
 			t.Errorf("%q is in the range of prefix %q: %t", a, b, inside)

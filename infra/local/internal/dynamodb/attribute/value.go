@@ -57,9 +57,6 @@ type Value struct {
 // Item is a set of named attributes.
 type Item map[string]*Value
 
-// NewString makes a string value.
-func NewString(s string) *Value { return &Value{S: &s} }
-
 // NewNumber makes a number value of a number in its canonical spelling, as Add and ParseNumber return it.
 func NewNumber(n string) *Value { return &Value{N: &n} }
 

@@ -187,7 +187,7 @@ func TestProjectionIsRefused(t *testing.T) {
 }
 
 func TestKeyCondition(t *testing.T) {
-	one, ten, a := attribute.NewNumber("1"), attribute.NewNumber("10"), attribute.NewString("a")
+	one, ten, a := attribute.NewNumber("1"), attribute.NewNumber("10"), &attribute.Value{S: new("a")}
 	for _, c := range []struct {
 		expression string
 		want       KeyCondition

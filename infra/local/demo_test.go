@@ -21,7 +21,8 @@ func TestDemoShowsTheWholePath(t *testing.T) {
 	shown := r.stdout.String()
 	for _, want := range []string{
 		"A webhook arrived", "token and both signatures verified", `"document_id": "doc_demo"`, `"status": "processed"`,
-		"PUT '" + r.api + "/_local/documents/doc_demo'", "X-Api-Key: dk_test_local", "--table-name DocumentsTable", "/v1/webhooks/deliveries/dlv_",
+		"PUT '" + r.api + "/_local/documents/doc_demo'", "X-Api-Key: dk_test_local", "--table-name DocumentsTable",
+		"/v1/webhooks/deliveries/dlv_",
 		"start-message-move-task --source-arn arn:aws:sqs:us-east-1:000000000000:DeliveryDeadLetterQueue",
 	} {
 		if !strings.Contains(shown, want) {

@@ -166,8 +166,14 @@ func listen(flagName, address string) (net.Listener, error) {
 func banner(s settings, running *stack.Stack) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\nThe local stack of %s, for development and tests; everything is in memory.\n", s.template)
-	fmt.Fprintf(&out, "  API           %s\n  look at it    %s/_local/\n  AWS services  %s   region %s, any credentials\n", running.APIURL(), running.APIURL(), running.Endpoint(), template.Region)
-	fmt.Fprintf(&out, "  template      %d functions, %d tables, %d queues; -ignored lists what has no effect here\n", len(running.Template.Functions), len(running.Template.Tables), len(running.Template.Queues))
+	fmt.Fprintf(
+		&out, "  API           %s\n  look at it    %s/_local/\n  AWS services  %s   region %s, any credentials\n", running.APIURL(),
+		running.APIURL(), running.Endpoint(), template.Region,
+	)
+	fmt.Fprintf(
+		&out, "  template      %d functions, %d tables, %d queues; -ignored lists what has no effect here\n",
+		len(running.Template.Functions), len(running.Template.Tables), len(running.Template.Queues),
+	)
 	for _, o := range s.organizations {
 		fmt.Fprintf(&out, "  organization  %s   X-Api-Key: %s\n", o.ID, o.Key)
 	}

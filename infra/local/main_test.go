@@ -139,7 +139,10 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 		posted <- string(body)
 	}))
 	defer callback.Close()
-	r := start(t, "-template", "testdata/template.yaml", "-demo=false", "-organization", "org_a=key_a", "-organization", "org_b=key_b", "-parameter", "CallbackUrl="+callback.URL)
+	r := start(
+		t, "-template", "testdata/template.yaml", "-demo=false", "-organization", "org_a=key_a", "-organization", "org_b=key_b",
+		"-parameter", "CallbackUrl="+callback.URL,
+	)
 
 	t.Run("a request passes authorizer, function and services", func(t *testing.T) {
 		status, body := r.do(t, "POST", "/echo/a%20b", "{}", "X-Api-Key", "key_b")
@@ -156,7 +159,8 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 			t.Errorf("id %q of %q, want \"a b\" of org_b", got.ID, got.OrganizationID)
 		}
 		var keyring map[string]string
-		if err := json.Unmarshal([]byte(got.Secret), &keyring); err != nil || keyring["primary"] != "k1" || !regexp.MustCompile(`^[0-9A-Za-z]{40}$`).MatchString(keyring["k1"]) {
+		if err := json.Unmarshal([]byte(got.Secret), &keyring); err != nil || keyring["primary"] != "k1" ||
+			!regexp.MustCompile(`^[0-9A-Za-z]{40}$`).MatchString(keyring["k1"]) {
 			t.Errorf("the generated secret is %s (%v)", got.Secret, err)
 		}
 		if !strings.Contains(got.Denied, "AccessDeniedException") || !strings.Contains(got.Denied, "dynamodb:PutItem") {
@@ -261,7 +265,8 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 
 	c := r.configuration(t)
 	t.Run("the configuration tells names, IAM and processes", func(t *testing.T) {
-		if c.API != r.api || c.Queues["Queue"].URL != c.Endpoint+"/000000000000/Queue" || c.Tables["DocumentsTable"].StreamARN == "" || c.Outputs["Documents"] != "DocumentsTable" {
+		if c.API != r.api || c.Queues["Queue"].URL != c.Endpoint+"/000000000000/Queue" || c.Tables["DocumentsTable"].StreamARN == "" ||
+			c.Outputs["Documents"] != "DocumentsTable" {
 			t.Errorf("configuration = %+v", c)
 		}
 		denied := false
@@ -275,7 +280,10 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 		if !denied || !needed || len(c.IAM.Denied) != 1 {
 			t.Errorf("IAM = %+v", c.IAM)
 		}
-		if !strings.Contains(r.stderr.String(), "ACCESS DENIED: EchoFunction dynamodb:PutItem on arn:aws:dynamodb:us-east-1:000000000000:table/ApiKeysTable") {
+		if !strings.Contains(
+			r.stderr.String(),
+			"ACCESS DENIED: EchoFunction dynamodb:PutItem on arn:aws:dynamodb:us-east-1:000000000000:table/ApiKeysTable",
+		) {
 			t.Error("the denial is not shown")
 		}
 		if len(c.Processes) != 4 {
@@ -294,13 +302,18 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 		}
 	}
 	leftovers, err := filepath.Glob(filepath.Join(os.TempDir(), "docuhook-local-*"))
-	if err != nil || slices.ContainsFunc(leftovers, func(path string) bool { return strings.Contains(path, "local-"+strconv.Itoa(os.Getpid())+"-") }) {
+	if err != nil || slices.ContainsFunc(
+		leftovers, func(path string) bool { return strings.Contains(path, "local-"+strconv.Itoa(os.Getpid())+"-") },
+	) {
 		t.Errorf("binaries are left behind: %v (%v)", leftovers, err)
 	}
 }
 
 func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
-	r := start(t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-public", "-parameter", "Environment=production")
+	r := start(
+		t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-public", "-parameter",
+		"Environment=production",
+	)
 	status, body := r.do(t, "POST", "/echo/1", "{}", "X-Api-Key", "dk_test_local")
 	var got struct {
 		Denied      string
@@ -346,25 +359,44 @@ func TestRunRefuses(t *testing.T) {
 		"an address of every interface": {[]string{"-aws-addr", ":0"}, []string{"-aws-addr :0", "loopback only"}},
 		"an address without a port":     {[]string{"-addr", "127.0.0.1"}, []string{"-addr 127.0.0.1", "port"}},
 		"a taken API port":              {[]string{"-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -addr"}},
-		"a taken port of AWS services":  {[]string{"-aws-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -aws-addr"}},
-		"a template that is not there":  {[]string{"-template", "testdata/none.yaml"}, []string{"reading the template", "testdata/none.yaml"}},
-		"a template with more in it":    {[]string{"-template", changed("Resources:\n", "Resources:\n  Bucket: {Type: AWS::S3::Bucket}\n")}, []string{"line 12: Bucket", "AWS::S3::Bucket"}},
+		"a taken port of AWS services": {
+			[]string{"-aws-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -aws-addr"},
+		},
+		"a template that is not there": {[]string{"-template", "testdata/none.yaml"}, []string{"reading the template", "testdata/none.yaml"}},
+		"a template with more in it": {
+			[]string{"-template", changed("Resources:\n", "Resources:\n  Bucket: {Type: AWS::S3::Bucket}\n")},
+			[]string{"line 12: Bucket", "AWS::S3::Bucket"},
+		},
 		"a filter that is not supported": {
-			[]string{"-template", changed("BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"eventName":[{"wildcard":"*"}]}'}]}}`)},
-			[]string{"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: the operator wildcard is not supported"},
+			[]string{
+				"-template",
+				changed("BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"eventName":[{"wildcard":"*"}]}'}]}}`),
+			},
+			[]string{
+				"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: the operator wildcard is not supported",
+			},
 		},
 		"a role without what Lambda needs": {
-			[]string{"-template", changed("      CodeUri: functions/record\n", "      CodeUri: functions/record\n      Role: !GetAtt Role.Arn\n", "Resources:\n", `Resources:
+			[]string{"-template", changed(
+				"      CodeUri: functions/record\n", "      CodeUri: functions/record\n      Role: !GetAtt Role.Arn\n",
+				"Resources:\n", `Resources:
   Role:
     Type: AWS::IAM::Role
     Properties:
-      AssumeRolePolicyDocument: {Version: "2012-10-17", Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]}
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}]
       Policies: [{PolicyName: p, PolicyDocument: {Statement: [{Effect: Allow, Action: ["logs:*"], Resource: "*"}]}}]
 `)},
-			[]string{"RecordFunction: Properties.Events.Queue: the function's role does not allow sqs:ReceiveMessage on arn:aws:sqs:us-east-1:000000000000:Queue"},
+			[]string{
+				"RecordFunction: Properties.Events.Queue: the function's role does not allow sqs:ReceiveMessage on " +
+					"arn:aws:sqs:us-east-1:000000000000:Queue",
+			},
 		},
-		"an unknown parameter":         {[]string{"-parameter", "Colour=red"}, []string{"parameter Colour", "no such parameter"}},
-		"a function with a typo":       {[]string{"-template", "testdata/broken/template.yaml"}, []string{"main.go:4:15: undefined: undefined", "do not compile"}},
+		"an unknown parameter": {[]string{"-parameter", "Colour=red"}, []string{"parameter Colour", "no such parameter"}},
+		"a function with a typo": {
+			[]string{"-template", "testdata/broken/template.yaml"}, []string{"main.go:4:15: undefined: undefined", "do not compile"},
+		},
 		"an unknown flag":              {[]string{"-port", "1"}, []string{"-port"}},
 		"an argument":                  {[]string{"start"}, []string{`"start"`}},
 		"half an organization":         {[]string{"-organization", "org"}, []string{"ID=API_KEY"}},
@@ -375,7 +407,10 @@ func TestRunRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr screen
-			args := append([]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"}, test.args...)
+			args := append(
+				[]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"},
+				test.args...,
+			)
 			if code := run(t.Context(), args, &stdout, &stderr); code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}
@@ -393,12 +428,17 @@ func TestRunExplainsItself(t *testing.T) {
 		arg   string
 		wants []string
 	}{
-		"help tells the flags":             {"-help", []string{"-time-scale", "-organization", "loopback"}},
-		"ignored tells what has no effect": {"-ignored", []string{"template.yaml:", "DeliverFunction: Properties.Tracing: there is no X-Ray here", "QueuePolicy: "}},
+		"help tells the flags": {"-help", []string{"-time-scale", "-organization", "loopback"}},
+		"ignored tells what has no effect": {
+			"-ignored", []string{"template.yaml:", "DeliverFunction: Properties.Tracing: there is no X-Ray here", "QueuePolicy: "},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr screen
-			code := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "../../template.yaml", test.arg}, &stdout, &stderr)
+			code := run(
+				t.Context(), []string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "../../template.yaml", test.arg},
+				&stdout, &stderr,
+			)
 			if code != 0 || stderr.String() != "" {
 				t.Errorf("exit code %d and stderr %q, want 0 and none", code, stderr.String())
 			}
@@ -426,17 +466,34 @@ func TestRunTellsWhyItCannotBuild(t *testing.T) {
 		prepare func(t *testing.T)
 		want    []string
 	}{
-		"a full disk":                           {compiler("echo 'write /tmp/x: no space left on device' >&2; exit 1"), []string{"no space left to build", "TMPDIR", "GOCACHE"}},
-		"a limit of files' size":                {compiler("echo 'link: mapping output file failed: file too large' >&2; exit 1"), []string{"no space left to build", "file too large"}},
-		"no compiler":                           {func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, []string{"building the functions", "executable file not found"}},
-		"a temporary directory that is missing": {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/none") }, []string{"testdata/none", "TMPDIR"}},
-		"one that is a file":                    {func(t *testing.T) { t.Setenv("TMPDIR", "testdata/template.yaml") }, []string{"testdata/template.yaml", "TMPDIR"}},
-		"one that takes no directory":           {func(t *testing.T) { t.Setenv("TMPDIR", "/proc") }, []string{"making a directory", "/proc", "TMPDIR"}},
+		"a full disk": {
+			compiler("echo 'write /tmp/x: no space left on device' >&2; exit 1"), []string{"no space left to build", "TMPDIR", "GOCACHE"},
+		},
+		"a limit of files' size": {
+			compiler("echo 'link: mapping output file failed: file too large' >&2; exit 1"),
+			[]string{"no space left to build", "file too large"},
+		},
+		"no compiler": {
+			func(t *testing.T) { t.Setenv("PATH", t.TempDir()) }, []string{"building the functions", "executable file not found"},
+		},
+		"a temporary directory that is missing": {
+			func(t *testing.T) { t.Setenv("TMPDIR", "testdata/none") }, []string{"testdata/none", "TMPDIR"},
+		},
+		"one that is a file": {
+			func(t *testing.T) { t.Setenv("TMPDIR", "testdata/template.yaml") }, []string{"testdata/template.yaml", "TMPDIR"},
+		},
+		"one that takes no directory": {
+			func(t *testing.T) { t.Setenv("TMPDIR", "/proc") }, []string{"making a directory", "/proc", "TMPDIR"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.prepare(t)
 			var stdout, stderr screen
-			code := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"}, &stdout, &stderr)
+			code := run(
+				t.Context(),
+				[]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"}, &stdout,
+				&stderr,
+			)
 			if code != 1 {
 				t.Errorf("exit code %d, want 1", code)
 			}

@@ -57,7 +57,11 @@ func Errorf(code, format string, args ...any) *Error {
 
 // AccessDenied is what AWS answers when no policy of the caller allows an action.
 func AccessDenied(principal, action, arn string) *Error {
-	return Errorf("AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the action", principal, action, arn)
+	return Errorf(
+		"AccessDeniedException",
+		"User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the action", principal,
+		action, arn,
+	)
 }
 
 // Policies decides what the owner of an access key may do.
@@ -79,7 +83,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	prefix, operation, ok := strings.Cut(target, ".")
 	service := s.Services[prefix]
 	if r.Method != http.MethodPost || !ok || service == nil {
-		writeError(w, Errorf("UnknownOperationException", "the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()))
+		writeError(
+			w,
+			Errorf("UnknownOperationException", "the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()),
+		)
 		return
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)

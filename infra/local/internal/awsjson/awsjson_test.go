@@ -42,7 +42,10 @@ func TestServer(t *testing.T) {
 		case "Guarded":
 			return nil, allow("echo:Guarded", "arn:thing")
 		case "Refuse":
-			return nil, fmt.Errorf("refusing: %w", &Error{Status: 409, Code: "ns#Conflict", Query: "Old.Conflict", Message: "taken", Fields: map[string]any{"Reasons": []string{"a"}}})
+			return nil, fmt.Errorf(
+				"refusing: %w",
+				&Error{Status: 409, Code: "ns#Conflict", Query: "Old.Conflict", Message: "taken", Fields: map[string]any{"Reasons": []string{"a"}}},
+			)
 		case "Break":
 			return nil, errors.New("broken")
 		}
@@ -56,17 +59,34 @@ func TestServer(t *testing.T) {
 		body                string // exact, or its beginning where it ends with …
 		query               string
 	}{
-		"an answer is JSON":                        {"POST", "Echo_2026.Echo", "AKIAOK", 200, `{"got":"{}"}`, ""},
-		"nothing is an empty object":               {"POST", "Echo_2026.Nothing", "AKIAOK", 200, `{}`, ""},
-		"what is allowed is done":                  {"POST", "Echo_2026.Guarded", "AKIAOK", 200, `{}`, ""},
-		"what is not is refused":                   {"POST", "Echo_2026.Guarded", "AKIANO", 400, `{"__type":"AccessDeniedException","message":"User: AKIANO is not authorized to perform: echo:Guarded on resource: arn:thing because no identity-based policy allows the action"}`, ""},
-		"a caller without a key is nobody":         {"POST", "Echo_2026.Guarded", "", 400, `{"__type":"AccessDeniedException","message":"User:  is not…`, ""},
-		"an error says what it says":               {"POST", "Echo_2026.Refuse", "AKIAOK", 409, `{"Reasons":["a"],"__type":"ns#Conflict","message":"taken"}`, "Old.Conflict;Sender"},
-		"any other error is the service's fault":   {"POST", "Echo_2026.Break", "AKIAOK", 500, `{"__type":"InternalServerError","message":"broken"}`, ""},
-		"so is an answer that is no JSON":          {"POST", "Echo_2026.Unencodable", "AKIAOK", 500, `{"__type":"InternalServerError"…`, ""},
-		"another service is named with what there": {"POST", "Other.Echo", "AKIAOK", 400, `{"__type":"UnknownOperationException","message":"the local stack has no operation \"Other.Echo\"; it speaks the AWS JSON protocol of Echo_2026"}`, ""},
-		"a target without an operation is none":    {"POST", "Echo_2026", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
-		"another method is none":                   {"GET", "Echo_2026.Echo", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
+		"an answer is JSON":          {"POST", "Echo_2026.Echo", "AKIAOK", 200, `{"got":"{}"}`, ""},
+		"nothing is an empty object": {"POST", "Echo_2026.Nothing", "AKIAOK", 200, `{}`, ""},
+		"what is allowed is done":    {"POST", "Echo_2026.Guarded", "AKIAOK", 200, `{}`, ""},
+		"what is not is refused": {
+			"POST", "Echo_2026.Guarded", "AKIANO", 400,
+			`{"__type":"AccessDeniedException","message":"User: AKIANO is not authorized to perform: echo:Guarded on resource: ` +
+				`arn:thing because no identity-based policy allows the action"}`,
+			"",
+		},
+		"a caller without a key is nobody": {
+			"POST", "Echo_2026.Guarded", "", 400, `{"__type":"AccessDeniedException","message":"User:  is not…`, "",
+		},
+		"an error says what it says": {
+			"POST", "Echo_2026.Refuse", "AKIAOK", 409, `{"Reasons":["a"],"__type":"ns#Conflict","message":"taken"}`,
+			"Old.Conflict;Sender",
+		},
+		"any other error is the service's fault": {
+			"POST", "Echo_2026.Break", "AKIAOK", 500, `{"__type":"InternalServerError","message":"broken"}`, "",
+		},
+		"so is an answer that is no JSON": {"POST", "Echo_2026.Unencodable", "AKIAOK", 500, `{"__type":"InternalServerError"…`, ""},
+		"another service is named with what there": {
+			"POST", "Other.Echo", "AKIAOK", 400,
+			`{"__type":"UnknownOperationException","message":"the local stack has no operation \"Other.Echo\"; ` +
+				`it speaks the AWS JSON protocol of Echo_2026"}`,
+			"",
+		},
+		"a target without an operation is none": {"POST", "Echo_2026", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
+		"another method is none":                {"GET", "Echo_2026.Echo", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request, err := http.NewRequestWithContext(t.Context(), test.method, server.URL, strings.NewReader("{}"))
@@ -75,7 +95,10 @@ func TestServer(t *testing.T) {
 			}
 			request.Header.Set("X-Amz-Target", test.target)
 			if test.key != "" {
-				request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+test.key+"/20260102/us-east-1/echo/aws4_request, SignedHeaders=host, Signature=0")
+				request.Header.Set(
+					"Authorization",
+					"AWS4-HMAC-SHA256 Credential="+test.key+"/20260102/us-east-1/echo/aws4_request, SignedHeaders=host, Signature=0",
+				)
 			}
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
@@ -97,7 +120,8 @@ func TestServer(t *testing.T) {
 			if header.Get("X-Amz-Crc32") != strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10) {
 				t.Errorf("X-Amz-Crc32 %s is not the body's", header.Get("X-Amz-Crc32"))
 			}
-			if header.Get("x-amzn-query-error") != test.query || header.Get("x-amzn-RequestId") == "" || header.Get("Content-Type") != "application/x-amz-json-1.0" {
+			if header.Get("x-amzn-query-error") != test.query || header.Get("x-amzn-RequestId") == "" ||
+				header.Get("Content-Type") != "application/x-amz-json-1.0" {
 				t.Errorf("headers %v", header)
 			}
 		})

@@ -115,7 +115,11 @@ func Functions(ctx context.Context, functions []template.Function, root, directo
 		stderr.Write(output.Bytes())
 		for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 			if bytes.Contains(output.Bytes(), []byte(full.Error())) {
-				return fmt.Errorf("there is no space left to build the functions (%w), in %s, in %s (TMPDIR names another place) or in Go's build cache (`go env GOCACHE`)", full, kept, filepath.Dir(directory))
+				return fmt.Errorf(
+					"there is no space left to build the functions (%w), in %s, "+
+						"in %s (TMPDIR names another place) or in Go's build cache (`go env GOCACHE`)",
+					full, kept, filepath.Dir(directory),
+				)
 			}
 		}
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {

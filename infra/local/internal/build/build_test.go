@@ -21,7 +21,9 @@ import (
 func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
 	parent := t.TempDir()
 	// No process has this id: it is above what Linux and macOS give out.
-	for _, name := range []string{"docuhook-local-99999999-1", "docuhook-local-" + strconv.Itoa(os.Getpid()) + "-1", "docuhook-local-mine", "other"} {
+	for _, name := range []string{
+		"docuhook-local-99999999-1", "docuhook-local-" + strconv.Itoa(os.Getpid()) + "-1", "docuhook-local-mine", "other",
+	} {
 		if err := os.Mkdir(filepath.Join(parent, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +83,9 @@ func TestFunctionsAreBuiltOnceAndStayWithTheirStack(t *testing.T) {
 	if second := one(); !os.SameFile(first, second) {
 		t.Error("what has not changed is built again")
 	}
-	if err := os.WriteFile(filepath.Join(within, "functions/f/main.go"), []byte("package main\n\nfunc main() { println(2) }\n"), 0o600); err != nil {
+	if err := os.WriteFile(
+		filepath.Join(within, "functions/f/main.go"), []byte("package main\n\nfunc main() { println(2) }\n"), 0o600,
+	); err != nil {
 		t.Fatal(err)
 	}
 	if third := one(); os.SameFile(first, third) {

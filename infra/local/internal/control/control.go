@@ -38,7 +38,10 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("PUT /_local/endpoint", c.serveBehaviour)
 	mux.HandleFunc("POST /_local/queues/{name}/redrive", c.serveRedrive)
 	mux.HandleFunc("POST /_local/deliveries/{id}/resend", c.serveResend)
-	mux.Handle("GET /_local/", http.StripPrefix("/_local", page.Handler(page.Options{Journal: c.Journal, Status: c.pageStatus, Closing: c.Closing})))
+	mux.Handle(
+		"GET /_local/",
+		http.StripPrefix("/_local", page.Handler(page.Options{Journal: c.Journal, Status: c.pageStatus, Closing: c.Closing})),
+	)
 	mux.HandleFunc("/_local/", func(w http.ResponseWriter, r *http.Request) {
 		answerError(w, http.StatusNotFound, fmt.Sprintf("the local stack has no %s %s", r.Method, r.URL.Path))
 	})

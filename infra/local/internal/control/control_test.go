@@ -72,8 +72,13 @@ func TestControlRefuses(t *testing.T) {
 		status             int
 		want               string
 	}{
-		"a web page of another origin":             {"PUT", "/_local/documents/d", `{"status":"processed"}`, []string{"Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin"},
-		"a name of somebody else that leads here":  {"GET", "/_local/config", "", []string{"Host", "example.com:80"}, 403, "loopback addresses only"},
+		"a web page of another origin": {
+			"PUT", "/_local/documents/d", `{"status":"processed"}`,
+			[]string{"Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin",
+		},
+		"a name of somebody else that leads here": {
+			"GET", "/_local/config", "", []string{"Host", "example.com:80"}, 403, "loopback addresses only",
+		},
 		"an endpoint that is not there":            {"PUT", "/_local/endpoint", `{"behaviour":"fail"}`, nil, 404, "without its demo"},
 		"to redrive what is no dead-letter queue":  {"POST", "/_local/queues/Queue/redrive", "", nil, 404, `no dead-letter queue \"Queue\"`},
 		"to resend what the page does not show":    {"POST", "/_local/deliveries/dlv_1/resend", "", nil, 404, "does not show"},
@@ -142,7 +147,8 @@ func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
 	if err := json.Unmarshal(decoder.next(t, "status"), &status); err != nil {
 		t.Fatal(err)
 	}
-	if len(status.Organizations) != 1 || status.Demo != nil || len(status.Functions) != 4 || len(status.Queues) != 2 || len(status.Statuses) != 5 {
+	if len(status.Organizations) != 1 || status.Demo != nil || len(status.Functions) != 4 ||
+		len(status.Queues) != 2 || len(status.Statuses) != 5 {
 		t.Errorf("status = %+v", status)
 	}
 	for _, q := range status.Queues {

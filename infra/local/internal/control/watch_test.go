@@ -20,7 +20,9 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 	t.Helper()
 	database := dynamodb.New(dynamodb.Options{})
 	err := database.CreateTable(dynamodb.Schema{
-		Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
+		Name: "Documents", HashKey: dynamodb.Key{
+			Name: "id", Type: attribute.String,
+		}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +32,9 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 
 func putRaw(t *testing.T, database *dynamodb.Database, item string) {
 	t.Helper()
-	if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"Documents","Item":`+item+`}`), stack.Administrator); err != nil {
+	if _, err := database.Service().Serve(
+		t.Context(), "PutItem", []byte(`{"TableName":"Documents","Item":`+item+`}`), stack.Administrator,
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -40,11 +44,20 @@ func TestWatchersSeeChangesOfStatusOnly(t *testing.T) {
 		items []string
 		want  []string // document, previous and new status
 	}{
-		"a new document is a change":                      {[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`}, []string{"d  pending"}},
-		"another status is one":                           {[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`, `{"id":{"S":"d"},"status":{"S":"failed"}}`}, []string{"d  pending", "d pending failed"}},
-		"the same status with another title is none":      {[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`, `{"id":{"S":"d"},"status":{"S":"pending"},"title":{"S":"x"}}`}, []string{"d  pending"}},
-		"a document without a status is none":             {[]string{`{"id":{"S":"d"}}`}, nil},
-		"attributes of every type are no obstacle to one": {[]string{`{"id":{"S":"d"},"status":{"S":"pending"},"a":{"L":[{"M":{"b":{"NULL":true}}}]},"c":{"BOOL":true},"n":{"N":"1"}}`}, []string{"d  pending"}},
+		"a new document is a change": {[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`}, []string{"d  pending"}},
+		"another status is one": {
+			[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`, `{"id":{"S":"d"},"status":{"S":"failed"}}`},
+			[]string{"d  pending", "d pending failed"},
+		},
+		"the same status with another title is none": {
+			[]string{`{"id":{"S":"d"},"status":{"S":"pending"}}`, `{"id":{"S":"d"},"status":{"S":"pending"},"title":{"S":"x"}}`},
+			[]string{"d  pending"},
+		},
+		"a document without a status is none": {[]string{`{"id":{"S":"d"}}`}, nil},
+		"attributes of every type are no obstacle to one": {
+			[]string{`{"id":{"S":"d"},"status":{"S":"pending"},"a":{"L":[{"M":{"b":{"NULL":true}}}]},"c":{"BOOL":true},"n":{"N":"1"}}`},
+			[]string{"d  pending"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			database, stream := documents(t)

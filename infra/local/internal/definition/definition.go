@@ -142,7 +142,9 @@ func Function(f template.Function, o Options) (lambda.Function, error) {
 	}
 	if f.Reserved != nil {
 		if *f.Reserved == 0 {
-			return lambda.Function{}, fmt.Errorf("%s: ReservedConcurrentExecutions: 0, a function that is switched off, is not supported by the local stack", f.Name)
+			return lambda.Function{}, fmt.Errorf(
+				"%s: ReservedConcurrentExecutions: 0, a function that is switched off, is not supported by the local stack", f.Name,
+			)
 		}
 		result.Concurrency = *f.Reserved
 	}

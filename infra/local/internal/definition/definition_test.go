@@ -20,7 +20,8 @@ func TestTable(t *testing.T) {
 		Local:  []template.Index{{Name: "l", PartitionKey: text("a"), SortKey: text("d"), Projection: "ALL"}},
 	})
 	want := dynamodb.Schema{
-		Name: "T", ARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T", HashKey: dynamodb.Key{Name: "a", Type: "S"}, RangeKey: dynamodb.Key{Name: "b", Type: "N"},
+		Name: "T", ARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T",
+		HashKey: dynamodb.Key{Name: "a", Type: "S"}, RangeKey: dynamodb.Key{Name: "b", Type: "N"},
 		StreamView: "NEW_IMAGE", StreamARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T/stream/local", TTLAttribute: "end",
 		Indexes: []dynamodb.Index{
 			{Name: "g", HashKey: dynamodb.Key{Name: "c", Type: "S"}, Projection: "INCLUDE", NonKeyAttributes: []string{"x"}},
@@ -52,12 +53,19 @@ func TestFunctionRefuses(t *testing.T) {
 		function template.Function
 		want     string
 	}{
-		"a variable that Lambda reserves":    {template.Function{Name: "F", Environment: map[string]string{"AWS_REGION": "x"}}, "F: Environment: the variable AWS_REGION is reserved"},
-		"a function that is switched off":    {template.Function{Name: "F", Reserved: new(0)}, "F: ReservedConcurrentExecutions: 0"},
-		"the Runtime API's own address, too": {template.Function{Name: "F", Environment: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}, "AWS_LAMBDA_RUNTIME_API"},
+		"a variable that Lambda reserves": {
+			template.Function{Name: "F", Environment: map[string]string{"AWS_REGION": "x"}},
+			"F: Environment: the variable AWS_REGION is reserved",
+		},
+		"a function that is switched off": {template.Function{Name: "F", Reserved: new(0)}, "F: ReservedConcurrentExecutions: 0"},
+		"the Runtime API's own address, too": {
+			template.Function{Name: "F", Environment: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}, "AWS_LAMBDA_RUNTIME_API",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Function(test.function, Options{Binaries: "/binaries", Endpoint: "http://127.0.0.1:1"}); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := Function(
+				test.function, Options{Binaries: "/binaries", Endpoint: "http://127.0.0.1:1"},
+			); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error = %v, want it to say %q", err, test.want)
 			}
 		})

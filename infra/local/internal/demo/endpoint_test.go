@@ -47,15 +47,21 @@ func TestEndpointVerifies(t *testing.T) {
 		unregistered               bool
 		want                       string // why it is refused; "": accepted
 	}{
-		"what is right is accepted":                {token, plain(secret, body), standard(secret, body, now), now, false, ""},
-		"one of two standard signatures is enough": {token, plain(secret, body), standard(other, body, now) + " " + standard(secret, body, now), now, false, ""},
-		"another token is refused":                 {"whtok_x", plain(secret, body), standard(secret, body, now), now, false, "X-Webhook-Token"},
-		"another secret is refused":                {token, plain(other, body), standard(secret, body, now), now, false, "X-Webhook-Signature"},
-		"another body is refused":                  {token, plain(secret, body+" "), standard(secret, body, now), now, false, "X-Webhook-Signature"},
-		"no signature is refused":                  {token, "", standard(secret, body, now), now, false, "X-Webhook-Signature"},
-		"another standard secret is refused":       {token, plain(secret, body), standard(other, body, now), now, false, "webhook-signature"},
-		"an old timestamp is refused":              {token, plain(secret, body), standard(secret, body, now.Add(-time.Hour)), now.Add(-time.Hour), false, "webhook-signature"},
-		"before registration all is refused":       {"", plain("", body), standard(secret, body, now), now, true, "no credentials yet"},
+		"what is right is accepted": {token, plain(secret, body), standard(secret, body, now), now, false, ""},
+		"one of two standard signatures is enough": {
+			token, plain(secret, body), standard(other, body, now) + " " + standard(secret, body, now), now, false, "",
+		},
+		"another token is refused":  {"whtok_x", plain(secret, body), standard(secret, body, now), now, false, "X-Webhook-Token"},
+		"another secret is refused": {token, plain(other, body), standard(secret, body, now), now, false, "X-Webhook-Signature"},
+		"another body is refused": {
+			token, plain(secret, body+" "), standard(secret, body, now), now, false, "X-Webhook-Signature",
+		},
+		"no signature is refused":            {token, "", standard(secret, body, now), now, false, "X-Webhook-Signature"},
+		"another standard secret is refused": {token, plain(secret, body), standard(other, body, now), now, false, "webhook-signature"},
+		"an old timestamp is refused": {
+			token, plain(secret, body), standard(secret, body, now.Add(-time.Hour)), now.Add(-time.Hour), false, "webhook-signature",
+		},
+		"before registration all is refused": {"", plain("", body), standard(secret, body, now), now, true, "no credentials yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arrived := make(chan arrival, 1)

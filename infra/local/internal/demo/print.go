@@ -18,7 +18,10 @@ import (
 func (h arrival) describe(style palette) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("A webhook arrived"))
-	for _, name := range []string{"Content-Type", "User-Agent", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-Webhook-Signature", "X-Webhook-Token", "X-Webhook-Attempt", "Idempotency-Key"} {
+	for _, name := range []string{
+		"Content-Type", "User-Agent", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-Webhook-Signature", "X-Webhook-Token",
+		"X-Webhook-Attempt", "Idempotency-Key",
+	} {
 		fmt.Fprintf(&out, "  %-20s %s\n", name, h.header.Get(name))
 	}
 	var indented bytes.Buffer
@@ -47,16 +50,28 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 		return fmt.Sprintf("curl -s %s-H 'X-Api-Key: %s' '%s%s'", arguments, key, s.APIURL(), path)
 	}
 	aws := func(arguments string) string {
-		return fmt.Sprintf("AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s %s", template.Region, s.Endpoint(), arguments)
+		return fmt.Sprintf(
+			"AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s %s", template.Region,
+			s.Endpoint(), arguments,
+		)
 	}
 	const jsonAPI = "-H 'Content-Type: application/vnd.api+json' "
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("Try it"))
 	for _, line := range [][2]string{
 		{"change a document's status", fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument)},
-		{"the same as the document system does it", aws(fmt.Sprintf(`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`, s.DocumentsTable(), s.Organizations[0].ID))},
+		{"the same as the document system does it", aws(
+			fmt.Sprintf(
+				`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`,
+				s.DocumentsTable(), s.Organizations[0].ID,
+			),
+		)},
 		{"list the configs", api("", "/v1/webhooks/configs")},
-		{"create a config", api("-X POST "+jsonAPI+`-d '{"data":{"type":"webhook_config","attributes":{"url":"http://127.0.0.1:8080/hook","subscribed_statuses":["processed"]}}}' `, "/v1/webhooks/configs")},
+		{"create a config", api(
+			"-X POST "+jsonAPI+`-d '{"data":{"type":"webhook_config","attributes":{"url":"http://127.0.0.1:8080/hook",`+
+				`"subscribed_statuses":["processed"]}}}' `,
+			"/v1/webhooks/configs",
+		)},
 		{"send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test")},
 		{"list the deliveries", api("", "/v1/webhooks/deliveries")},
 		{"send a delivery again", api("-X POST ", "/v1/webhooks/deliveries/"+delivery+"/resend")},
@@ -66,8 +81,14 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 	}
 	for _, queue := range s.Template.Queues {
 		if queue.DeadLetterQueue != "" {
-			fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# look at the queue"), aws("sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name)))
-			fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# redrive its dead-letter queue"), aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue.DeadLetterQueue)))
+			fmt.Fprintf(
+				&out, "  %s\n  %s\n", style.dim("# look at the queue"),
+				aws("sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name)),
+			)
+			fmt.Fprintf(
+				&out, "  %s\n  %s\n", style.dim("# redrive its dead-letter queue"),
+				aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue.DeadLetterQueue)),
+			)
 		}
 	}
 	fmt.Fprintf(&out, "  %s\n  %s/_local/\n", style.dim("# or do most of this on the page"), s.APIURL())

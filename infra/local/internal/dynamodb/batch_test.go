@@ -17,8 +17,11 @@ func TestBatchGet(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, order("c", "1", item{"a": s("x"), "b": s("y")}), item{"id": s("n")})
 	out, err := f.BatchGetItem(t.Context(), &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{
-		"orders": {Keys: []map[string]types.AttributeValue{key("c", "1"), key("c", "2")}, ProjectionExpression: ptr("#a"), ExpressionAttributeNames: map[string]string{"#a": "a"}},
-		"notes":  {Keys: []map[string]types.AttributeValue{{"id": s("n")}}},
+		"orders": {
+			Keys: []map[string]types.AttributeValue{key("c", "1"), key("c", "2")}, ProjectionExpression: ptr("#a"),
+			ExpressionAttributeNames: map[string]string{"#a": "a"},
+		},
+		"notes": {Keys: []map[string]types.AttributeValue{{"id": s("n")}}},
 	}, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +70,9 @@ func TestBatchIsRefused(t *testing.T) {
 	}
 	get := func(keys []map[string]types.AttributeValue) func(f *fixture) error {
 		return func(f *fixture) error {
-			_, err := f.BatchGetItem(context.Background(), &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: keys}}})
+			_, err := f.BatchGetItem(
+				context.Background(), &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: keys}}},
+			)
 			return err
 		}
 	}
@@ -81,7 +86,9 @@ func TestBatchIsRefused(t *testing.T) {
 			}
 		}
 		return func(f *fixture) error {
-			_, err := f.BatchWriteItem(context.Background(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": requests}})
+			_, err := f.BatchWriteItem(
+				context.Background(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": requests}},
+			)
 			return err
 		}
 	}
@@ -95,7 +102,9 @@ func TestBatchIsRefused(t *testing.T) {
 		{"get of a wrong key", get([]map[string]types.AttributeValue{{"nope": s("x")}}), "The provided key element does not match the schema"},
 		{"put and delete of one item", put(append(keys(1), keys(1)...)), "Provided list of item keys contains duplicates"},
 		{"26 writes", put(keys(26)), "Too many items requested for the BatchWriteItem call"},
-		{"write without a key", put([]map[string]types.AttributeValue{{"a": s("x")}}), "One or more parameter values were invalid: Missing the key id in the item"},
+		{"write without a key", put(
+			[]map[string]types.AttributeValue{{"a": s("x")}},
+		), "One or more parameter values were invalid: Missing the key id in the item"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
@@ -119,7 +128,10 @@ func TestBatchWrite(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, order("c", "1", item{"a": s("x")}))
 	out, err := f.BatchWriteItem(t.Context(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{
-		"orders": {{DeleteRequest: &types.DeleteRequest{Key: key("c", "1")}}, {PutRequest: &types.PutRequest{Item: order("c", "2", item{"state": s("open")})}}},
+		"orders": {
+			{DeleteRequest: &types.DeleteRequest{Key: key("c", "1")}},
+			{PutRequest: &types.PutRequest{Item: order("c", "2", item{"state": s("open")})}},
+		},
 	}, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal})
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +148,12 @@ func (f *fixture) transact(items ...types.TransactWriteItem) error {
 }
 
 func putNote(i item, condition *string) types.TransactWriteItem {
-	return types.TransactWriteItem{Put: &types.Put{TableName: ptr("notes"), Item: i, ConditionExpression: condition, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld}}
+	return types.TransactWriteItem{
+		Put: &types.Put{
+			TableName: ptr("notes"), Item: i, ConditionExpression: condition,
+			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		},
+	}
 }
 
 func TestTransactionDoesAllOrNothing(t *testing.T) {
@@ -147,7 +164,10 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	}}
 	err := f.transact(putNote(item{"id": s("new")}, nil), count, putNote(item{"id": s("there")}, ptr("attribute_not_exists(id)")),
 		types.TransactWriteItem{Update: &types.Update{TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("SET a = b")}})
-	refused(t, err, "TransactionCanceledException", "Transaction cancelled, please refer cancellation reasons for specific reasons [None, None, ConditionalCheckFailed, ValidationError]")
+	refused(
+		t, err, "TransactionCanceledException",
+		"Transaction cancelled, please refer cancellation reasons for specific reasons [None, None, ConditionalCheckFailed, ValidationError]",
+	)
 	var canceled *types.TransactionCanceledException
 	if !errors.As(err, &canceled) {
 		t.Fatal(err)
@@ -173,10 +193,15 @@ func TestTransactionIsRefused(t *testing.T) {
 		items   []types.TransactWriteItem
 		message string
 	}{
-		{"two actions on one item", []types.TransactWriteItem{putNote(item{"id": s("a")}, nil), {Delete: &types.Delete{TableName: ptr("notes"), Key: item{"id": s("a")}}}}, "Transaction request cannot include multiple operations on one item"},
-		{"101 actions", many, "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to 100 and greater than or equal to 1; it has length 101"},
+		{"two actions on one item", []types.TransactWriteItem{
+			putNote(item{"id": s("a")}, nil), {Delete: &types.Delete{TableName: ptr("notes"), Key: item{"id": s("a")}}},
+		}, "Transaction request cannot include multiple operations on one item"},
+		{"101 actions", many, "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: " +
+			"Member must have length less than or equal to 100 and greater than or equal to 1; it has length 101"},
 		{"nothing to do", []types.TransactWriteItem{{}}, "TransactItems can only contain one of Check, Put, Update or Delete"},
-		{"wrong key", []types.TransactWriteItem{{Delete: &types.Delete{TableName: ptr("notes"), Key: item{"nope": s("a")}}}}, "The provided key element does not match the schema"},
+		{"wrong key", []types.TransactWriteItem{
+			{Delete: &types.Delete{TableName: ptr("notes"), Key: item{"nope": s("a")}}},
+		}, "The provided key element does not match the schema"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			refused(t, newFixture(t, nil).transact(c.items...), "ValidationException", c.message)
@@ -187,16 +212,23 @@ func TestTransactionIsRefused(t *testing.T) {
 func TestTransactionIsDoneOncePerToken(t *testing.T) {
 	f := newFixture(t, nil)
 	add := func(amount string) error {
-		_, err := f.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{ClientRequestToken: ptr("token"), TransactItems: []types.TransactWriteItem{{
-			Update: &types.Update{TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: ptr("ADD used :n"), ExpressionAttributeValues: item{":n": n(amount)}},
-		}}})
+		_, err := f.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{
+			ClientRequestToken: ptr("token"), TransactItems: []types.TransactWriteItem{{
+				Update: &types.Update{
+					TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: ptr("ADD used :n"),
+					ExpressionAttributeValues: item{":n": n(amount)},
+				},
+			}}})
 		return err
 	}
 	if err := errors.Join(add("1"), add("1")); err != nil {
 		t.Fatal(err)
 	}
 	same(t, order("c", "1", item{"used": n("1")}), f.order(t, "c", "1"))
-	refused(t, add("2"), "IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request.")
+	refused(
+		t, add("2"), "IdempotentParameterMismatchException",
+		"The request uses the same client token as a previous, but non-identical request.",
+	)
 	f.clock.advance(10 * time.Minute)
 	if err := add("2"); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,12 @@ func (db *Database) batchWriteItem(in *batchWriteItemInput, allow awsjson.Allow)
 		}
 		requests := in.RequestItems[name]
 		if len(requests) == 0 {
-			return nil, validation("1 validation error detected: Value '{%s=[]}' at 'requestItems' failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal to 25, Member must have length greater than or equal to 1]", name)
+			return nil, validation(
+				"1 validation error detected: Value '{%s=[]}' at 'requestItems' failed to satisfy constraint: "+
+					"Map value must satisfy constraint: [Member must have length less than or equal to 25, "+
+					"Member must have length greater than or equal to 1]",
+				name,
+			)
 		}
 		if total += len(requests); total > maxBatchWrites {
 			return nil, validation("Too many items requested for the BatchWriteItem call")

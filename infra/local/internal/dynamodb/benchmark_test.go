@@ -25,7 +25,11 @@ func filled(b *testing.B, items int) *fixture {
 }
 
 func putBody(i int) []byte {
-	return fmt.Appendf(nil, `{"TableName":"orders","Item":{"customer":{"S":"customer-%07d"},"number":{"N":"%d"},"state":{"S":"open"},"note":{"S":"%s"}}}`, i/10, i, strings.Repeat("x", 300))
+	return fmt.Appendf(
+		nil,
+		`{"TableName":"orders","Item":{"customer":{"S":"customer-%07d"},"number":{"N":"%d"},"state":{"S":"open"},"note":{"S":"%s"}}}`,
+		i/10, i, strings.Repeat("x", 300),
+	)
 }
 
 // BenchmarkServePut is a put without HTTP: decoding, storing, indexes, stream.
@@ -52,7 +56,9 @@ func BenchmarkPut(b *testing.B) {
 			b.ResetTimer() // RunParallel times what comes before it, too
 			b.RunParallel(func(pb *testing.PB) {
 				for i := 0; pb.Next(); i++ {
-					in := &dynamodb.PutItemInput{TableName: ptr("orders"), Item: order(fmt.Sprintf("customer-%07d", i%size/10), fmt.Sprint(i), item{"note": note})}
+					in := &dynamodb.PutItemInput{
+						TableName: ptr("orders"), Item: order(fmt.Sprintf("customer-%07d", i%size/10), fmt.Sprint(i), item{"note": note}),
+					}
 					if _, err := f.PutItem(context.Background(), in); err != nil {
 						b.Error(err)
 						return

@@ -109,7 +109,9 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 	t.Cleanup(f.server.Close)
 	credentials := credentials.NewStaticCredentialsProvider("key", "secret", "")
 	f.Client = dynamodb.New(dynamodb.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: credentials, RetryMaxAttempts: 1})
-	f.streams = dynamodbstreams.New(dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: credentials, RetryMaxAttempts: 1})
+	f.streams = dynamodbstreams.New(
+		dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: credentials, RetryMaxAttempts: 1},
+	)
 	return f
 }
 
@@ -203,8 +205,12 @@ func TestTableIsNotCreated(t *testing.T) {
 	}{
 		{"without a name", local.Schema{HashKey: id}, "creating a table: it has no name"},
 		{"without a key", local.Schema{Name: "t"}, "creating table t: no hash key"},
-		{"with a key of type BOOL", local.Schema{Name: "t", HashKey: local.Key{Name: "id", Type: "BOOL"}}, `creating table t: key id: type "BOOL" is not S, N or B`},
-		{"with an index without projection", local.Schema{Name: "t", HashKey: id, Indexes: []local.Index{{Name: "x", HashKey: id}}}, `creating table t: index x: unknown projection ""`},
+		{"with a key of type BOOL", local.Schema{
+			Name: "t", HashKey: local.Key{Name: "id", Type: "BOOL"},
+		}, `creating table t: key id: type "BOOL" is not S, N or B`},
+		{"with an index without projection", local.Schema{
+			Name: "t", HashKey: id, Indexes: []local.Index{{Name: "x", HashKey: id}},
+		}, `creating table t: index x: unknown projection ""`},
 		{"with an unknown stream view", local.Schema{Name: "t", HashKey: id, StreamView: "ALL"}, `creating table t: unknown stream view "ALL"`},
 		{"twice", local.Schema{Name: "notes", HashKey: id}, "creating table notes: it exists"},
 	} {
@@ -304,11 +310,20 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 			return err
 		}},
 		{"Query", notesARN, func(f *fixture) error {
-			_, err := f.Query(ctx, &dynamodb.QueryInput{TableName: notes, KeyConditionExpression: ptr("id = :a"), ExpressionAttributeValues: item{":a": s("a")}})
+			_, err := f.Query(
+				ctx,
+				&dynamodb.QueryInput{TableName: notes, KeyConditionExpression: ptr("id = :a"), ExpressionAttributeValues: item{":a": s("a")}},
+			)
 			return err
 		}},
 		{"Query", ordersARN + "/index/by_day", func(f *fixture) error {
-			_, err := f.Query(ctx, &dynamodb.QueryInput{TableName: orders, IndexName: ptr("by_day"), KeyConditionExpression: ptr("#day = :a"), ExpressionAttributeNames: map[string]string{"#day": "day"}, ExpressionAttributeValues: item{":a": s("a")}})
+			_, err := f.Query(
+				ctx,
+				&dynamodb.QueryInput{
+					TableName: orders, IndexName: ptr("by_day"), KeyConditionExpression: ptr("#day = :a"),
+					ExpressionAttributeNames: map[string]string{"#day": "day"}, ExpressionAttributeValues: item{":a": s("a")},
+				},
+			)
 			return err
 		}},
 		{"Scan", notesARN, func(f *fixture) error {
@@ -316,11 +331,17 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 			return err
 		}},
 		{"BatchGetItem", notesARN, func(f *fixture) error {
-			_, err := f.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: []map[string]types.AttributeValue{a}}}})
+			_, err := f.BatchGetItem(
+				ctx,
+				&dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: []map[string]types.AttributeValue{a}}}},
+			)
 			return err
 		}},
 		{"BatchWriteItem", notesARN, func(f *fixture) error {
-			_, err := f.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": {{PutRequest: &types.PutRequest{Item: a}}}}})
+			_, err := f.BatchWriteItem(
+				ctx,
+				&dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": {{PutRequest: &types.PutRequest{Item: a}}}}},
+			)
 			return err
 		}},
 		{"PutItem", notesARN, func(f *fixture) error {
@@ -333,7 +354,11 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 			return f.transact(types.TransactWriteItem{Delete: &types.Delete{TableName: notes, Key: a}})
 		}},
 		{"ConditionCheckItem", notesARN, func(f *fixture) error {
-			return f.transact(types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{TableName: notes, Key: a, ConditionExpression: ptr("attribute_not_exists(id)")}})
+			return f.transact(
+				types.TransactWriteItem{
+					ConditionCheck: &types.ConditionCheck{TableName: notes, Key: a, ConditionExpression: ptr("attribute_not_exists(id)")},
+				},
+			)
 		}},
 		{"DescribeTable", notesARN, func(f *fixture) error {
 			_, err := f.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: notes})
@@ -353,7 +378,11 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 				t.Errorf("with permission: %v", err)
 			}
 			err := c.do(newFixture(t, only{"dynamodb:" + c.action, c.arn + "x"}))
-			refused(t, err, "AccessDeniedException", "User: arn:aws:iam::000000000000:user/test is not authorized to perform: dynamodb:"+c.action+" on resource: "+c.arn+" because no identity-based policy allows the action")
+			refused(
+				t, err, "AccessDeniedException",
+				"User: arn:aws:iam::000000000000:user/test is not authorized to perform: "+
+					"dynamodb:"+c.action+" on resource: "+c.arn+" because no identity-based policy allows the action",
+			)
 		})
 	}
 }

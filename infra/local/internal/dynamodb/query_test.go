@@ -131,9 +131,13 @@ func TestIndexFollowsItsItems(t *testing.T) {
 		want []map[string]types.AttributeValue
 	}{
 		{"without the key it is not in the index", order("c", "1", nil), nil},
-		{"with it, it is, with keys only", order("c", "1", item{"day": s("monday"), "a": s("x")}), []map[string]types.AttributeValue{order("c", "1", item{"day": s("monday")})}},
+		{"with it, it is, with keys only", order(
+			"c", "1", item{"day": s("monday"), "a": s("x")},
+		), []map[string]types.AttributeValue{order("c", "1", item{"day": s("monday")})}},
 		{"it moves", order("c", "1", item{"day": s("tuesday")}), nil},
-		{"it comes back", order("c", "1", item{"day": s("monday")}), []map[string]types.AttributeValue{order("c", "1", item{"day": s("monday")})}},
+		{"it comes back", order("c", "1", item{"day": s("monday")}), []map[string]types.AttributeValue{
+			order("c", "1", item{"day": s("monday")}),
+		}},
 		{"it leaves", order("c", "1", nil), nil},
 	} {
 		t.Run(step.name, func(t *testing.T) {
@@ -185,14 +189,19 @@ func TestPageEndsAtOneMegabyte(t *testing.T) {
 func TestQuerySelects(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, order("c", "1", item{"a": s("x"), "m": &M{Value: item{"k": s("v"), "l": s("w")}}}))
-	out, err := f.Query(t.Context(), query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Select = types.SelectCount }))
+	out, err := f.Query(
+		t.Context(), query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Select = types.SelectCount }),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if out.Items != nil || out.Count != 1 {
 		t.Errorf("COUNT returned %d items and count %d", len(out.Items), out.Count)
 	}
-	out, err = f.Query(t.Context(), query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ProjectionExpression = ptr("a, m.k") }))
+	out, err = f.Query(
+		t.Context(),
+		query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ProjectionExpression = ptr("a, m.k") }),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,24 +218,57 @@ func TestQueryIsRefused(t *testing.T) {
 		in      *dynamodb.QueryInput
 		message string
 	}{
-		{"consistent, of an index", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { byState(in); in.ConsistentRead = &yes }), "Consistent reads are not supported on global secondary indexes"},
-		{"index that is not there", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.IndexName = ptr("nope") }), "The table does not have the specified index: nope"},
-		{"no condition", &dynamodb.QueryInput{TableName: ptr("orders")}, "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."},
-		{"key of another type", query("customer = :c", item{":c": n("1")}, nil), "One or more parameter values were invalid: Condition parameter type does not match schema type"},
-		{"empty key", query("customer = :c", item{":c": s("")}, nil), "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
-		{"prefix of a number", query("customer = :c AND begins_with(#n, :c)", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExpressionAttributeNames = map[string]string{"#n": "number"} }), "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
-		{"key in the filter", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.FilterExpression = ptr("customer = :c") }), "Filter Expression can only contain non-primary key attributes: Primary key attribute: customer"},
-		{"limit 0", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Limit = &zero }), "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"},
-		{"start key without range key", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c")} }), "The provided starting key is invalid"},
-		{"start key of another type", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c"), "number": s("1")} }), "The provided starting key is invalid: The provided key element does not match the schema"},
-		{"start key of another partition", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = key("d", "1") }), "The provided starting key is outside query boundaries based on provided conditions"},
+		{"consistent, of an index", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+			byState(in)
+			in.ConsistentRead = &yes
+		}), "Consistent reads are not supported on global secondary indexes"},
+		{"index that is not there", query(
+			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.IndexName = ptr("nope") },
+		), "The table does not have the specified index: nope"},
+		{"no condition", &dynamodb.QueryInput{TableName: ptr("orders")}, "Either the KeyConditions or KeyConditionExpression " +
+			"parameter must be specified in the request."},
+		{"key of another type", query(
+			"customer = :c", item{":c": n("1")}, nil,
+		), "One or more parameter values were invalid: Condition parameter type does not match schema type"},
+		{"empty key", query("customer = :c", item{":c": s("")}, nil), "One or more parameter values are not valid. " +
+			"The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
+		{"prefix of a number", query(
+			"customer = :c AND begins_with(#n, :c)", item{":c": s("c")},
+			func(in *dynamodb.QueryInput) { in.ExpressionAttributeNames = map[string]string{"#n": "number"} },
+		), "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
+		{"key in the filter", query(
+			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.FilterExpression = ptr("customer = :c") },
+		), "Filter Expression can only contain non-primary key attributes: Primary key attribute: customer"},
+		{"limit 0", query(
+			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Limit = &zero },
+		), "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"},
+		{"start key without range key", query(
+			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c")} },
+		), "The provided starting key is invalid"},
+		{"start key of another type", query(
+			"customer = :c", item{":c": s("c")},
+			func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c"), "number": s("1")} },
+		), "The provided starting key is invalid: The provided key element does not match the schema"},
+		{"start key of another partition", query(
+			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = key("d", "1") },
+		), "The provided starting key is outside query boundaries based on provided conditions"},
 		{"start key outside the range", query("customer = :c AND #n > :five", item{":c": s("c"), ":five": n("5")}, func(in *dynamodb.QueryInput) {
 			in.ExpressionAttributeNames = map[string]string{"#n": "number"}
 			in.ExclusiveStartKey = key("c", "1")
 		}), "The provided starting key does not match the range key predicate"},
-		{"attribute that the index lacks", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { byState(in); in.ProjectionExpression = ptr("note, extra") }), "One or more parameter values were invalid: Global secondary index by_state does not project [extra]"},
-		{"all attributes of an index without them", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { byState(in); in.Select = types.SelectAllAttributes }), "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index by_state because its projection type is not ALL"},
-		{"count with a projection", query("customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Select, in.ProjectionExpression = types.SelectCount, ptr("a") }), "Cannot specify the ProjectionExpression when choosing to get COUNT"},
+		{"attribute that the index lacks", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+			byState(in)
+			in.ProjectionExpression = ptr("note, extra")
+		}), "One or more parameter values were invalid: Global secondary index by_state does not project [extra]"},
+		{"all attributes of an index without them", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+			byState(in)
+			in.Select = types.SelectAllAttributes
+		}), "One or more parameter values were invalid: " +
+			"Select type ALL_ATTRIBUTES is not supported for global secondary index by_state because its projection type is not ALL"},
+		{"count with a projection", query(
+			"customer = :c", item{":c": s("c")},
+			func(in *dynamodb.QueryInput) { in.Select, in.ProjectionExpression = types.SelectCount, ptr("a") },
+		), "Cannot specify the ProjectionExpression when choosing to get COUNT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newFixture(t, nil).Query(t.Context(), c.in)
@@ -261,7 +303,13 @@ func TestScanSeesEverythingOnce(t *testing.T) {
 func TestScanFilters(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, item{"id": s("a"), "status": s("x")}, item{"id": s("b"), "status": s("y")}, item{"id": s("c")})
-	out, err := f.Scan(t.Context(), &dynamodb.ScanInput{TableName: ptr("notes"), FilterExpression: ptr("#status = :y"), ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: item{":y": s("y")}})
+	out, err := f.Scan(
+		t.Context(),
+		&dynamodb.ScanInput{
+			TableName: ptr("notes"), FilterExpression: ptr("#status = :y"),
+			ExpressionAttributeNames: map[string]string{"#status": "status"}, ExpressionAttributeValues: item{":y": s("y")},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,11 @@ func (db *Database) newBatchGet(name string, request *keysAndAttributes, allow a
 		return nil, err
 	}
 	if request == nil || len(request.Keys) == 0 {
-		return nil, validation("1 validation error detected: Value '[]' at 'requestItems.%s.member.keys' failed to satisfy constraint: Member must have length greater than or equal to 1", name)
+		return nil, validation(
+			"1 validation error detected: Value '[]' at 'requestItems.%s.member.keys' failed to satisfy constraint: "+
+				"Member must have length greater than or equal to 1",
+			name,
+		)
 	}
 	if len(request.Keys) > maxBatchGets {
 		return nil, validation("Too many items requested for the BatchGetItem call")

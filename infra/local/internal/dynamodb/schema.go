@@ -99,7 +99,9 @@ func (k keySchema) checkItem(item attribute.Item) error {
 			return validation("One or more parameter values were invalid: Missing the key %s in the item", key.Name)
 		}
 		if v.Type() != key.Type {
-			return validation("One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", key.Name, key.Type, v.Type())
+			return validation(
+				"One or more parameter values were invalid: Type mismatch for key %s expected: %s actual: %s", key.Name, key.Type, v.Type(),
+			)
 		}
 	}
 	return k.checkSizes(item)
@@ -123,16 +125,24 @@ func (k keySchema) checkSizes(item attribute.Item) error {
 	for _, key := range k.keys() {
 		switch v := item[key.Name]; {
 		case v.S != nil && *v.S == "":
-			return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s", key.Name)
+			return validation(
+				"One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s",
+				key.Name,
+			)
 		case v.B != nil && len(v.B) == 0:
-			return validation("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty binary value. Key: %s", key.Name)
+			return validation(
+				"One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty binary value. Key: %s",
+				key.Name,
+			)
 		}
 	}
 	if item[k.hash.Name].Size() > maxHashSize {
 		return validation("One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes")
 	}
 	if k.rang.Name != "" && item[k.rang.Name].Size() > maxRangeSize {
-		return validation("One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+		return validation(
+			"One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes",
+		)
 	}
 	return nil
 }
@@ -160,15 +170,28 @@ func (x *index) checkItem(item attribute.Item) error {
 		switch {
 		case v == nil:
 		case v.Type() != key.Type:
-			return validation("One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", key.Name, key.Type, v.Type(), x.Name)
+			return validation(
+				"One or more parameter values were invalid: Type mismatch for Index Key %s Expected: %s Actual: %s IndexName: %s", key.Name,
+				key.Type, v.Type(), x.Name,
+			)
 		case v.S != nil && *v.S == "":
-			return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s", x.Name, key.Name)
+			return validation(
+				"One or more parameter values are not valid. A value specified for a secondary index key is not supported. "+
+					"The AttributeValue for a key attribute cannot contain an empty string value. IndexName: %s, IndexKey: %s",
+				x.Name, key.Name,
+			)
 		case v.B != nil && len(v.B) == 0:
-			return validation("One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty binary value. IndexName: %s, IndexKey: %s", x.Name, key.Name)
+			return validation(
+				"One or more parameter values are not valid. A value specified for a secondary index key is not supported. "+
+					"The AttributeValue for a key attribute cannot contain an empty binary value. IndexName: %s, IndexKey: %s",
+				x.Name, key.Name,
+			)
 		case key == x.hash && v.Size() > maxHashSize:
 			return validation("One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of2048 bytes")
 		case key == x.rang && v.Size() > maxRangeSize:
-			return validation("One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes")
+			return validation(
+				"One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of 1024 bytes",
+			)
 		}
 	}
 	return nil

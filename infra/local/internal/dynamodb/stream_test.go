@@ -44,7 +44,13 @@ func (f *fixture) records(t *testing.T, kind streamtypes.ShardIteratorType, sequ
 func describe(records []streamtypes.Record) []string {
 	descriptions := []string{}
 	for _, r := range records {
-		descriptions = append(descriptions, fmt.Sprintf("%s %s old=%t new=%t", r.EventName, r.Dynamodb.Keys["number"].(*streamtypes.AttributeValueMemberN).Value, r.Dynamodb.OldImage != nil, r.Dynamodb.NewImage != nil))
+		descriptions = append(
+			descriptions,
+			fmt.Sprintf(
+				"%s %s old=%t new=%t", r.EventName, r.Dynamodb.Keys["number"].(*streamtypes.AttributeValueMemberN).Value,
+				r.Dynamodb.OldImage != nil, r.Dynamodb.NewImage != nil,
+			),
+		)
 	}
 	return descriptions
 }
@@ -58,14 +64,21 @@ func TestStreamTellsWhatReallyChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	update := &dynamodb.UpdateItemInput{TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("SET a = :x"), ExpressionAttributeValues: item{":x": s("x")}}
+	update := &dynamodb.UpdateItemInput{
+		TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("SET a = :x"),
+		ExpressionAttributeValues: item{":x": s("x")},
+	}
 	for range 2 {
 		if _, err := f.UpdateItem(t.Context(), update); err != nil {
 			t.Fatal(err)
 		}
 	}
 	records := f.records(t, "TRIM_HORIZON", "")
-	same(t, []string{"INSERT 1 old=false new=true", "MODIFY 1 old=true new=true", "REMOVE 1 old=true new=false", "INSERT 2 old=false new=true"}, describe(records))
+	same(
+		t,
+		[]string{"INSERT 1 old=false new=true", "MODIFY 1 old=true new=true", "REMOVE 1 old=true new=false", "INSERT 2 old=false new=true"},
+		describe(records),
+	)
 	for i, r := range records {
 		same(t, 21, len(*r.Dynamodb.SequenceNumber))
 		if i > 0 && *r.Dynamodb.SequenceNumber <= *records[i-1].Dynamodb.SequenceNumber {
@@ -138,7 +151,10 @@ func TestStreamRequestIsRefused(t *testing.T) {
 
 func TestRecordIsALambdaEvent(t *testing.T) {
 	f := newFixture(t, nil)
-	f.put(t, order("c", "1", item{"a": &B{Value: []byte{0, 1}}, "expires": n(strconv.FormatInt(start.Unix()-1, 10))}), order("c", "2", item{"expires": n(strconv.FormatInt(start.Unix()+60, 10))}))
+	f.put(
+		t, order("c", "1", item{"a": &B{Value: []byte{0, 1}}, "expires": n(strconv.FormatInt(start.Unix()-1, 10))}),
+		order("c", "2", item{"expires": n(strconv.FormatInt(start.Unix()+60, 10))}),
+	)
 	same(t, 1, f.db.Expire(f.clock.Now()))
 	same(t, item(nil), f.order(t, "c", "1"))
 	stream := f.db.Stream(streamARN)
@@ -150,7 +166,8 @@ func TestRecordIsALambdaEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"eventID":"` + records[2].EventID() + `","eventName":"REMOVE","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"us-east-1",` +
+	want := `{"eventID":"` + records[2].EventID() + `","eventName":"REMOVE","eventVersion":"1.1","eventSource":"aws:dynamodb",` +
+		`"awsRegion":"us-east-1",` +
 		`"dynamodb":{"ApproximateCreationDateTime":1767323045,"Keys":{"customer":{"S":"c"},"number":{"N":"1"}},` +
 		`"OldImage":{"a":{"B":"AAE="},"customer":{"S":"c"},"expires":{"N":"1767323044"},"number":{"N":"1"}},` +
 		`"SequenceNumber":"100000000000000000003","SizeBytes":50,"StreamViewType":"NEW_AND_OLD_IMAGES"},` +
@@ -175,7 +192,9 @@ func TestRecordIsALambdaEvent(t *testing.T) {
 func TestReadWaitsForTheNextRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := local.New(local.Options{})
-		if err := db.CreateTable(local.Schema{Name: "t", HashKey: local.Key{Name: "id", Type: "S"}, StreamView: local.ViewNew, StreamARN: "arn:stream"}); err != nil {
+		if err := db.CreateTable(
+			local.Schema{Name: "t", HashKey: local.Key{Name: "id", Type: "S"}, StreamView: local.ViewNew, StreamARN: "arn:stream"},
+		); err != nil {
 			t.Fatal(err)
 		}
 		allow := func(string, string) error { return nil }

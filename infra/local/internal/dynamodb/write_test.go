@@ -49,20 +49,48 @@ func TestPutIsRefused(t *testing.T) {
 		message string
 	}{
 		{"no range key", dynamodb.PutItemInput{Item: item{"customer": s("c")}}, parameters + "Missing the key number in the item"},
-		{"key of another type", dynamodb.PutItemInput{Item: item{"customer": n("1"), "number": n("1")}}, parameters + "Type mismatch for key customer expected: S actual: N"},
-		{"empty key", dynamodb.PutItemInput{Item: key("", "1")}, "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
-		{"hash key of 2049 bytes", dynamodb.PutItemInput{Item: key(strings.Repeat("k", 2049), "1")}, parameters + "Size of hashkey has exceeded the maximum size limit of2048 bytes"},
-		{"index key of another type", dynamodb.PutItemInput{Item: order("c", "1", item{"state": n("1")})}, parameters + "Type mismatch for Index Key state Expected: S Actual: N IndexName: by_state"},
-		{"empty index key", dynamodb.PutItemInput{Item: order("c", "1", item{"day": s("")})}, "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by_day, IndexKey: day"},
-		{"more than 400 KB", dynamodb.PutItemInput{Item: order("c", "1", item{"a": s(strings.Repeat("x", 400<<10))})}, "Item size has exceeded the maximum allowed size"},
-		{"not a number", dynamodb.PutItemInput{Item: order("c", "1", item{"a": n("one")})}, "The parameter cannot be converted to a numeric value: one"},
-		{"empty set", dynamodb.PutItemInput{Item: order("c", "1", item{"a": &SS{Value: []string{}}})}, parameters + "An string set  may not be empty"},
-		{"returns what it cannot", dynamodb.PutItemInput{Item: key("c", "1"), ReturnValues: types.ReturnValueAllNew}, "ReturnValues can only be ALL_OLD or NONE"},
-		{"unknown ReturnValues", dynamodb.PutItemInput{Item: key("c", "1"), ReturnValues: "SOME"}, "1 validation error detected: Value 'SOME' at 'returnValues' failed to satisfy constraint: Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"},
-		{"unused value", dynamodb.PutItemInput{Item: key("c", "1"), ConditionExpression: ptr("attribute_not_exists(customer)"), ExpressionAttributeValues: item{":x": s("x")}}, "Value provided in ExpressionAttributeValues unused in expressions: keys: {:x}"},
-		{"values without expression", dynamodb.PutItemInput{Item: key("c", "1"), ExpressionAttributeValues: item{":x": s("x")}}, "ExpressionAttributeValues can only be specified when using expressions"},
-		{"reserved word", dynamodb.PutItemInput{Item: key("c", "1"), ConditionExpression: ptr("attribute_not_exists(status)")}, "Invalid ConditionExpression: Attribute name is a reserved keyword; reserved keyword: status"},
-		{"legacy parameter", dynamodb.PutItemInput{Item: key("c", "1"), Expected: map[string]types.ExpectedAttributeValue{"a": {}}}, "the local stack does not emulate the legacy parameter Expected; use an expression"},
+		{"key of another type", dynamodb.PutItemInput{
+			Item: item{"customer": n("1"), "number": n("1")},
+		}, parameters + "Type mismatch for key customer expected: S actual: N"},
+		{"empty key", dynamodb.PutItemInput{Item: key("", "1")}, "One or more parameter values are not valid. " +
+			"The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
+		{"hash key of 2049 bytes", dynamodb.PutItemInput{
+			Item: key(strings.Repeat("k", 2049), "1"),
+		}, parameters + "Size of hashkey has exceeded the maximum size limit of2048 bytes"},
+		{"index key of another type", dynamodb.PutItemInput{
+			Item: order("c", "1", item{"state": n("1")}),
+		}, parameters + "Type mismatch for Index Key state Expected: S Actual: N IndexName: by_state"},
+		{"empty index key", dynamodb.PutItemInput{Item: order("c", "1", item{"day": s("")})}, "One or more parameter values are not " +
+			"valid. A value specified for a secondary index key is not supported. " +
+			"The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by_day, IndexKey: day"},
+		{"more than 400 KB", dynamodb.PutItemInput{
+			Item: order("c", "1", item{"a": s(strings.Repeat("x", 400<<10))}),
+		}, "Item size has exceeded the maximum allowed size"},
+		{"not a number", dynamodb.PutItemInput{
+			Item: order("c", "1", item{"a": n("one")}),
+		}, "The parameter cannot be converted to a numeric value: one"},
+		{"empty set", dynamodb.PutItemInput{
+			Item: order("c", "1", item{"a": &SS{Value: []string{}}}),
+		}, parameters + "An string set  may not be empty"},
+		{"returns what it cannot", dynamodb.PutItemInput{
+			Item: key("c", "1"), ReturnValues: types.ReturnValueAllNew,
+		}, "ReturnValues can only be ALL_OLD or NONE"},
+		{"unknown ReturnValues", dynamodb.PutItemInput{Item: key("c", "1"), ReturnValues: "SOME"}, "1 validation error detected: " +
+			"Value 'SOME' at 'returnValues' failed to satisfy constraint: Member must satisfy enum value set: " +
+			"[ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"},
+		{"unused value", dynamodb.PutItemInput{
+			Item: key("c", "1"), ConditionExpression: ptr("attribute_not_exists(customer)"),
+			ExpressionAttributeValues: item{":x": s("x")},
+		}, "Value provided in ExpressionAttributeValues unused in expressions: keys: {:x}"},
+		{"values without expression", dynamodb.PutItemInput{
+			Item: key("c", "1"), ExpressionAttributeValues: item{":x": s("x")},
+		}, "ExpressionAttributeValues can only be specified when using expressions"},
+		{"reserved word", dynamodb.PutItemInput{
+			Item: key("c", "1"), ConditionExpression: ptr("attribute_not_exists(status)"),
+		}, "Invalid ConditionExpression: Attribute name is a reserved keyword; reserved keyword: status"},
+		{"legacy parameter", dynamodb.PutItemInput{
+			Item: key("c", "1"), Expected: map[string]types.ExpectedAttributeValue{"a": {}},
+		}, "the local stack does not emulate the legacy parameter Expected; use an expression"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
@@ -89,7 +117,8 @@ func TestKeyIsRefused(t *testing.T) {
 		{"no range key", item{"customer": s("c")}, mismatch},
 		{"another attribute", order("c", "1", item{"a": s("x")}), mismatch},
 		{"another type", item{"customer": s("c"), "number": s("1")}, mismatch},
-		{"empty", key("", "1"), "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
+		{"empty", key("", "1"), "One or more parameter values are not valid. " +
+			"The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
@@ -179,7 +208,9 @@ func TestUpdateReturns(t *testing.T) {
 func TestUpdateMakesAnItem(t *testing.T) {
 	f := newFixture(t, nil)
 	out, err := f.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-		TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: ptr("ADD used :one"), ConditionExpression: ptr("attribute_not_exists(used) OR used < :ten"),
+		TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: ptr("ADD used :one"), ConditionExpression: ptr(
+			"attribute_not_exists(used) OR used < :ten",
+		),
 		ExpressionAttributeValues: item{":one": n("1"), ":ten": n("10")}, ReturnValues: types.ReturnValueAllNew,
 	})
 	if err != nil {
@@ -193,15 +224,21 @@ func TestUpdateMakesAnItem(t *testing.T) {
 
 func TestUpdateIsRefused(t *testing.T) {
 	for _, c := range []struct{ name, expression, message string }{
-		{"key attribute", "SET customer = :x", "One or more parameter values were invalid: Cannot update attribute customer. This attribute is part of the key"},
+		{"key attribute", "SET customer = :x", "One or more parameter values were invalid: Cannot update attribute customer. " +
+			"This attribute is part of the key"},
 		{"missing attribute", "SET a = b + :x", "The provided expression refers to an attribute that does not exist in the item"},
 		{"grows beyond 400 KB", "SET a = :x, b = :x, c = :x", "Item size to update has exceeded the maximum allowed size"},
-		{"empty index key", "SET #day = :empty", "One or more parameter values are not valid. A value specified for a secondary index key is not supported. The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by_day, IndexKey: day"},
+		{"empty index key", "SET #day = :empty", "One or more parameter values are not valid. " +
+			"A value specified for a secondary index key is not supported. " +
+			"The AttributeValue for a key attribute cannot contain an empty string value. IndexName: by_day, IndexKey: day"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
 			f.put(t, order("c", "1", item{"a": s("x")}))
-			in := &dynamodb.UpdateItemInput{TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: &c.expression, ExpressionAttributeValues: item{":x": s(strings.Repeat("x", 150<<10))}}
+			in := &dynamodb.UpdateItemInput{
+				TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: &c.expression,
+				ExpressionAttributeValues: item{":x": s(strings.Repeat("x", 150<<10))},
+			}
 			switch {
 			case strings.Contains(c.expression, ":empty"):
 				in.ExpressionAttributeValues = item{":empty": s("")}
@@ -221,7 +258,10 @@ func TestConsumedCapacityOfWrites(t *testing.T) {
 	f := newFixture(t, nil)
 	write := func(i item) (float64, map[string]float64) {
 		t.Helper()
-		out, err := f.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: ptr("orders"), Item: i, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes})
+		out, err := f.PutItem(
+			t.Context(),
+			&dynamodb.PutItemInput{TableName: ptr("orders"), Item: i, ReturnConsumedCapacity: types.ReturnConsumedCapacityIndexes},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,9 +280,15 @@ func TestConsumedCapacityOfWrites(t *testing.T) {
 		{"small, in no index", key("c", "1"), 1, nil},
 		{"3 KB and a bit", order("c", "1", item{"a": kilobyte(3)}), 4, nil},
 		{"small over large counts the large", key("c", "1"), 4, nil},
-		{"enters two indexes, of which one holds 3 KB", order("c", "1", item{"a": kilobyte(3), "state": s("open")}), 4 + 1 + 4, map[string]float64{"by_state": 1, "all": 4}},
-		{"changes what one index does not hold", order("c", "1", item{"a": kilobyte(2), "state": s("open")}), 4 + 4, map[string]float64{"all": 4}},
-		{"changes the index key: out and in", order("c", "1", item{"a": kilobyte(2), "state": s("done")}), 3 + 2 + 6, map[string]float64{"by_state": 2, "all": 6}},
+		{"enters two indexes, of which one holds 3 KB", order(
+			"c", "1", item{"a": kilobyte(3), "state": s("open")},
+		), 4 + 1 + 4, map[string]float64{"by_state": 1, "all": 4}},
+		{"changes what one index does not hold", order(
+			"c", "1", item{"a": kilobyte(2), "state": s("open")},
+		), 4 + 4, map[string]float64{"all": 4}},
+		{"changes the index key: out and in", order(
+			"c", "1", item{"a": kilobyte(2), "state": s("done")},
+		), 3 + 2 + 6, map[string]float64{"by_state": 2, "all": 6}},
 		{"leaves the indexes", key("c", "1"), 3 + 1 + 3, map[string]float64{"by_state": 1, "all": 3}},
 	} {
 		units, indexes := write(step.item)
@@ -261,7 +307,13 @@ func TestConsumedCapacityOfReads(t *testing.T) {
 		consistent bool
 		want       float64
 	}{{"1", true, 2}, {"1", false, 1}, {"2", true, 1}, {"2", false, 0.5}} {
-		out, err := f.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: ptr("orders"), Key: key("c", c.number), ConsistentRead: &c.consistent, ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal})
+		out, err := f.GetItem(
+			t.Context(),
+			&dynamodb.GetItemInput{
+				TableName: ptr("orders"), Key: key("c", c.number), ConsistentRead: &c.consistent,
+				ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

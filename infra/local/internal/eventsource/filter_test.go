@@ -88,10 +88,12 @@ func TestFilterRefuses(t *testing.T) {
 		{"an empty list", `{"a":[]}`, "FilterCriteria.Filters[0]: a: an empty list"},
 		{"a value outside a list", `{"a":{"b":"x"}}`, "FilterCriteria.Filters[0]: a.b: neither an object nor a list"},
 		{"a list in a list", `{"a":[["x"]]}`, "FilterCriteria.Filters[0]: a: a list in a list"},
-		{"exists and another operator", `{"a":[{"exists":"yes","prefix":"x"}]}`, "FilterCriteria.Filters[0]: a: an object of 2 members, not of one operator"},
+		{"exists and another operator", `{"a":[{"exists":"yes","prefix":"x"}]}`, "FilterCriteria.Filters[0]: a: " +
+			"an object of 2 members, not of one operator"},
 		{"an object without an operator", `{"a":[{}]}`, "FilterCriteria.Filters[0]: a: an object of 0 members, not of one operator"},
 		{"exists with a text", `{"a":[{"exists":"yes"}]}`, "FilterCriteria.Filters[0]: a: exists: neither true nor false"},
-		{"a pattern that is too long", `{"a":["` + strings.Repeat("x", maxPattern) + `"]}`, "FilterCriteria.Filters[0]: longer than 4096 characters"},
+		{"a pattern that is too long", `{"a":["` + strings.Repeat("x", maxPattern) + `"]}`, "FilterCriteria.Filters[0]: " +
+			"longer than 4096 characters"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := parseFilter([]string{tc.pattern}); err == nil || err.Error() != tc.want {

@@ -133,7 +133,9 @@ func parseOperator(object map[string]any) (test, error) {
 	}
 	operand, ok := object["exists"]
 	if !ok {
-		return test{}, fmt.Errorf("the operator %s is not supported by the local stack: there is only exists", slices.Collect(maps.Keys(object))[0])
+		return test{}, fmt.Errorf(
+			"the operator %s is not supported by the local stack: there is only exists", slices.Collect(maps.Keys(object))[0],
+		)
 	}
 	exists, ok := operand.(bool)
 	if !ok {

@@ -55,7 +55,8 @@ func TestQueueSettles(t *testing.T) {
 		{"all stay if the answer is malformed", nil, answer("{"), settled{Failed: all}},
 		{"all stay if the function fails", nil, fail(errFunction{}), settled{Failed: all}},
 		{"all stay if the function is throttled", nil, fail(errThrottled), settled{Failed: all}},
-		{"reports are not read when they are off", func(m *QueueMapping) { m.ReportBatchItemFailures = false }, answer(failing("a")), settled{Done: all}},
+		{"reports are not read when they are " +
+			"off", func(m *QueueMapping) { m.ReportBatchItemFailures = false }, answer(failing("a")), settled{Done: all}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -87,7 +88,9 @@ func TestQueueConcurrency(t *testing.T) {
 				var calls journal[string]
 				release := make(chan struct{})
 				q := newFakeQueue(slices.Repeat([]string{`1`}, 2000)...)
-				startQueue(t, queueMappingOf(func(m *QueueMapping) { m.MaximumConcurrency = tc.limit; m.BatchSize = 1 }), q, func(_ context.Context, ids []string) (string, error) {
+				startQueue(t, queueMappingOf(func(m *QueueMapping) { m.MaximumConcurrency = tc.limit; m.BatchSize = 1 }), q, func(
+					_ context.Context, ids []string,
+				) (string, error) {
 					calls.add(ids[0])
 					<-release
 					return ok, nil

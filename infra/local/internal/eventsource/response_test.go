@@ -21,9 +21,12 @@ func TestReportedFailures(t *testing.T) {
 		{name: "null is success", response: `null`},
 		{name: "nothing is success", response: ``},
 		{name: "white space is success", response: " \n"},
-		{name: "other members are passed over", response: `{"version":1,"batchItemFailures":[{"itemIdentifier":"a","why":"x"}]}`, want: []string{"a"}},
-		{name: "what is reported fails", response: `{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"a"}]}`, want: []string{"b", "a"}},
-		{name: "what is reported twice fails", response: `{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"a"}]}`, want: []string{"a", "a"}},
+		{name: "other members are passed over", response: `{"version":1,"batchItemFailures":[{"itemIdentifier":"a",` +
+			`"why":"x"}]}`, want: []string{"a"}},
+		{name: "what is reported fails", response: `{"batchItemFailures":[{"itemIdentifier":"b"},` +
+			`{"itemIdentifier":"a"}]}`, want: []string{"b", "a"}},
+		{name: "what is reported twice fails", response: `{"batchItemFailures":[{"itemIdentifier":"a"},` +
+			`{"itemIdentifier":"a"}]}`, want: []string{"a", "a"}},
 		{name: "an unknown identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"z"}]}`, fails: true},
 		{name: "an empty identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":""}]}`, fails: true},
 		{name: "a null identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":null}]}`, fails: true},

@@ -94,29 +94,40 @@ func TestStreamBatches(t *testing.T) {
 		{"an empty identifier fails the batch", nil, script{answer(failing("2", ""))}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
 		{"malformed JSON fails the batch", nil, script{answer("{")}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
 		{"nothing is success", nil, script{answer("")}, []string{"0: 1 2 3 4"}},
-		{"reports are not read when they are off", func(m *StreamMapping) { m.ReportBatchItemFailures = false }, script{answer(failing("2"))}, []string{"0: 1 2 3 4"}},
+		{"reports are not read when they are " +
+			"off", func(m *StreamMapping) { m.ReportBatchItemFailures = false }, script{answer(failing("2"))}, []string{"0: 1 2 3 4"}},
 		{"the delay doubles up to its limit", nil, slices.Repeat(script{fail(errFunction{})}, 6), []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "7: 1 2 3 4", "15: 1 2 3 4", "23: 1 2 3 4", "31: 1 2 3 4",
 		}},
-		{"progress starts the delay again", nil, script{fail(errFunction{}), fail(errFunction{}), answer(failing("3")), fail(errFunction{})}, []string{
+		{"progress starts the delay again", nil, script{
+			fail(errFunction{}), fail(errFunction{}), answer(failing("3")), fail(errFunction{}),
+		}, []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "4: 3 4", "6: 3 4",
 		}},
-		{"an error splits the batch at once", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{fail(errFunction{}), fail(errFunction{})}, []string{
+		{"an error splits the batch at once", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{
+			fail(errFunction{}), fail(errFunction{}),
+		}, []string{
 			"0: 1 2 3 4", "0: 1 2", "0: 1", "0: 2", "0: 3 4",
 		}},
-		{"a report splits the batch where it says", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{answer(failing("4"))}, []string{
+		{"a report splits the batch where it " +
+			"says", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{answer(failing("4"))}, []string{
 			"0: 1 2 3 4", "1: 4",
 		}},
 		{"throttling does not split", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{fail(errThrottled)}, []string{
 			"0: 1 2 3 4", "1: 1 2 3 4",
 		}},
-		{"throttling does not use up retries", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 }, script{fail(errThrottled), fail(errThrottled)}, []string{
+		{"throttling does not use up retries", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 }, script{
+			fail(errThrottled), fail(errThrottled),
+		}, []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4",
 		}},
-		{"after the last retry come the next records", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BatchSize = 3 }, script{fail(errFunction{}), fail(errFunction{})}, []string{
+		{"after the last retry come the next records", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BatchSize = 3 }, script{
+			fail(errFunction{}), fail(errFunction{}),
+		}, []string{
 			"0: 1 2 3", "1: 1 2 3", "1: 4",
 		}},
-		{"only the record that does not work is given up", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BisectBatchOnFunctionError = true },
+		{"only the record that does not work is given " +
+			"up", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BisectBatchOnFunctionError = true },
 			script{fail(errFunction{}), answer(ok), fail(errFunction{}), fail(errFunction{}), fail(errFunction{})},
 			[]string{"0: 1 2 3 4", "0: 1 2", "0: 3 4", "0: 3", "1: 3", "1: 4"}},
 	} {
@@ -150,26 +161,36 @@ func TestStreamDiscards(t *testing.T) {
 		{
 			"what has been retried often enough, without what worked", func(m *StreamMapping) { m.MaximumRetryAttempts = 2 },
 			script{answer(failing("2")), fail(errFunction{}), fail(errFunction{})},
-			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RetryAttemptsExhausted","approximateInvokeCount":3},` +
-				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"version":"1.0","timestamp":"2000-01-01T00:00:03.000Z",` +
-				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"2","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
-				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":3,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F",` +
+				`"condition":"RetryAttemptsExhausted","approximateInvokeCount":3},` +
+				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"version":"1.0",` +
+				`"timestamp":"2000-01-01T00:00:03.000Z",` +
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"2","endSequenceNumber":"4",` +
+				`"approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":3,` +
+				`"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
 		},
 		{
 			"what has been reported often enough, without an error of the function", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 },
 			script{answer(failing("4"))},
-			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RetryAttemptsExhausted","approximateInvokeCount":1},` +
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F",` +
+				`"condition":"RetryAttemptsExhausted","approximateInvokeCount":1},` +
 				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},"version":"1.0","timestamp":"2000-01-01T00:00:00.000Z",` +
-				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"4","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
-				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":1,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"4","endSequenceNumber":"4",` +
+				`"approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":1,` +
+				`"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
 		},
 		{
 			"what has become too old and never reached the function", func(m *StreamMapping) { m.MaximumRecordAge = time.Minute },
 			slices.Repeat(script{fail(errThrottled)}, 20),
-			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F","condition":"RecordAgeExceeded","approximateInvokeCount":0},` +
+			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F",` +
+				`"condition":"RecordAgeExceeded","approximateInvokeCount":0},` +
 				`"version":"1.0","timestamp":"2000-01-01T00:01:03.000Z",` +
-				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"1","endSequenceNumber":"4","approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
-				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":4,"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
+				`"DDBStreamBatchInfo":{"shardId":"shardId-1","startSequenceNumber":"1","endSequenceNumber":"4",` +
+				`"approximateArrivalOfFirstRecord":"2000-01-01T00:00:00Z",` +
+				`"approximateArrivalOfLastRecord":"2000-01-01T00:00:00Z","batchSize":4,` +
+				`"streamArn":"arn:aws:dynamodb:eu-central-1:000000000000:table/T/stream/1"}}`},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -201,7 +222,9 @@ func TestStreamDropsOnlyWhatIsTooOld(t *testing.T) {
 		var calls journal[string]
 		now := time.Now()
 		s := newFakeStream(Record{Created: now.Add(-61 * time.Second)}, Record{Created: now.Add(-60 * time.Second)}, Record{Created: now})
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.MaximumRecordAge = time.Minute }), s, func(_ context.Context, ids []string) (string, error) {
+		startStream(t, streamMappingOf(
+			func(m *StreamMapping) { m.MaximumRecordAge = time.Minute },
+		), s, func(_ context.Context, ids []string) (string, error) {
 			calls.add(strings.Join(ids, " "))
 			return ok, nil
 		}, nil)
@@ -216,7 +239,9 @@ func TestStreamFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls journal[string]
 		s := newFakeStream(Record{PartitionKey: "a"}, Record{PartitionKey: "b"}, Record{PartitionKey: "a"})
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.Filters = []string{`{"key":["a"]}`} }), s, func(_ context.Context, ids []string) (string, error) {
+		startStream(t, streamMappingOf(
+			func(m *StreamMapping) { m.Filters = []string{`{"key":["a"]}`} },
+		), s, func(_ context.Context, ids []string) (string, error) {
 			calls.add(strings.Join(ids, " "))
 			return ok, nil
 		}, nil)
@@ -257,7 +282,8 @@ func TestStreamLanes(t *testing.T) {
 		var mu sync.Mutex
 		running, most := 0, 0
 		seen := map[int][]int{} // by key
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.ParallelizationFactor = factor; m.BatchSize = 10 }), newFakeStream(all...), func(_ context.Context, ids []string) (string, error) {
+		mapping := streamMappingOf(func(m *StreamMapping) { m.ParallelizationFactor, m.BatchSize = factor, 10 })
+		startStream(t, mapping, newFakeStream(all...), func(_ context.Context, ids []string) (string, error) {
 			mu.Lock()
 			running++
 			most = max(most, running)
@@ -295,7 +321,9 @@ func TestStreamLaneThatIsStuckHoldsUpNoOther(t *testing.T) {
 		}
 		var calls journal[string]
 		s := newFakeStream(Record{PartitionKey: stuck}, Record{PartitionKey: free})
-		startStream(t, streamMappingOf(func(m *StreamMapping) { m.ParallelizationFactor = 2 }), s, func(_ context.Context, ids []string) (string, error) {
+		startStream(t, streamMappingOf(
+			func(m *StreamMapping) { m.ParallelizationFactor = 2 },
+		), s, func(_ context.Context, ids []string) (string, error) {
 			if ids[0] == "1" {
 				return "", errFunction{}
 			}

@@ -90,23 +90,27 @@ func TestRouting(t *testing.T) {
 		"the method decides":                          {"POST", "/v1/configs", "POST /v1/configs", nil},
 		"a parameter takes a segment":                 {"GET", "/v1/configs/abc", "GET /v1/configs/{id}", map[string]string{"id": "abc"}},
 		"a fixed segment is preferred to a parameter": {"GET", "/v1/configs/special", "GET /v1/configs/special", nil},
-		"a parameter is decoded":                      {"GET", "/v1/configs/a%20b%C3%A4", "GET /v1/configs/{id}", map[string]string{"id": "a bä"}},
-		"an encoded slash stays in its segment":       {"GET", "/v1/configs/a%2Fb", "GET /v1/configs/{id}", map[string]string{"id": "a/b"}},
-		"a plus is a plus":                            {"GET", "/v1/configs/a+b", "GET /v1/configs/{id}", map[string]string{"id": "a+b"}},
-		"a dead end falls back to the parameter":      {"GET", "/v1/configs/special/test", "GET /v1/{kind}/{id}/test", map[string]string{"kind": "configs", "id": "special"}},
-		"ANY takes a method without a route":          {"DELETE", "/v1/any", "ANY /v1/any", nil},
-		"the method's own route is preferred to ANY":  {"POST", "/v1/any", "POST /v1/any", nil},
-		"an unknown path is not found":                {"GET", "/v2/configs", "", nil},
-		"an unknown method is not found":              {"PUT", "/v1/configs", "", nil},
-		"HEAD is not GET":                             {"HEAD", "/v1/configs", "", nil},
-		"OPTIONS is not answered":                     {"OPTIONS", "/v1/configs", "", nil},
-		"a trailing slash is another path":            {"GET", "/v1/configs/", "", nil},
-		"a longer path is not found":                  {"GET", "/v1/configs/abc/def", "", nil},
-		"the root is not found":                       {"GET", "/", "", nil},
-		"an empty segment is no parameter":            {"GET", "/v1/configs//test", "", nil},
-		"a path is not cleaned":                       {"GET", "/v1/x/../configs", "", nil},
-		"a route's own slash is part of its path":     {"GET", "/v1/folder/", "GET /v1/folder/", nil},
-		"below a route's slash is another path":       {"GET", "/v1/folder/a", "", nil},
+		"a parameter is decoded": {
+			"GET", "/v1/configs/a%20b%C3%A4", "GET /v1/configs/{id}", map[string]string{"id": "a bä"},
+		},
+		"an encoded slash stays in its segment": {"GET", "/v1/configs/a%2Fb", "GET /v1/configs/{id}", map[string]string{"id": "a/b"}},
+		"a plus is a plus":                      {"GET", "/v1/configs/a+b", "GET /v1/configs/{id}", map[string]string{"id": "a+b"}},
+		"a dead end falls back to the parameter": {
+			"GET", "/v1/configs/special/test", "GET /v1/{kind}/{id}/test", map[string]string{"kind": "configs", "id": "special"},
+		},
+		"ANY takes a method without a route":         {"DELETE", "/v1/any", "ANY /v1/any", nil},
+		"the method's own route is preferred to ANY": {"POST", "/v1/any", "POST /v1/any", nil},
+		"an unknown path is not found":               {"GET", "/v2/configs", "", nil},
+		"an unknown method is not found":             {"PUT", "/v1/configs", "", nil},
+		"HEAD is not GET":                            {"HEAD", "/v1/configs", "", nil},
+		"OPTIONS is not answered":                    {"OPTIONS", "/v1/configs", "", nil},
+		"a trailing slash is another path":           {"GET", "/v1/configs/", "", nil},
+		"a longer path is not found":                 {"GET", "/v1/configs/abc/def", "", nil},
+		"the root is not found":                      {"GET", "/", "", nil},
+		"an empty segment is no parameter":           {"GET", "/v1/configs//test", "", nil},
+		"a path is not cleaned":                      {"GET", "/v1/x/../configs", "", nil},
+		"a route's own slash is part of its path":    {"GET", "/v1/folder/", "GET /v1/folder/", nil},
+		"below a route's slash is another path":      {"GET", "/v1/folder/a", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			called = ""
@@ -170,8 +174,11 @@ func TestResponse(t *testing.T) {
 		err    error
 		want   want
 	}{
-		"status and body are answered":       {`{"statusCode":201,"body":"hi"}`, nil, want{201, "hi", plain}},
-		"headers are answered":               {`{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`, nil, want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}}},
+		"status and body are answered": {`{"statusCode":201,"body":"hi"}`, nil, want{201, "hi", plain}},
+		"headers are answered": {
+			`{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`, nil,
+			want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}},
+		},
 		"a base64 body is decoded":           {`{"statusCode":200,"body":"AAH/","isBase64Encoded":true}`, nil, want{200, "\x00\x01\xff", plain}},
 		"204 has no body":                    {`{"statusCode":204,"body":"x"}`, nil, want{204, "", plain}},
 		"several values of a header are one": {`{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]}}`, nil, failed},

@@ -148,7 +148,9 @@ func (p *Policies) deny(denial Denial) error {
 	user := fmt.Sprintf("arn:aws:sts::000000000000:assumed-role/%s/%s", denial.Function, denial.Function)
 	err := awsjson.AccessDenied(user, denial.Action, denial.Resource)
 	if denial.Sid != "" {
-		err.Message = strings.Replace(err.Message, "because no identity-based policy allows the action", "with an explicit deny in an identity-based policy", 1)
+		err.Message = strings.Replace(
+			err.Message, "because no identity-based policy allows the action", "with an explicit deny in an identity-based policy", 1,
+		)
 	}
 	return err
 }
@@ -209,7 +211,10 @@ func (p *Policies) Denied() []Denial {
 		result = append(result, denial)
 	}
 	slices.SortFunc(result, func(a, b Denial) int {
-		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Sid, b.Sid))
+		return cmp.Or(
+			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Resource, b.Resource),
+			cmp.Compare(a.Sid, b.Sid),
+		)
 	})
 	return result
 }
@@ -220,7 +225,10 @@ func sortedGrants(set map[Grant]bool) []Grant {
 		result = append(result, grant)
 	}
 	slices.SortFunc(result, func(a, b Grant) int {
-		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Sid, b.Sid), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Resource, b.Resource))
+		return cmp.Or(
+			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Sid, b.Sid), cmp.Compare(a.Action, b.Action),
+			cmp.Compare(a.Resource, b.Resource),
+		)
 	})
 	return result
 }

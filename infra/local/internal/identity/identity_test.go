@@ -17,7 +17,9 @@ const (
 
 func policies(t *testing.T, enforce bool, onDenied func(Denial), statements ...Statement) *Policies {
 	t.Helper()
-	p, err := New(Options{Principals: []Principal{{Function: "DeliverFunction", Statements: statements}}, Enforce: enforce, OnDenied: onDenied})
+	p, err := New(
+		Options{Principals: []Principal{{Function: "DeliverFunction", Statements: statements}}, Enforce: enforce, OnDenied: onDenied},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,22 +37,55 @@ func TestAllow(t *testing.T) {
 		call       call
 		allowed    bool
 	}{
-		"an exact action on an exact resource is allowed": {[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:GetItem", table}, true},
-		"another action is denied":                        {[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:PutItem", table}, false},
-		"another resource is denied":                      {[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:GetItem", queue}, false},
-		"a table does not include its indexes":            {[]Statement{allow([]string{"dynamodb:Query"}, []string{table})}, call{"dynamodb:Query", table + "/index/by_state"}, false},
-		"an index does not include its table":             {[]Statement{allow([]string{"dynamodb:Query"}, []string{table + "/index/by_state"})}, call{"dynamodb:Query", table}, false},
-		"a star ends with anything":                       {[]Statement{allow([]string{"dynamodb:*"}, []string{table + "/index/*"})}, call{"dynamodb:Query", table + "/index/by_state"}, true},
-		"a star in the middle matches":                    {[]Statement{allow([]string{"dynamodb:*Item"}, []string{"arn:aws:*:table/Configs*"})}, call{"dynamodb:BatchGetItem", table}, true},
-		"a question mark is one character":                {[]Statement{allow([]string{"sqs:SendMessag?"}, []string{queue})}, call{"sqs:SendMessage", queue}, true},
-		"a question mark is not none":                     {[]Statement{allow([]string{"sqs:SendMessage?"}, []string{queue})}, call{"sqs:SendMessage", queue}, false},
-		"actions do not care about case":                  {[]Statement{allow([]string{"DynamoDB:getitem"}, []string{table})}, call{"dynamodb:GetItem", table}, true},
-		"resources do care about case":                    {[]Statement{allow([]string{"dynamodb:GetItem"}, []string{strings.ToLower(table)})}, call{"dynamodb:GetItem", table}, false},
-		"a second statement can allow":                    {[]Statement{allow([]string{"sqs:SendMessage"}, []string{queue}), allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:GetItem", table}, true},
-		"a deny wins over an earlier allow":               {[]Statement{allow([]string{"*"}, []string{"*"}), deny}, call{"dynamodb:DeleteItem", table}, false},
-		"a deny wins over a later allow":                  {[]Statement{deny, allow([]string{"*"}, []string{"*"})}, call{"dynamodb:DeleteItem", table}, false},
-		"a deny of something else changes nothing":        {[]Statement{deny, allow([]string{"*"}, []string{"*"})}, call{"dynamodb:GetItem", table}, true},
-		"without statements everything is denied":         {nil, call{"dynamodb:GetItem", table}, false},
+		"an exact action on an exact resource is allowed": {
+			[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:GetItem", table}, true,
+		},
+		"another action is denied": {
+			[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:PutItem", table}, false,
+		},
+		"another resource is denied": {
+			[]Statement{allow([]string{"dynamodb:GetItem"}, []string{table})}, call{"dynamodb:GetItem", queue}, false,
+		},
+		"a table does not include its indexes": {
+			[]Statement{allow([]string{"dynamodb:Query"}, []string{table})}, call{"dynamodb:Query", table + "/index/by_state"}, false,
+		},
+		"an index does not include its table": {
+			[]Statement{allow([]string{"dynamodb:Query"}, []string{table + "/index/by_state"})}, call{"dynamodb:Query", table}, false,
+		},
+		"a star ends with anything": {
+			[]Statement{allow([]string{"dynamodb:*"}, []string{table + "/index/*"})}, call{"dynamodb:Query", table + "/index/by_state"},
+			true,
+		},
+		"a star in the middle matches": {
+			[]Statement{allow([]string{"dynamodb:*Item"}, []string{"arn:aws:*:table/Configs*"})}, call{"dynamodb:BatchGetItem", table},
+			true,
+		},
+		"a question mark is one character": {
+			[]Statement{allow([]string{"sqs:SendMessag?"}, []string{queue})}, call{"sqs:SendMessage", queue}, true,
+		},
+		"a question mark is not none": {
+			[]Statement{allow([]string{"sqs:SendMessage?"}, []string{queue})}, call{"sqs:SendMessage", queue}, false,
+		},
+		"actions do not care about case": {
+			[]Statement{allow([]string{"DynamoDB:getitem"}, []string{table})}, call{"dynamodb:GetItem", table}, true,
+		},
+		"resources do care about case": {
+			[]Statement{allow([]string{"dynamodb:GetItem"}, []string{strings.ToLower(table)})}, call{"dynamodb:GetItem", table}, false,
+		},
+		"a second statement can allow": {
+			[]Statement{allow([]string{"sqs:SendMessage"}, []string{queue}), allow([]string{"dynamodb:GetItem"}, []string{table})},
+			call{"dynamodb:GetItem", table}, true,
+		},
+		"a deny wins over an earlier allow": {
+			[]Statement{allow([]string{"*"}, []string{"*"}), deny}, call{"dynamodb:DeleteItem", table}, false,
+		},
+		"a deny wins over a later allow": {
+			[]Statement{deny, allow([]string{"*"}, []string{"*"})}, call{"dynamodb:DeleteItem", table}, false,
+		},
+		"a deny of something else changes nothing": {
+			[]Statement{deny, allow([]string{"*"}, []string{"*"})}, call{"dynamodb:GetItem", table}, true,
+		},
+		"without statements everything is denied": {nil, call{"dynamodb:GetItem", table}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := policies(t, true, nil, test.statements...)
@@ -59,7 +94,8 @@ func TestAllow(t *testing.T) {
 			if got := err == nil; got != test.allowed {
 				t.Fatalf("allowed = %v, want %v (%v)", got, test.allowed, err)
 			}
-			if err != nil && (!errors.As(err, &denied) || denied.Code != "AccessDeniedException" || !strings.Contains(denied.Message, test.call.action)) {
+			if err != nil && (!errors.As(err, &denied) || denied.Code != "AccessDeniedException" ||
+				!strings.Contains(denied.Message, test.call.action)) {
 				t.Errorf("error = %v, want an AccessDeniedException that names the action", err)
 			}
 		})
@@ -81,7 +117,10 @@ func TestUnknownAccessKeyIsAdministrator(t *testing.T) {
 func TestRecordsWhatWasNeededAndDenied(t *testing.T) {
 	var reported []Denial
 	p := policies(t, true, func(d Denial) { reported = append(reported, d) },
-		Statement{Sid: "Read", Effect: "Allow", Actions: []string{"dynamodb:GetItem", "dynamodb:Query"}, Resources: []string{table, table + "/index/*"}},
+		Statement{
+			Sid: "Read", Effect: "Allow", Actions: []string{"dynamodb:GetItem", "dynamodb:Query"},
+			Resources: []string{table, table + "/index/*"},
+		},
 		Statement{Sid: "Scan", Effect: "Allow", Actions: []string{"dynamodb:Scan"}, Resources: []string{table}},
 		Statement{Sid: "ScanAll", Effect: "Allow", Actions: []string{"dynamodb:Scan"}, Resources: []string{"*"}},
 		Statement{Sid: "Send", Effect: "Allow", Actions: []string{"sqs:Send*"}, Resources: []string{queue}},
@@ -130,8 +169,10 @@ func TestWithoutEnforcementDenialsAreOnlyRecorded(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	full := Statement{Sid: "S", Effect: "Allow", Actions: []string{"a:B"}, Resources: []string{"*"}}
 	for name, principals := range map[string][]Principal{
-		"two sets of one function":      {{Function: "F"}, {Function: "F"}},
-		"an unknown effect":             {{Function: "F", Statements: []Statement{{Sid: "S", Effect: "Maybe", Actions: full.Actions, Resources: full.Resources}}}},
+		"two sets of one function": {{Function: "F"}, {Function: "F"}},
+		"an unknown effect": {
+			{Function: "F", Statements: []Statement{{Sid: "S", Effect: "Maybe", Actions: full.Actions, Resources: full.Resources}}},
+		},
 		"a statement without actions":   {{Function: "F", Statements: []Statement{{Sid: "S", Effect: "Allow", Resources: full.Resources}}}},
 		"a statement without resources": {{Function: "F", Statements: []Statement{{Sid: "S", Effect: "Allow", Actions: full.Actions}}}},
 	} {

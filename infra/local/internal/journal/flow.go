@@ -121,7 +121,10 @@ func (f *flow) view() Flow {
 }
 
 func (d *delivery) view() Delivery {
-	v := Delivery{ID: d.ID, ConfigID: d.ConfigID, Outcome: d.outcome(), Trigger: d.Trigger, Problem: d.Problem, Attempts: d.tries(), Messages: make([]Message, 0, len(d.Messages))}
+	v := Delivery{
+		ID: d.ID, ConfigID: d.ConfigID, Outcome: d.outcome(), Trigger: d.Trigger, Problem: d.Problem, Attempts: d.tries(),
+		Messages: make([]Message, 0, len(d.Messages)),
+	}
 	if !d.details.NextAttemptAt.IsZero() {
 		v.NextAttemptAt = &d.details.NextAttemptAt.Time
 	}

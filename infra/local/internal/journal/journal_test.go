@@ -32,7 +32,9 @@ func body(t *testing.T, n int) string {
 	t.Helper()
 	raw, err := json.Marshal(webhook.Message{
 		OrganizationID: "org", ConfigID: config, RequestedAt: webhook.At(start()), Trigger: webhook.StatusChange,
-		Event: webhook.Event{Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start())},
+		Event: webhook.Event{
+			Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start()),
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,12 +90,17 @@ func TestOutcomeFollowsTheMessage(t *testing.T) {
 		state    string
 		messages int
 	}{
-		"sent it is queued":                               {[]step{sent}, "queued", "queued", 1},
-		"received it is attempted":                        {[]step{sent, received}, "attempting", "in_flight", 1},
-		"returned it waits to be retried":                 {[]step{sent, received, returned}, "retrying", "waiting", 1},
-		"moved to a dead-letter queue it is dead":         {[]step{sent, received, returned, buried}, "dead_letter", "dead", 1},
-		"redriven it is the same message, queued again":   {[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}}, "queued", "queued", 1},
-		"redriven and received under its new id":          {[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}, {sqs.EventReceived, main, "", "m2", ""}}, "attempting", "in_flight", 1},
+		"sent it is queued":                       {[]step{sent}, "queued", "queued", 1},
+		"received it is attempted":                {[]step{sent, received}, "attempting", "in_flight", 1},
+		"returned it waits to be retried":         {[]step{sent, received, returned}, "retrying", "waiting", 1},
+		"moved to a dead-letter queue it is dead": {[]step{sent, received, returned, buried}, "dead_letter", "dead", 1},
+		"redriven it is the same message, queued again": {
+			[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}}, "queued", "queued", 1,
+		},
+		"redriven and received under its new id": {
+			[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}, {sqs.EventReceived, main, "", "m2", ""}}, "attempting",
+			"in_flight", 1,
+		},
 		"deleted without a log nobody knows":              {[]step{sent, received, {sqs.EventDeleted, main, "", "m1", ""}}, "unknown", "done", 1},
 		"expired nobody knows either":                     {[]step{sent, {sqs.EventExpired, main, "", "m1", ""}}, "unknown", "expired", 1},
 		"a second message counts, whatever the first did": {[]step{sent, buried, {sqs.EventSent, main, "", "m9", ""}}, "queued", "queued", 2},
@@ -101,7 +108,12 @@ func TestOutcomeFollowsTheMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
 				for _, s := range test.steps {
-					j.Queued(sqs.Event{Kind: s.kind, Time: time.Now(), QueueARN: s.queue, FromARN: s.from, MessageID: s.id, FormerID: s.formerID, Body: body(t, 1), VisibleAt: time.Now()})
+					j.Queued(
+						sqs.Event{
+							Kind: s.kind, Time: time.Now(), QueueARN: s.queue, FromARN: s.from, MessageID: s.id, FormerID: s.formerID,
+							Body: body(t, 1), VisibleAt: time.Now(),
+						},
+					)
 				}
 				settle()
 				watch := j.Subscribe()
@@ -124,13 +136,23 @@ func TestChangeMessageRequestAndLogComeTogether(t *testing.T) {
 	var asked []string
 	fetch := func(_ context.Context, organization, id string) (*journal.Details, error) {
 		asked = append(asked, organization+" "+id)
-		return &journal.Details{Status: "delivered", Trigger: "status_change", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(time.Now().Add(-300 * time.Millisecond)), DurationMS: 200, ResponseStatus: &status}}}, nil
+		return &journal.Details{
+			Status: "delivered", Trigger: "status_change",
+			Attempts: []journal.Attempt{
+				{Number: 1, StartedAt: webhook.At(time.Now().Add(-300 * time.Millisecond)), DurationMS: 200, ResponseStatus: &status},
+			},
+		}, nil
 	}
 	run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
 		tell := func(kind sqs.EventKind) {
 			j.Queued(sqs.Event{Kind: kind, Time: time.Now(), QueueARN: main, MessageID: "m1", Body: body(t, 1), ReceiveCount: 1})
 		}
-		j.Changed(journal.Change{EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", PreviousStatus: "processing", At: time.Now()})
+		j.Changed(
+			journal.Change{
+				EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", PreviousStatus: "processing",
+				At: time.Now(),
+			},
+		)
 		tell(sqs.EventSent)
 		tell(sqs.EventReceived)
 		settle()
@@ -181,7 +203,9 @@ func TestRequestsBelongToTheAttemptsOfTheirTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var attempted time.Time
 			fetch := func(context.Context, string, string) (*journal.Details, error) {
-				return &journal.Details{Status: "failed", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(attempted), DurationMS: 100}}}, nil
+				return &journal.Details{
+					Status: "failed", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(attempted), DurationMS: 100}},
+				}, nil
 			}
 			run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
 				attempted = time.Now()
@@ -191,7 +215,8 @@ func TestRequestsBelongToTheAttemptsOfTheirTime(t *testing.T) {
 				j.Queued(sqs.Event{Kind: sqs.EventReturned, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
 				settle()
 				tries := watch.Take()[0].Deliveries[0].Attempts
-				if merged := len(tries) == 1 && tries[0].Attempt != nil && tries[0].Request != nil; merged != test.merged || !merged && len(tries) != 2 {
+				merged := len(tries) == 1 && tries[0].Attempt != nil && tries[0].Request != nil
+				if merged != test.merged || !merged && len(tries) != 2 {
 					t.Errorf("tries = %+v, want merged: %v", tries, test.merged)
 				}
 			})

@@ -47,7 +47,9 @@ func beFunction() {
 		hang()
 	case "report":
 		url := "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/init/error"
-		answer, err := http.Post(url, "application/json", bytes.NewBufferString(`{"errorMessage":"no settings","errorType":"Function.NoSettings"}`))
+		answer, err := http.Post(
+			url, "application/json", bytes.NewBufferString(`{"errorMessage":"no settings","errorType":"Function.NoSettings"}`),
+		)
 		if err != nil || answer.StatusCode != http.StatusAccepted {
 			panic(fmt.Sprint("reporting: ", answer, err))
 		}

@@ -155,7 +155,10 @@ func TestInvoke(t *testing.T) {
 	t.Parallel()
 	x := setUp(t, nil)
 	exit := func(what string) result {
-		return result{Err: "Unhandled", Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited ` + what + `"}`}
+		return result{
+			Err:     "Unhandled",
+			Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited ` + what + `"}`,
+		}
 	}
 	for _, tc := range []struct {
 		name    string
@@ -163,11 +166,17 @@ func TestInvoke(t *testing.T) {
 		want    result
 	}{
 		{"the answer comes back", request{Do: "echo"}, result{Response: `{"do":"echo"}`}},
-		{"an error comes back as the function words it", request{Do: "fail"}, result{Err: "Unhandled", Payload: `{"errorMessage":"no luck","errorType":"errorString"}`}},
+		{"an error comes back as the function words it", request{Do: "fail"}, result{
+			Err: "Unhandled", Payload: `{"errorMessage":"no luck","errorType":"errorString"}`,
+		}},
 		{"an exit is an exit error", request{Do: "exit", Size: 1}, exit("with error: exit status 1")},
 		{"an exit without a status has no reason", request{Do: "exit", Size: 0}, exit("without providing a reason")},
 		{"an answer that is not JSON passes, as in Lambda", request{Do: "bytes"}, result{Response: "not JSON"}},
-		{"an answer that is too large is an error", request{Do: "large", Size: MaxResponse + 1}, result{Err: "Unhandled", Payload: `{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}`}},
+		{"an answer that is too large is an error", request{Do: "large", Size: MaxResponse + 1}, result{
+			Err: "Unhandled",
+			Payload: `{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed ` +
+				`payload size (6291556 bytes)."}`,
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, x.invoke(tc.request)); diff != "" {
@@ -218,7 +227,11 @@ func TestInvokeRefuses(t *testing.T) {
 		})
 	}
 	t.Run("a binary that is not there", func(t *testing.T) {
-		want := result{Err: "Unhandled", Payload: `{"errorType":"Runtime.InvalidEntrypoint","errorMessage":"RequestId: ID Error: fork/exec /no/such/binary: no such file or directory"}`}
+		want := result{
+			Err: "Unhandled",
+			Payload: `{"errorType":"Runtime.InvalidEntrypoint","errorMessage":"RequestId: ID Error: fork/exec /no/such/binary: ` +
+				`no such file or directory"}`,
+		}
 		if diff := cmp.Diff(want, x.invoke(request{Do: "echo"})); diff != "" {
 			t.Error(diff)
 		}
@@ -235,7 +248,9 @@ func TestContextOfFunction(t *testing.T) {
 	}
 	want := map[string]any{
 		"arn": testARN, "id": true, "deadline": float64(x.clock.Now().Add(time.Minute).UnixMilli()),
-		"dir": dir, "memory": "256", "home": "", "trace": float64(len("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0")),
+		"dir": dir, "memory": "256", "home": "", "trace": float64(
+			len("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0"),
+		),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -317,7 +332,10 @@ func TestTimeoutKillsTheProcessAndWhatItStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.clock.advance(time.Minute)
-	want := result{Err: "Unhandled", Payload: `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: ID Error: Task timed out after 60.00 seconds"}`}
+	want := result{
+		Err:     "Unhandled",
+		Payload: `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: ID Error: Task timed out after 60.00 seconds"}`,
+	}
 	if diff := cmp.Diff(want, <-running); diff != "" {
 		t.Error(diff)
 	}
@@ -337,7 +355,10 @@ func TestKilledProcessFailsItsInvocation(t *testing.T) {
 	if err := syscall.Kill(killed, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	want := result{Err: "Unhandled", Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited with error: signal: killed"}`}
+	want := result{
+		Err:     "Unhandled",
+		Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited with error: signal: killed"}`,
+	}
 	if diff := cmp.Diff(want, <-running); diff != "" {
 		t.Error(diff)
 	}
@@ -377,10 +398,18 @@ func TestInitialization(t *testing.T) {
 		time       []time.Duration
 		want       result
 	}{
-		{"that exits twice fails the invocation", "exit", nil, result{Err: "Unhandled", Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited with error: exit status 3"}`}},
-		{"that reports an error fails the invocation with it", "report", nil, result{Err: "Unhandled", Payload: `{"errorMessage":"no settings","errorType":"Function.NoSettings"}`}},
+		{"that exits twice fails the invocation", "exit", nil, result{
+			Err:     "Unhandled",
+			Payload: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: ID Error: Runtime exited with error: exit status 3"}`,
+		}},
+		{"that reports an error fails the invocation with it", "report", nil, result{
+			Err: "Unhandled", Payload: `{"errorMessage":"no settings","errorType":"Function.NoSettings"}`,
+		}},
 		{"that works when repeated goes unnoticed", "second time", nil, result{Response: `{"do":"echo"}`}},
-		{"that hangs has 10 s, then the invocation's time", "hang", []time.Duration{10 * time.Second, 3 * time.Second}, result{Err: "Unhandled", Payload: `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: ID Error: Task timed out after 3.00 seconds"}`}},
+		{"that hangs has 10 s, then the invocation's time", "hang", []time.Duration{10 * time.Second, 3 * time.Second}, result{
+			Err:     "Unhandled",
+			Payload: `{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: ID Error: Task timed out after 3.00 seconds"}`,
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -27,12 +27,22 @@ func TestRuntimeAPI(t *testing.T) {
 		want  result
 	}{
 		{"an answer is accepted", []call{{next, "", 200}, {response, `{}`, 202}}, result{Response: `{}`}},
-		{"the first result stands", []call{{next, "", 200}, {response, `1`, 202}, {response, `2`, 403}, {fail, `{}`, 403}}, result{Response: `1`}},
-		{"an id that is not the current one is refused", []call{{next, "", 200}, {"/invocation/r2/response", `2`, 400}, {response, `1`, 202}}, result{Response: `1`}},
+		{"the first result stands", []call{
+			{next, "", 200}, {response, `1`, 202}, {response, `2`, 403}, {fail, `{}`, 403},
+		}, result{Response: `1`}},
+		{"an id that is not the current one is refused", []call{
+			{next, "", 200}, {"/invocation/r2/response", `2`, 400}, {response, `1`, 202},
+		}, result{Response: `1`}},
 		{"no work before the current one has a result", []call{{next, "", 200}, {next, "", 403}, {response, `1`, 202}}, result{Response: `1`}},
-		{"an initialization error is refused when it has ended", []call{{next, "", 200}, {"/init/error", `{}`, 403}, {response, `1`, 202}}, result{Response: `1`}},
-		{"an error that is not JSON becomes one", []call{{next, "", 200}, {fail, `broken`, 202}}, result{Err: "Unhandled", Payload: `{"errorType":"Runtime.Unknown","errorMessage":"broken"}`}},
-		{"another version is not found", []call{{next, "", 200}, {"/../../2020-01-01/extension/register", `{}`, 404}, {response, `1`, 202}}, result{Response: `1`}},
+		{"an initialization error is refused when it has ended", []call{
+			{next, "", 200}, {"/init/error", `{}`, 403}, {response, `1`, 202},
+		}, result{Response: `1`}},
+		{"an error that is not JSON becomes one", []call{{next, "", 200}, {fail, `broken`, 202}}, result{
+			Err: "Unhandled", Payload: `{"errorType":"Runtime.Unknown","errorMessage":"broken"}`,
+		}},
+		{"another version is not found", []call{
+			{next, "", 200}, {"/../../2020-01-01/extension/register", `{}`, 404}, {response, `1`, 202},
+		}, result{Response: `1`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := &instance{ready: make(chan struct{}), events: make(chan *invocation)}
@@ -59,13 +69,17 @@ func TestFailureInTheMiddleOfAnAnswer(t *testing.T) {
 	in.current = inv
 	server := httptest.NewServer(in.runtimeAPI())
 	defer server.Close()
-	request, err := http.NewRequest("POST", server.URL+"/2018-06-01/runtime/invocation/r1/response", io.MultiReader(strings.NewReader("half an ans")))
+	request, err := http.NewRequest(
+		"POST", server.URL+"/2018-06-01/runtime/invocation/r1/response", io.MultiReader(strings.NewReader("half an ans")),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Trailer = http.Header{
 		"Lambda-Runtime-Function-Error-Type": {"Runtime.StreamError"},
-		"Lambda-Runtime-Function-Error-Body": {base64.StdEncoding.EncodeToString([]byte(`{"errorMessage":"lost","errorType":"Runtime.StreamError"}`))},
+		"Lambda-Runtime-Function-Error-Body": {
+			base64.StdEncoding.EncodeToString([]byte(`{"errorMessage":"lost","errorType":"Runtime.StreamError"}`)),
+		},
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {

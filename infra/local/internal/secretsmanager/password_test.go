@@ -18,7 +18,9 @@ func TestPassword(t *testing.T) {
 		"has characters of all types but space": {length: 32, has: []string{lowercase, uppercase, numbers, punctuation}, hasNot: " "},
 		"has the length asked for":              {length: 4096, has: []string{lowercase, uppercase, numbers, punctuation}, hasNot: " "},
 		"has one of each type, however short":   {length: 4, has: []string{lowercase, uppercase, numbers, punctuation}, hasNot: " "},
-		"lacks punctuation":                     {length: 4, excludePunctuation: true, has: []string{lowercase, uppercase, numbers}, hasNot: punctuation},
+		"lacks punctuation": {
+			length: 4, excludePunctuation: true, has: []string{lowercase, uppercase, numbers}, hasNot: punctuation,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			random := rand.NewChaCha8([32]byte{1})

@@ -48,7 +48,7 @@ type Options struct {
 // GenerateSecretString must be set.
 type Definition struct {
 	Name                 string
-	ARN                  string // default: made of Region, Account, Name and six random characters
+	ARN                  string // default: made of Region, Account and Name, without the six random characters that AWS appends
 	Description          string
 	SecretString         string
 	GenerateSecretString *GenerateSecretString
@@ -114,11 +114,7 @@ func (v *Vault) CreateSecret(d Definition) error {
 		return fmt.Errorf("%w: the value of %s has %d bytes, more than %d", ErrDefinition, d.Name, len(value), maxValue)
 	}
 	if d.ARN == "" {
-		suffix, err := draw(v.opts.Random, 6, true)
-		if err != nil {
-			return fmt.Errorf("%w: making the ARN of %s: %w", ErrDefinition, d.Name, err)
-		}
-		d.ARN = fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s-%s", v.opts.Region, v.opts.Account, d.Name, suffix)
+		d.ARN = fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s", v.opts.Region, v.opts.Account, d.Name)
 	}
 
 	v.mu.Lock()
@@ -130,25 +126,19 @@ func (v *Vault) CreateSecret(d Definition) error {
 	}
 	now := v.opts.Now()
 	s := &secret{name: d.Name, arn: d.ARN, description: d.Description, created: now, versions: map[string]*version{}}
-	s.add(&version{id: uuid.NewString(), text: value, created: now}, []string{current})
+	s.add(&version{id: uuid.NewString(), text: value, created: now})
 	v.secrets[d.Name] = s
 	return nil
 }
 
-// add makes a version part of the secret and moves the labels to it.
-func (s *secret) add(added *version, stages []string) {
+// add makes a version the current one.
+func (s *secret) add(added *version) {
 	s.versions[added.id] = added
 	s.changed = added.created
-	for _, stage := range stages {
-		from := s.labelled(stage)
-		if from == added {
-			continue
-		}
-		if stage == current && from != nil {
-			s.move(previous, from)
-		}
-		s.move(stage, added)
+	if before := s.labelled(current); before != nil {
+		s.move(previous, before)
 	}
+	s.move(current, added)
 }
 
 // move takes a label from the version that has it to another.
@@ -180,16 +170,13 @@ func (s *secret) stages() map[string][]string {
 	return all
 }
 
-var arnSuffix = regexp.MustCompile(`-[A-Za-z0-9]{6}$`)
-
-// find is the secret with this name, ARN, or ARN without the random characters at its end; or nil.
-// The lock is held.
+// find is the secret with this name or ARN, or nil. The lock is held.
 func (v *Vault) find(id string) *secret {
 	if s := v.secrets[id]; s != nil {
 		return s
 	}
 	for _, s := range v.secrets {
-		if s.arn == id || arnSuffix.ReplaceAllString(s.arn, "") == id {
+		if s.arn == id {
 			return s
 		}
 	}

@@ -120,7 +120,7 @@ type putValueRequest struct {
 	named
 	ClientRequestToken string // becomes the version's id
 	SecretString       *string
-	SecretBinary       json.RawMessage
+	SecretBinary       json.RawMessage // refused, as is the next
 	VersionStages      []string
 }
 
@@ -129,27 +129,21 @@ func (s *service) putSecretValue(to *secret, in putValueRequest) (any, error) {
 	switch length := len(in.ClientRequestToken); {
 	case in.SecretBinary != nil:
 		return nil, invalid("SecretBinary is not supported by the local stack: give SecretString.")
+	case len(in.VersionStages) > 0:
+		return nil, invalid("VersionStages are not supported by the local stack: a new value is AWSCURRENT.")
 	case in.SecretString == nil:
 		return nil, invalid("You must provide SecretString.")
 	case len(*in.SecretString) > maxValue:
 		return nil, invalid("The secret value is longer than %d bytes.", maxValue)
 	case length > 0 && length < 32, length > 64:
 		return nil, invalid("ClientRequestToken must be 32-64 characters long.")
-	case len(in.VersionStages) > 20:
-		return nil, invalid("A version can have at most 20 staging labels.")
-	case slices.ContainsFunc(in.VersionStages, func(stage string) bool { return stage == "" || len(stage) > 256 }):
-		return nil, invalid("A staging label must have 1 to 256 characters.")
 	}
 	id := cmp.Or(in.ClientRequestToken, uuid.NewString())
 	put := to.versions[id]
 	switch {
 	case put == nil:
 		put = &version{id: id, text: *in.SecretString, created: s.opts.Now()}
-		stages := in.VersionStages
-		if len(stages) == 0 {
-			stages = []string{current}
-		}
-		to.add(put, stages)
+		to.add(put)
 	case put.text != *in.SecretString:
 		return nil, awsjson.Errorf("ResourceExistsException",
 			"You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", put.id, to.arn)

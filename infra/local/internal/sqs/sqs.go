@@ -204,8 +204,10 @@ func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
 		limit:      inFlightLimit,
 		messages:   map[string]*message{},
 		line:       newLine(),
-		hidden:     newRanking(func(x, y *message) bool { return x.visibleAt.Before(y.visibleAt) }, func(m *message, i int) { m.hiddenIndex = i }),
-		expiring:   newRanking(func(x, y *message) bool { return x.expires.Before(y.expires) }, func(m *message, i int) { m.expiringIndex = i }),
+		hidden: newRanking(
+			func(x, y *message) bool { return x.visibleAt.Before(y.visibleAt) }, func(m *message, i int) { m.hiddenIndex = i },
+		),
+		expiring: newRanking(func(x, y *message) bool { return x.expires.Before(y.expires) }, func(m *message, i int) { m.expiringIndex = i }),
 	}
 	if d.Redrive != nil {
 		pick("maxReceiveCount", &d.Redrive.MaxReceiveCount, 0, 1, 1000)

@@ -188,7 +188,9 @@ func TestSentMessageArrivesWithAllItsAttributes(t *testing.T) {
 		"MessageGroupId":                   "config-1",
 		"AWSTraceHeader":                   "Root=1-2-3",
 	})
-	if _, err := c.DeleteMessage(t.Context(), &client.DeleteMessageInput{QueueUrl: queueURL("orders"), ReceiptHandle: m.ReceiptHandle}); err != nil {
+	if _, err := c.DeleteMessage(
+		t.Context(), &client.DeleteMessageInput{QueueUrl: queueURL("orders"), ReceiptHandle: m.ReceiptHandle},
+	); err != nil {
 		t.Fatal(err)
 	}
 	counts := attributes(t, c, "orders", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
@@ -391,7 +393,9 @@ func TestPermissionsAreAskedForEveryOperation(t *testing.T) {
 			wantSame(t, asked, test.want)
 
 			denied := errors.New("denied")
-			_, err := newBroker(t, sqs.Options{}).Service().Serve(t.Context(), operation, []byte(test.body), func(string, string) error { return denied })
+			_, err := newBroker(t, sqs.Options{}).Service().Serve(
+				t.Context(), operation, []byte(test.body), func(string, string) error { return denied },
+			)
 			if !errors.Is(err, denied) {
 				t.Errorf("error %v, want the refusal", err)
 			}

@@ -114,7 +114,9 @@ func TestDelayHidesAMessage(t *testing.T) {
 				if err := b.CreateQueue(sqs.Definition{Name: "q", ARN: "arn:q", DelaySeconds: new(test.queue)}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := b.Service().Serve(t.Context(), "SendMessage", []byte(`{"QueueUrl":"q","MessageBody":"b"`+test.message+`}`), allowAll); err != nil {
+				if _, err := b.Service().Serve(
+					t.Context(), "SendMessage", []byte(`{"QueueUrl":"q","MessageBody":"b"`+test.message+`}`), allowAll,
+				); err != nil {
 					t.Fatal(err)
 				}
 				start := time.Now()
@@ -255,7 +257,10 @@ func TestObserversSeeWhereAMessageGoes(t *testing.T) {
 	c := connect(t, b, nil)
 	clock.advance(30 * time.Second)
 	again := mustReceive(t, c, "orders")[0]
-	_, err = c.ChangeMessageVisibility(t.Context(), &client.ChangeMessageVisibilityInput{QueueUrl: queueURL("orders"), ReceiptHandle: again.ReceiptHandle, VisibilityTimeout: 7})
+	_, err = c.ChangeMessageVisibility(
+		t.Context(),
+		&client.ChangeMessageVisibilityInput{QueueUrl: queueURL("orders"), ReceiptHandle: again.ReceiptHandle, VisibilityTimeout: 7},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +277,10 @@ func TestObserversSeeWhereAMessageGoes(t *testing.T) {
 		}
 		got = append(got, s)
 	}
-	want := []step{{sqs.EventSent, "work", 0}, {sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 30 * time.Second}, {sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 7 * time.Second}}
+	want := []step{
+		{sqs.EventSent, "work", 0}, {sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 30 * time.Second},
+		{sqs.EventReceived, "work", 0}, {sqs.EventReturned, "work", 7 * time.Second},
+	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{})); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}

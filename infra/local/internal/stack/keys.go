@@ -18,7 +18,9 @@ func (s *Stack) giveKeys() error {
 	for _, authorizer := range s.Template.API.Authorizers {
 		table, ok := s.keyTable(authorizer.Function)
 		if !ok {
-			return fmt.Errorf("%s: Properties.Environment: names no table, so there is no place for the organizations' API keys", authorizer.Function)
+			return fmt.Errorf(
+				"%s: Properties.Environment: names no table, so there is no place for the organizations' API keys", authorizer.Function,
+			)
 		}
 		for _, o := range s.Organizations {
 			item := map[string]any{

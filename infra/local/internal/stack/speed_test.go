@@ -39,7 +39,10 @@ func (l lean) call(b *testing.B, target, body string) []byte {
 		b.Fatal(err)
 	}
 	request.Header.Set("X-Amz-Target", target)
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+identity.AccessKey("Writer")+"/20260102/us-east-1/any/aws4_request, SignedHeaders=host, Signature=0")
+	request.Header.Set(
+		"Authorization",
+		"AWS4-HMAC-SHA256 Credential="+identity.AccessKey("Writer")+"/20260102/us-east-1/any/aws4_request, SignedHeaders=host, Signature=0",
+	)
 	response, err := l.client.Do(request)
 	if err != nil {
 		b.Error(err)
@@ -59,16 +62,19 @@ func serveServices(b *testing.B) (lean, *dynamodb.Database, *sqs.Broker) {
 	told := journal.New(journal.Options{})
 	go told.Run(b.Context())
 	database := dynamodb.New(dynamodb.Options{})
-	if err := database.CreateTable(dynamodb.Schema{Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, StreamView: dynamodb.ViewBoth}); err != nil {
+	if err := database.CreateTable(
+		dynamodb.Schema{Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, StreamView: dynamodb.ViewBoth},
+	); err != nil {
 		b.Fatal(err)
 	}
 	broker := sqs.New(sqs.Options{Observe: told.Queued})
 	if err := broker.CreateQueue(sqs.Definition{Name: "Queue"}); err != nil {
 		b.Fatal(err)
 	}
-	policies, err := identity.New(identity.Options{Enforce: true, Principals: []identity.Principal{{Function: "Writer", Statements: []identity.Statement{
-		{Sid: "All", Effect: "Allow", Actions: []string{"dynamodb:PutItem", "sqs:*"}, Resources: []string{"*"}},
-	}}}})
+	policies, err := identity.New(identity.Options{Enforce: true, Principals: []identity.Principal{{
+		Function: "Writer", Statements: []identity.Statement{
+			{Sid: "All", Effect: "Allow", Actions: []string{"dynamodb:PutItem", "sqs:*"}, Resources: []string{"*"}},
+		}}}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -100,7 +106,11 @@ func measure(b *testing.B) func(b *testing.B, each int, unit string) {
 }
 
 func documentPut(i int, status string) string {
-	return fmt.Sprintf(`{"TableName":"Documents","Item":{"id":{"S":"doc_%07d"},"organization_id":{"S":"org_1"},"status":{"S":"%s"},"updated_at":{"S":"2026-01-02T03:04:05.678Z"},"pages":{"N":"12"}}}`, i, status)
+	return fmt.Sprintf(
+		`{"TableName":"Documents","Item":{"id":{"S":"doc_%07d"},"organization_id":{"S":"org_1"},"status":{"S":"%s"},`+
+			`"updated_at":{"S":"2026-01-02T03:04:05.678Z"},"pages":{"N":"12"}}}`,
+		i, status,
+	)
 }
 
 // BenchmarkPuts changes documents, each change a record of the stream.
@@ -154,7 +164,9 @@ func BenchmarkMessages(b *testing.B) {
 					var received struct {
 						Messages []struct{ ReceiptHandle string }
 					}
-					if err := json.Unmarshal(client.call(b, "AmazonSQS.ReceiveMessage", `{"QueueUrl":"Queue","MaxNumberOfMessages":10}`), &received); err != nil {
+					if err := json.Unmarshal(
+						client.call(b, "AmazonSQS.ReceiveMessage", `{"QueueUrl":"Queue","MaxNumberOfMessages":10}`), &received,
+					); err != nil {
 						b.Error(err)
 						return
 					}

@@ -110,7 +110,9 @@ func (s *Stack) makeStorage() error {
 			return err
 		}
 	}
-	s.Broker = sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), TimeScale: s.TimeScale, Observe: s.Observe})
+	s.Broker = sqs.New(
+		sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), TimeScale: s.TimeScale, Observe: s.Observe},
+	)
 	var queues []sqs.Definition
 	for _, q := range s.Template.Queues {
 		queues = append(queues, definition.Queue(q))
@@ -133,7 +135,9 @@ func checkNeeds(functions []template.Function, policies *identity.Policies) erro
 	for _, f := range functions {
 		for _, need := range f.Needs() {
 			if policies.Allow(identity.AccessKey(f.Name), need.Action, need.Resource) != nil {
-				return fmt.Errorf("%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource)
+				return fmt.Errorf(
+					"%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource,
+				)
 			}
 		}
 	}

@@ -25,7 +25,9 @@ func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		database := dynamodb.New(dynamodb.Options{})
 		if err := database.CreateTable(dynamodb.Schema{
-			Name: "T", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
+			Name: "T", HashKey: dynamodb.Key{
+				Name: "id", Type: attribute.String,
+			}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +69,9 @@ func TestRolesMustAllowWhatLambdaDoesForTheFunction(t *testing.T) {
 		f.Statements = more
 		for i, need := range needs {
 			if i != without {
-				f.Statements = append(f.Statements, template.Statement{Effect: "Allow", Actions: []string{need.Action}, Resources: []string{need.Resource}})
+				f.Statements = append(
+					f.Statements, template.Statement{Effect: "Allow", Actions: []string{need.Action}, Resources: []string{need.Resource}},
+				)
 			}
 		}
 		policies, err := identity.New(identity.Options{Principals: definition.Principals([]template.Function{f}), Enforce: true})
@@ -84,7 +88,9 @@ func TestRolesMustAllowWhatLambdaDoesForTheFunction(t *testing.T) {
 		t.Errorf("each of them counts as needed (-granted +needed):\n%s", diff)
 	}
 	for i, need := range needs {
-		if _, err := check(t, i); err == nil || !strings.HasPrefix(err.Error(), "F: "+need.Property+": ") || !strings.Contains(err.Error(), need.Action+" on "+need.Resource) {
+		if _, err := check(t, i); err == nil || !strings.HasPrefix(err.Error(), "F: "+need.Property+": ") || !strings.Contains(
+			err.Error(), need.Action+" on "+need.Resource,
+		) {
 			t.Errorf("without %s: %v, want an error that names function, property and action", need.Action, err)
 		}
 	}
@@ -119,7 +125,9 @@ func made(t *testing.T, declared *template.Template) (*Stack, error) {
 		return listener
 	}
 	s, err := New(Options{
-		Template: declared, Binaries: t.TempDir(), API: listen(), AWS: listen(), Organizations: []Organization{{"org_a", "key_a"}, {"org_b", "key_b"}},
+		Template: declared, Binaries: t.TempDir(), API: listen(), AWS: listen(), Organizations: []Organization{
+			{"org_a", "key_a"}, {"org_b", "key_b"},
+		},
 		TimeScale: 1, Log: io.Discard,
 	})
 	if err == nil {
@@ -151,10 +159,17 @@ func TestOrganizationsGetTheirKeys(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
-		"an authorizer that is told of no table": {"{TABLE: !Ref ApiKeysTable}", "{OTHER: x}", "AuthorizeFunction: Properties.Environment: names no table"},
-		"a variable that Lambda reserves":        {"{CALLBACK_URL: !Ref CallbackUrl}", "{AWS_REGION: x}", "RecordFunction: Environment: the variable AWS_REGION is reserved"},
-		"a filter that is not supported":         {"BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"a":"b"}'}]}}`, "RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: a: neither"},
-		"a path parameter that is there twice":   {"/echo/{id}", "/echo/{id}/{id}", "EchoFunction: the route POST /echo/{id}/{id}: parsing"},
+		"an authorizer that is told of no table": {
+			"{TABLE: !Ref ApiKeysTable}", "{OTHER: x}", "AuthorizeFunction: Properties.Environment: names no table",
+		},
+		"a variable that Lambda reserves": {
+			"{CALLBACK_URL: !Ref CallbackUrl}", "{AWS_REGION: x}", "RecordFunction: Environment: the variable AWS_REGION is reserved",
+		},
+		"a filter that is not supported": {
+			"BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"a":"b"}'}]}}`,
+			"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: a: neither",
+		},
+		"a path parameter that is there twice": {"/echo/{id}", "/echo/{id}/{id}", "EchoFunction: the route POST /echo/{id}/{id}: parsing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := made(t, parsed(t, test.old, test.new)); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -173,7 +188,9 @@ func TestDocumentsAreInTheTableThatIsFollowed(t *testing.T) {
 		t.Errorf("documents are in %q", got)
 	}
 	s.Template.Functions = nil
-	if _, err := s.PutDocument(t.Context(), "doc_1", map[string]any{"status": "processed"}); err == nil || !strings.Contains(err.Error(), "no function of the template follows") {
+	if _, err := s.PutDocument(
+		t.Context(), "doc_1", map[string]any{"status": "processed"},
+	); err == nil || !strings.Contains(err.Error(), "no function of the template follows") {
 		t.Errorf("without one writing a document says %v", err)
 	}
 }

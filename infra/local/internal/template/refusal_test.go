@@ -122,77 +122,220 @@ func TestRefusals(t *testing.T) {
 		old, new string
 		wants    []string
 	}{
-		"an unknown property of a function":       {"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 31: F: Properties.Layers", "not supported"}},
-		"an unknown property of a queue":          {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {Colour: red}", []string{"Queue: Properties.Colour"}},
-		"an unknown property of a table":          {"      BillingMode", "      Replicas: []\n      BillingMode", []string{"Table: Properties.Replicas"}},
-		"an unknown property of an event":         {"            BatchSize: 3", "            BatchSize: 3\n            TumblingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.TumblingWindowInSeconds"}},
-		"an unknown property of an API":           {"      StageName", "      CorsConfiguration: true\n      StageName", []string{"Api: Properties.CorsConfiguration"}},
-		"an unknown attribute of a resource":      {"    Metadata:", "    UpdatePolicy: {}\n    Metadata:", []string{"F: UpdatePolicy"}},
-		"an unknown section":                      {"Resources:", "Mappings: {}\nResources:", []string{"template: Mappings"}},
-		"an unknown section of Globals":           {"Globals:", "Globals:\n  Api: {}", []string{"Globals: Api"}},
-		"a misspelt property in Globals":          {"    Timeout: 7", "    Timeuot: 7", []string{"F: Properties.Timeuot"}},
-		"an unknown resource type":                {"    Type: AWS::SQS::Queue", "    Type: AWS::S3::Bucket", []string{"Queue: the resource type AWS::S3::Bucket"}},
-		"an unknown event type":                   {"          Type: SQS", "          Type: Schedule", []string{"F: Properties.Events.Feed.Type", "Schedule"}},
-		"a physical name":                         {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {QueueName: q}", []string{"Queue: Properties.QueueName"}},
-		"a FIFO queue":                            {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: true}", []string{"Queue: Properties.FifoQueue"}},
-		"another transform":                       {"AWS::Serverless-2016-10-31", "AWS::LanguageExtensions", []string{"template: Transform"}},
-		"another runtime":                         {"provided.al2023", "nodejs22.x", []string{"F: Properties.Runtime", "nodejs22.x"}},
-		"another build method":                    {"go1.x", "makefile", []string{"F: Metadata.BuildMethod"}},
-		"no build method":                         {"    Metadata: {BuildMethod: go1.x}\n", "", []string{"F: Metadata"}},
-		"no code":                                 {"      CodeUri: ./functions/f/\n", "", []string{"F: Properties.CodeUri", "required"}},
-		"code outside of the template":            {"./functions/f/", "../f", []string{"F: Properties.CodeUri"}},
-		"a timeout beyond the limit":              {"Timeout: 7", "Timeout: 901", []string{"F: Properties.Timeout", "between 1 and 900"}},
-		"a batch size that is no number":          {"BatchSize: 3", "BatchSize: x", []string{"F: Properties.Events.Feed.Properties.BatchSize"}},
-		"a queue's visibility below the timeout":  {"Timeout: 7", "Timeout: 60", []string{"F: Properties.Events.Feed", "visibility timeout of Queue (30s)"}},
-		"a stream of a table without one":         {"      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n", "", []string{"Table has no StreamSpecification"}},
-		"a method that is none":                   {"Method: get", "Method: fetch", []string{"F: Properties.Events.Http.Properties.Method", "FETCH"}},
-		"a greedy path":                           {"/open", "/{proxy+}", []string{"F: Properties.Events.Http.Properties.Path"}},
-		"another payload format":                  {"            ApiId", "            PayloadFormatVersion: \"1.0\"\n            ApiId", []string{"PayloadFormatVersion"}},
-		"another authorizer payload format":       {`AuthorizerPayloadFormatVersion: "2.0"`, `AuthorizerPayloadFormatVersion: "1.0"`, []string{"Api: Properties.Auth.Authorizers.Keys.AuthorizerPayloadFormatVersion"}},
-		"an authorizer without simple responses":  {"EnableSimpleResponses: true", "EnableSimpleResponses: false", []string{"EnableSimpleResponses"}},
-		"an authorizer without headers":           {"              Headers: [X-Api-Key]", "              QueryStrings: [key]", []string{"Keys.Identity", "QueryStrings"}},
-		"a default authorizer that is not there":  {"DefaultAuthorizer: Keys", "DefaultAuthorizer: Others", []string{"DefaultAuthorizer", "Others"}},
-		"a route's authorizer that is not there":  {"Authorizer: NONE", "Authorizer: Others", []string{"F: Properties.Events.Http", "Others"}},
-		"a managed policy":                        {"        - Statement:\n", "        - AmazonDynamoDBFullAccess\n        - Statement:\n", []string{"F: Properties.Policies[1]", "must be an object"}},
-		"a SAM policy template":                   {"        - Statement:\n", "        - SQSPollerPolicy: {QueueName: q}\n        - Statement:\n", []string{"F: Properties.Policies[1]", "policy templates"}},
-		"a policy condition":                      {"              Effect: Allow", "              Effect: Allow\n              Condition: {Bool: {a: true}}", []string{"F: Properties.Policies[1].Statement[0].Condition"}},
-		"a policy effect":                         {"              Effect: Allow", "              Effect: Maybe", []string{"Statement[0].Effect"}},
-		"an action without a service":             {"a:C", "Everything", []string{"Statement[0].Action", "Everything"}},
-		"a key that is not defined":               {"{AttributeName: id, KeyType: HASH}", "{AttributeName: other, KeyType: HASH}", []string{"Table: Properties.KeySchema[0].AttributeName"}},
-		"a table without a key":                   {"        - {AttributeName: id, KeyType: HASH}", "        - {AttributeName: id, KeyType: RANGE}", []string{"Table: Properties.KeySchema", "HASH"}},
-		"an attribute in no key":                  {"        - {AttributeName: id, AttributeType: S}", "        - {AttributeName: id, AttributeType: S}\n        - {AttributeName: x, AttributeType: S}", []string{"Table: Properties.AttributeDefinitions", `"x"`}},
-		"two HTTP APIs":                           {"  Queue:\n", "  Api2:\n    Type: AWS::Serverless::HttpApi\n  Queue:\n", []string{"Api2", "second HTTP API"}},
-		"a dead-letter queue from elsewhere":      {"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {RedrivePolicy: {deadLetterTargetArn: arn:x, maxReceiveCount: 3}}", []string{"Queue: Properties.RedrivePolicy.deadLetterTargetArn"}},
-		"a filter of messages":                    {"            BatchSize: 3", "            FilterCriteria: {Filters: [{Pattern: x}]}", []string{"F: Properties.Events.Feed.Properties.FilterCriteria", "not supported"}},
-		"a batching window":                       {"            BatchSize: 3", "            MaximumBatchingWindowInSeconds: 3", []string{"F: Properties.Events.Feed.Properties.MaximumBatchingWindowInSeconds", "not supported"}},
-		"a batch that needs a window":             {"            BatchSize: 3", "            BatchSize: 11", []string{"F: Properties.Events.Feed.Properties.BatchSize", "between 1 and 10"}},
-		"a stream from now on":                    {"TRIM_HORIZON", "LATEST", []string{"F: Properties.Events.Stream.Properties.StartingPosition", "only TRIM_HORIZON"}},
-		"a disabled event source":                 {"            BatchSize: 3", "            Enabled: false", []string{"F: Properties.Events.Feed.Properties.Enabled", "not supported"}},
-		"a route's own throttle":                  {"            Method: get", "            Method: get\n            RouteSettings: {}", []string{"F: Properties.Events.Http.Properties.RouteSettings", "not supported"}},
-		"a route's own timeout":                   {"            Method: get", "            Method: get\n            TimeoutInMillis: 50", []string{"F: Properties.Events.Http.Properties.TimeoutInMillis", "not supported"}},
-		"a role's managed policies":               {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {ManagedPolicyArns: [a]}}\n", []string{"R: Properties.ManagedPolicyArns", "not supported"}},
-		"characters that a secret leaves out":     {"Resources:\n", "Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {GenerateSecretString: {ExcludeCharacters: a}}}\n", []string{"S: Properties.GenerateSecretString.ExcludeCharacters", "not supported"}},
-		"a value that is missing":                 {"BatchSize: 3", "BatchSize:", []string{"F: Properties.Events.Feed.Properties.BatchSize", "null"}},
-		"a YAML alias":                            {"Action: [a:C, a:D*]", "Action: [*a]", []string{"F: Properties.Policies[0].Statement[0].Action[0]", "alias"}},
-		"a dead-letter queue of a function":       {"      CodeUri", "      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Queue.Arn}\n      CodeUri", []string{"F: Properties.DeadLetterQueue"}},
-		"an unknown property of an authorizer":    {"            EnableSimpleResponses", "            Cors: true\n            EnableSimpleResponses", []string{"Api: Properties.Auth.Authorizers.Keys.Cors"}},
-		"scopes of a route":                       {"{Authorizer: NONE}", "{Authorizer: NONE, AuthorizationScopes: [a]}", []string{"F: Properties.Events.Http.Properties.Auth.AuthorizationScopes"}},
-		"an authorizer that the API may not call": {"            EnableFunctionDefaultPermissions: true\n", "", []string{"Keys.EnableFunctionDefaultPermissions"}},
-		"no runtime":                              {"    Runtime: provided.al2023\n", "", []string{"F: Properties.Runtime: is required"}},
-		"no handler":                              {"    Handler: bootstrap\n", "", []string{"F: Properties.Handler: is required"}},
-		"a policy without statements":             {"- Statement: [{Sid: Global, Effect: Allow, Action: a:B, Resource: \"*\"}]", "- Version: \"2012-10-17\"", []string{"F: Properties.Policies[0]", "Statement"}},
-		"a role that Lambda may not assume":       {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Version: \"2012-10-17\", Statement: [{Effect: Allow, Principal: {Service: ec2.amazonaws.com}, Action: sts:AssumeRole}]}}}\n", []string{"R: Properties.AssumeRolePolicyDocument: must allow lambda.amazonaws.com"}},
-		"a role without a trust policy":           {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role}\n", []string{"R: Properties.AssumeRolePolicyDocument: is required"}},
-		"a role's permissions boundary":           {"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {PermissionsBoundary: a}}\n", []string{"R: Properties.PermissionsBoundary"}},
-		"an unknown property of a secret":         {"Resources:\n", "Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: s, ReplicaRegions: [a]}}\n", []string{"S: Properties.ReplicaRegions"}},
-		"provisioned throughput":                  {"PAY_PER_REQUEST", "PROVISIONED", []string{"Table: Properties.BillingMode", "only PAY_PER_REQUEST"}},
-		"expiry without an attribute":             {"      StreamSpecification:", "      TimeToLiveSpecification: {Enabled: true}\n      StreamSpecification:", []string{"Table: Properties.TimeToLiveSpecification.AttributeName: is required"}},
-		"an index without a projection type":      {"      StreamSpecification:", "      GlobalSecondaryIndexes: [{IndexName: i, KeySchema: [{AttributeName: id, KeyType: HASH}], Projection: {}}]\n      StreamSpecification:", []string{"Table: Properties.GlobalSecondaryIndexes[0].Projection.ProjectionType: is required"}},
-		"a name of nothing that has no effect":    {"Resources:\n", "Parameters: {P: {Type: String, Default: a}}\nConditions: {Never: !Equals [!Ref P, b]}\nResources:\n  Q2: {Type: AWS::SQS::Queue, Condition: Never, Properties: {DelaySeconds: !Ref Nothing}}\n", []string{"Q2: Properties.DelaySeconds", "Nothing is neither"}},
-		"YAML that is none":                       {"Resources:", "Resources: [", []string{"not valid YAML"}},
-		"a name that is there twice":              {"  Queue:\n", "  Table: {}\n  Queue:\n", []string{"Table"}},
-		"two things at once":                      {"Timeout: 7", "Timeout: 0\n    Nonsense: 1", []string{"F: Properties.Timeout", "F: Properties.Nonsense"}},
-		"a reference to a function in its policy": {"!GetAtt Queue.Arn\n      Events", "!GetAtt G.Arn\n      Events", []string{"F: Properties.Policies[1].Statement[0].Resource", "G is neither"}},
+		"an unknown property of a function": {
+			"      CodeUri", "      Layers: []\n      CodeUri", []string{"line 31: F: Properties.Layers", "not supported"},
+		},
+		"an unknown property of a queue": {
+			"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {Colour: red}", []string{"Queue: Properties.Colour"},
+		},
+		"an unknown property of a table": {
+			"      BillingMode", "      Replicas: []\n      BillingMode", []string{"Table: Properties.Replicas"},
+		},
+		"an unknown property of an event": {
+			"            BatchSize: 3", "            BatchSize: 3\n            TumblingWindowInSeconds: 3",
+			[]string{"F: Properties.Events.Feed.Properties.TumblingWindowInSeconds"},
+		},
+		"an unknown property of an API": {
+			"      StageName", "      CorsConfiguration: true\n      StageName", []string{"Api: Properties.CorsConfiguration"},
+		},
+		"an unknown attribute of a resource": {"    Metadata:", "    UpdatePolicy: {}\n    Metadata:", []string{"F: UpdatePolicy"}},
+		"an unknown section":                 {"Resources:", "Mappings: {}\nResources:", []string{"template: Mappings"}},
+		"an unknown section of Globals":      {"Globals:", "Globals:\n  Api: {}", []string{"Globals: Api"}},
+		"a misspelt property in Globals":     {"    Timeout: 7", "    Timeuot: 7", []string{"F: Properties.Timeuot"}},
+		"an unknown resource type": {
+			"    Type: AWS::SQS::Queue", "    Type: AWS::S3::Bucket", []string{"Queue: the resource type AWS::S3::Bucket"},
+		},
+		"an unknown event type": {
+			"          Type: SQS", "          Type: Schedule", []string{"F: Properties.Events.Feed.Type", "Schedule"},
+		},
+		"a physical name": {
+			"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {QueueName: q}",
+			[]string{"Queue: Properties.QueueName"},
+		},
+		"a FIFO queue": {
+			"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: true}",
+			[]string{"Queue: Properties.FifoQueue"},
+		},
+		"another transform":              {"AWS::Serverless-2016-10-31", "AWS::LanguageExtensions", []string{"template: Transform"}},
+		"another runtime":                {"provided.al2023", "nodejs22.x", []string{"F: Properties.Runtime", "nodejs22.x"}},
+		"another build method":           {"go1.x", "makefile", []string{"F: Metadata.BuildMethod"}},
+		"no build method":                {"    Metadata: {BuildMethod: go1.x}\n", "", []string{"F: Metadata"}},
+		"no code":                        {"      CodeUri: ./functions/f/\n", "", []string{"F: Properties.CodeUri", "required"}},
+		"code outside of the template":   {"./functions/f/", "../f", []string{"F: Properties.CodeUri"}},
+		"a timeout beyond the limit":     {"Timeout: 7", "Timeout: 901", []string{"F: Properties.Timeout", "between 1 and 900"}},
+		"a batch size that is no number": {"BatchSize: 3", "BatchSize: x", []string{"F: Properties.Events.Feed.Properties.BatchSize"}},
+		"a queue's visibility below the timeout": {
+			"Timeout: 7", "Timeout: 60", []string{"F: Properties.Events.Feed", "visibility timeout of Queue (30s)"},
+		},
+		"a stream of a table without one": {
+			"      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n", "", []string{"Table has no StreamSpecification"},
+		},
+		"a method that is none": {
+			"Method: get", "Method: fetch", []string{"F: Properties.Events.Http.Properties.Method", "FETCH"},
+		},
+		"a greedy path": {"/open", "/{proxy+}", []string{"F: Properties.Events.Http.Properties.Path"}},
+		"another payload format": {
+			"            ApiId", "            PayloadFormatVersion: \"1.0\"\n            ApiId", []string{"PayloadFormatVersion"},
+		},
+		"another authorizer payload format": {
+			`AuthorizerPayloadFormatVersion: "2.0"`, `AuthorizerPayloadFormatVersion: "1.0"`,
+			[]string{"Api: Properties.Auth.Authorizers.Keys.AuthorizerPayloadFormatVersion"},
+		},
+		"an authorizer without simple responses": {
+			"EnableSimpleResponses: true", "EnableSimpleResponses: false", []string{"EnableSimpleResponses"},
+		},
+		"an authorizer without headers": {
+			"              Headers: [X-Api-Key]", "              QueryStrings: [key]", []string{"Keys.Identity", "QueryStrings"},
+		},
+		"a default authorizer that is not there": {
+			"DefaultAuthorizer: Keys", "DefaultAuthorizer: Others", []string{"DefaultAuthorizer", "Others"},
+		},
+		"a route's authorizer that is not there": {"Authorizer: NONE", "Authorizer: Others", []string{"F: Properties.Events.Http", "Others"}},
+		"a managed policy": {
+			"        - Statement:\n", "        - AmazonDynamoDBFullAccess\n        - Statement:\n",
+			[]string{"F: Properties.Policies[1]", "must be an object"},
+		},
+		"a SAM policy template": {
+			"        - Statement:\n", "        - SQSPollerPolicy: {QueueName: q}\n        - Statement:\n",
+			[]string{"F: Properties.Policies[1]", "policy templates"},
+		},
+		"a policy condition": {
+			"              Effect: Allow", "              Effect: Allow\n              Condition: {Bool: {a: true}}",
+			[]string{"F: Properties.Policies[1].Statement[0].Condition"},
+		},
+		"a policy effect": {
+			"              Effect: Allow", "              Effect: Maybe", []string{"Statement[0].Effect"},
+		},
+		"an action without a service": {"a:C", "Everything", []string{"Statement[0].Action", "Everything"}},
+		"a key that is not defined": {
+			"{AttributeName: id, KeyType: HASH}", "{AttributeName: other, KeyType: HASH}",
+			[]string{"Table: Properties.KeySchema[0].AttributeName"},
+		},
+		"a table without a key": {
+			"        - {AttributeName: id, KeyType: HASH}", "        - {AttributeName: id, KeyType: RANGE}",
+			[]string{"Table: Properties.KeySchema", "HASH"},
+		},
+		"an attribute in no key": {
+			"        - {AttributeName: id, AttributeType: S}",
+			"        - {AttributeName: id, AttributeType: S}\n        - {AttributeName: x, AttributeType: S}",
+			[]string{"Table: Properties.AttributeDefinitions", `"x"`},
+		},
+		"two HTTP APIs": {
+			"  Queue:\n", "  Api2:\n    Type: AWS::Serverless::HttpApi\n  Queue:\n", []string{"Api2", "second HTTP API"},
+		},
+		"a dead-letter queue from elsewhere": {
+			"    Type: AWS::SQS::Queue",
+			"    Type: AWS::SQS::Queue\n    Properties: {RedrivePolicy: {deadLetterTargetArn: arn:x, maxReceiveCount: 3}}",
+			[]string{"Queue: Properties.RedrivePolicy.deadLetterTargetArn"},
+		},
+		"a filter of messages": {
+			"            BatchSize: 3", "            FilterCriteria: {Filters: [{Pattern: x}]}",
+			[]string{"F: Properties.Events.Feed.Properties.FilterCriteria", "not supported"},
+		},
+		"a batching window": {
+			"            BatchSize: 3", "            MaximumBatchingWindowInSeconds: 3",
+			[]string{"F: Properties.Events.Feed.Properties.MaximumBatchingWindowInSeconds", "not supported"},
+		},
+		"a batch that needs a window": {
+			"            BatchSize: 3", "            BatchSize: 11",
+			[]string{"F: Properties.Events.Feed.Properties.BatchSize", "between 1 and 10"},
+		},
+		"a stream from now on": {
+			"TRIM_HORIZON", "LATEST", []string{"F: Properties.Events.Stream.Properties.StartingPosition", "only TRIM_HORIZON"},
+		},
+		"a disabled event source": {
+			"            BatchSize: 3", "            Enabled: false",
+			[]string{"F: Properties.Events.Feed.Properties.Enabled", "not supported"},
+		},
+		"a route's own throttle": {
+			"            Method: get", "            Method: get\n            RouteSettings: {}",
+			[]string{"F: Properties.Events.Http.Properties.RouteSettings", "not supported"},
+		},
+		"a route's own timeout": {
+			"            Method: get", "            Method: get\n            TimeoutInMillis: 50",
+			[]string{"F: Properties.Events.Http.Properties.TimeoutInMillis", "not supported"},
+		},
+		"a role's managed policies": {
+			"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {ManagedPolicyArns: [a]}}\n",
+			[]string{"R: Properties.ManagedPolicyArns", "not supported"},
+		},
+		"characters that a secret leaves out": {
+			"Resources:\n",
+			"Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {GenerateSecretString: {ExcludeCharacters: a}}}\n",
+			[]string{"S: Properties.GenerateSecretString.ExcludeCharacters", "not supported"},
+		},
+		"a value that is missing": {
+			"BatchSize: 3", "BatchSize:", []string{"F: Properties.Events.Feed.Properties.BatchSize", "null"},
+		},
+		"a YAML alias": {
+			"Action: [a:C, a:D*]", "Action: [*a]", []string{"F: Properties.Policies[0].Statement[0].Action[0]", "alias"},
+		},
+		"a dead-letter queue of a function": {
+			"      CodeUri", "      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Queue.Arn}\n      CodeUri",
+			[]string{"F: Properties.DeadLetterQueue"},
+		},
+		"an unknown property of an authorizer": {
+			"            EnableSimpleResponses", "            Cors: true\n            EnableSimpleResponses",
+			[]string{"Api: Properties.Auth.Authorizers.Keys.Cors"},
+		},
+		"scopes of a route": {
+			"{Authorizer: NONE}", "{Authorizer: NONE, AuthorizationScopes: [a]}",
+			[]string{"F: Properties.Events.Http.Properties.Auth.AuthorizationScopes"},
+		},
+		"an authorizer that the API may not call": {
+			"            EnableFunctionDefaultPermissions: true\n", "", []string{"Keys.EnableFunctionDefaultPermissions"},
+		},
+		"no runtime": {"    Runtime: provided.al2023\n", "", []string{"F: Properties.Runtime: is required"}},
+		"no handler": {"    Handler: bootstrap\n", "", []string{"F: Properties.Handler: is required"}},
+		"a policy without statements": {
+			"- Statement: [{Sid: Global, Effect: Allow, Action: a:B, Resource: \"*\"}]", "- Version: \"2012-10-17\"",
+			[]string{"F: Properties.Policies[0]", "Statement"},
+		},
+		"a role that Lambda may not assume": {
+			"Resources:\n",
+			"Resources:\n  R: {Type: AWS::IAM::Role, Properties: {AssumeRolePolicyDocument: {Version: \"2012-10-17\", Statement: " +
+				"[{Effect: Allow, Principal: {Service: ec2.amazonaws.com}, Action: sts:AssumeRole}]}}}\n",
+			[]string{"R: Properties.AssumeRolePolicyDocument: must allow lambda.amazonaws.com"},
+		},
+		"a role without a trust policy": {
+			"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role}\n", []string{"R: Properties.AssumeRolePolicyDocument: is required"},
+		},
+		"a role's permissions boundary": {
+			"Resources:\n", "Resources:\n  R: {Type: AWS::IAM::Role, Properties: {PermissionsBoundary: a}}\n",
+			[]string{"R: Properties.PermissionsBoundary"},
+		},
+		"an unknown property of a secret": {
+			"Resources:\n", "Resources:\n  S: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: s, ReplicaRegions: [a]}}\n",
+			[]string{"S: Properties.ReplicaRegions"},
+		},
+		"provisioned throughput": {
+			"PAY_PER_REQUEST", "PROVISIONED", []string{"Table: Properties.BillingMode", "only PAY_PER_REQUEST"},
+		},
+		"expiry without an attribute": {
+			"      StreamSpecification:", "      TimeToLiveSpecification: {Enabled: true}\n      StreamSpecification:",
+			[]string{"Table: Properties.TimeToLiveSpecification.AttributeName: is required"},
+		},
+		"an index without a projection type": {
+			"      StreamSpecification:",
+			"      GlobalSecondaryIndexes: [{IndexName: i, KeySchema: [{AttributeName: id, KeyType: HASH}], Projection: " +
+				"{}}]\n      StreamSpecification:",
+			[]string{"Table: Properties.GlobalSecondaryIndexes[0].Projection.ProjectionType: is required"},
+		},
+		"a name of nothing that has no effect": {
+			"Resources:\n",
+			"Parameters: {P: {Type: String, Default: a}}\nConditions: {Never: !Equals [!Ref P, b]}\nResources:\n  Q2: {Type: " +
+				"AWS::SQS::Queue, Condition: Never, Properties: {DelaySeconds: !Ref Nothing}}\n",
+			[]string{"Q2: Properties.DelaySeconds", "Nothing is neither"},
+		},
+		"YAML that is none":          {"Resources:", "Resources: [", []string{"not valid YAML"}},
+		"a name that is there twice": {"  Queue:\n", "  Table: {}\n  Queue:\n", []string{"Table"}},
+		"two things at once": {
+			"Timeout: 7", "Timeout: 0\n    Nonsense: 1", []string{"F: Properties.Timeout", "F: Properties.Nonsense"},
+		},
+		"a reference to a function in its policy": {
+			"!GetAtt Queue.Arn\n      Events", "!GetAtt G.Arn\n      Events",
+			[]string{"F: Properties.Policies[1].Statement[0].Resource", "G is neither"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(minimal, test.old) {
@@ -235,7 +378,8 @@ func TestParameters(t *testing.T) {
 			if test.value != nil {
 				options.Parameters["P"] = *test.value
 			}
-			source := "Transform: AWS::Serverless-2016-10-31\nParameters:\n  P: {" + test.declaration + "}\nResources:\n  Q: {Type: AWS::SQS::Queue}\n"
+			source := "Transform: AWS::Serverless-2016-10-31\nParameters:\n  P: " +
+				"{" + test.declaration + "}\nResources:\n  Q: {Type: AWS::SQS::Queue}\n"
 			got, err := Parse([]byte(source), options)
 			if test.want == "" {
 				if err != nil {

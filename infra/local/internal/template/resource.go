@@ -268,12 +268,16 @@ func (r *reader) checkReferences() {
 		for _, source := range function.QueueFeeds {
 			if visibility := queues[source.Queue].Visibility; visibility < function.Timeout {
 				r.problem(line, fmt.Sprintf("%s: Properties.Events.%s", function.Name, source.Event),
-					"the visibility timeout of %s (%s) is below the function's timeout (%s), which AWS refuses", source.Queue, visibility, function.Timeout)
+					"the visibility timeout of %s (%s) is below the function's timeout (%s), "+
+						"which AWS refuses", source.Queue, visibility, function.Timeout)
 			}
 		}
 		for _, source := range function.Streams {
 			if streams[source.Table] == "" {
-				r.problem(line, fmt.Sprintf("%s: Properties.Events.%s.Properties.Stream", function.Name, source.Event), "%s has no stream", source.Table)
+				r.problem(
+					line, fmt.Sprintf("%s: Properties.Events.%s.Properties.Stream", function.Name, source.Event), "%s has no stream",
+					source.Table,
+				)
 			}
 		}
 		for _, route := range function.Routes {

@@ -56,7 +56,10 @@ func TestSystemTemplateResolves(t *testing.T) {
 	}
 
 	authorizer := Authorizer{Name: "ApiKeyAuthorizer", Function: "AuthorizeFunction", Headers: []string{"X-Api-Key"}, Cache: time.Minute}
-	api := &API{Name: "Api", Stage: "$default", Authorizers: map[string]Authorizer{"ApiKeyAuthorizer": authorizer}, Default: &Throttle{RatePerSecond: 200, Burst: 400}}
+	api := &API{
+		Name: "Api", Stage: "$default", Authorizers: map[string]Authorizer{"ApiKeyAuthorizer": authorizer},
+		Default: &Throttle{RatePerSecond: 200, Burst: 400},
+	}
 	if diff := cmp.Diff(api, got.API); diff != "" {
 		t.Errorf("API (-want +got):\n%s", diff)
 	}
@@ -92,7 +95,10 @@ func TestSystemTemplateResolves(t *testing.T) {
 	if diff := cmp.Diff(feeds, deliver.QueueFeeds); diff != "" {
 		t.Errorf("queues of deliver (-want +got):\n%s", diff)
 	}
-	open := Statement{Sid: "OpenCredentials", Effect: "Allow", Actions: []string{"secretsmanager:GetSecretValue"}, Resources: []string{SecretARN("KeyringSecret")}}
+	open := Statement{
+		Sid: "OpenCredentials", Effect: "Allow", Actions: []string{"secretsmanager:GetSecretValue"},
+		Resources: []string{SecretARN("KeyringSecret")},
+	}
 	if !slices.ContainsFunc(deliver.Statements, func(s Statement) bool { return cmp.Equal(s, open) }) {
 		t.Errorf("deliver's statements lack %+v", open)
 	}
@@ -138,12 +144,21 @@ func TestSystemTemplateWithParameters(t *testing.T) {
 		"an unknown parameter is refused":        {map[string]string{"Enviroment": "production"}, []string{"Enviroment", "no such parameter"}},
 		"a value that is not allowed is refused": {map[string]string{"Environment": "staging"}, []string{"Environment", "sandbox, production"}},
 		"a value that does not match is refused": {map[string]string{"RetryDelays": "1,2"}, []string{"RetryDelays", "must match"}},
-		"a number below the minimum is refused":  {map[string]string{"DeliverConcurrency": "1"}, []string{"DeliverConcurrency", "between 2 and 1000"}},
-		"a text for a number is refused":         {map[string]string{"DeliverConcurrency": "many"}, []string{"DeliverConcurrency", "number"}},
-		"a rule that does not hold is refused":   {map[string]string{"DocumentsTableName": "theirs"}, []string{"ExistingDocumentsTable", "DocumentsTableArn"}},
-		"all problems are told at once":          {map[string]string{"Environment": "staging", "RetryDelays": "x"}, []string{"Environment", "RetryDelays"}},
+		"a number below the minimum is refused": {
+			map[string]string{"DeliverConcurrency": "1"}, []string{"DeliverConcurrency", "between 2 and 1000"},
+		},
+		"a text for a number is refused": {map[string]string{"DeliverConcurrency": "many"}, []string{"DeliverConcurrency", "number"}},
+		"a rule that does not hold is refused": {
+			map[string]string{"DocumentsTableName": "theirs"}, []string{"ExistingDocumentsTable", "DocumentsTableArn"},
+		},
+		"all problems are told at once": {
+			map[string]string{"Environment": "staging", "RetryDelays": "x"}, []string{"Environment", "RetryDelays"},
+		},
 		"a table from elsewhere is not there to read": {
-			map[string]string{"DocumentsTableName": "theirs", "DocumentsTableArn": "arn:aws:dynamodb:us-east-1:1:table/theirs", "DocumentsTableStreamArn": "arn:aws:dynamodb:us-east-1:1:table/theirs/stream/1"},
+			map[string]string{
+				"DocumentsTableName": "theirs", "DocumentsTableArn": "arn:aws:dynamodb:us-east-1:1:table/theirs",
+				"DocumentsTableStreamArn": "arn:aws:dynamodb:us-east-1:1:table/theirs/stream/1",
+			},
 			[]string{"DispatchFunction: Properties.Events.Documents.Properties.Stream", "table/theirs/stream/1"},
 		},
 	} {

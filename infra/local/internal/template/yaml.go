@@ -144,7 +144,10 @@ func convert(n ast.Node, path []string) (*node, error) {
 	case *ast.TagNode:
 		return convertTag(n, line, path)
 	}
-	return nil, &Error{Line: line, Where: place(path), Message: fmt.Sprintf("a YAML %s is not supported by the local stack", strings.ToLower(n.Type().String()))}
+	return nil, &Error{
+		Line: line, Where: place(path),
+		Message: fmt.Sprintf("a YAML %s is not supported by the local stack", strings.ToLower(n.Type().String())),
+	}
 }
 
 // below returns the path of a member. It shares no memory with the path of another one.
@@ -183,7 +186,10 @@ func convertTag(n *ast.TagNode, line int, path []string) (*node, error) {
 		if argument.kind == scalar {
 			id, attribute, ok := strings.Cut(argument.text, ".")
 			if !ok {
-				return nil, &Error{Line: line, Where: place(path), Message: fmt.Sprintf("!GetAtt %s must be a logical id, a dot and an attribute", argument.text)}
+				return nil, &Error{
+					Line: line, Where: place(path),
+					Message: fmt.Sprintf("!GetAtt %s must be a logical id, a dot and an attribute", argument.text),
+				}
 			}
 			argument = &node{line: line, kind: sequence, items: []*node{textNode(line, id), textNode(line, attribute)}}
 		}

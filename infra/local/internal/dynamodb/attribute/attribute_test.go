@@ -100,12 +100,14 @@ func TestNormalizeRefuses(t *testing.T) {
 	deep := strings.Repeat(`{"L":[`, 32) + `{"S":"x"}` + strings.Repeat(`]}`, 32)
 	for _, c := range []struct{ name, given, want string }{
 		{"no type", `{}`, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
-		{"two types", `{"S":"a","N":"1"}`, "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"},
+		{"two types", `{"S":"a","N":"1"}`, "Supplied AttributeValue has more than one datatypes set, " +
+			"must contain exactly one of the supported datatypes"},
 		{"NULL false", `{"NULL":false}`, "One or more parameter values were invalid: Null attribute value types must have the value of true"},
 		{"empty string set", `{"SS":[]}`, "One or more parameter values were invalid: An string set  may not be empty"},
 		{"empty number set", `{"NS":[]}`, "One or more parameter values were invalid: An number set  may not be empty"},
 		{"empty binary set", `{"BS":[]}`, "One or more parameter values were invalid: Binary sets should not be empty"},
-		{"duplicate strings", `{"SS":["a","b","a"]}`, "One or more parameter values were invalid: Input collection [a, b, a] contains duplicates."},
+		{"duplicate strings", `{"SS":["a","b","a"]}`, "One or more parameter values were invalid: " +
+			"Input collection [a, b, a] contains duplicates."},
 		{"equal numbers", `{"NS":["1","1.0"]}`, "One or more parameter values were invalid: Input collection [1, 1.0] contains duplicates."},
 		{"bad number deep inside", `{"M":{"a":{"L":[{"N":"x"}]}}}`, "The parameter cannot be converted to a numeric value: x"},
 		{"null inside a list", `{"L":[null]}`, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
@@ -167,7 +169,10 @@ func TestSize(t *testing.T) {
 	}
 }
 
-var orderedNumbers = []string{"-1e125", "-100", "-99.5", "-10", "-9", "-1.01", "-1", "-0.5", "-1e-130", "0", "1e-130", "0.05", "0.5", "1", "1.001", "2", "9", "10", "10.5", "99", "100", "1e38", "1e125"}
+var orderedNumbers = []string{
+	"-1e125", "-100", "-99.5", "-10", "-9", "-1.01", "-1", "-0.5", "-1e-130", "0", "1e-130", "0.05", "0.5", "1", "1.001", "2", "9",
+	"10", "10.5", "99", "100", "1e38", "1e125",
+}
 
 func TestKeysKeepTheOrderOfNumbers(t *testing.T) {
 	for i, a := range orderedNumbers {

@@ -152,7 +152,10 @@ func (c *conditionParser) arguments(function string, count int) ([]operand, erro
 		return nil, err
 	}
 	if len(operands) != count {
-		return nil, c.errorf("Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", function, len(operands))
+		return nil, c.errorf(
+			"Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", function,
+			len(operands),
+		)
 	}
 	return operands, nil
 }
@@ -202,7 +205,10 @@ func (c *conditionParser) distinct(operator string, operands []operand) error {
 	first := operands[0]
 	for _, o := range operands[1:] {
 		if first.path != nil && first.size == o.size && slices.Equal(first.path, o.path) {
-			return c.errorf("The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", operator, first.path)
+			return c.errorf(
+				"The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s",
+				operator, first.path,
+			)
 		}
 	}
 	return nil
@@ -252,10 +258,18 @@ func (c *conditionParser) between() ([]operand, error) {
 		return []operand{low, high}, nil
 	}
 	if low.value.Type() != high.value.Type() {
-		return nil, c.errorf("The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", low.value, high.value)
+		return nil, c.errorf(
+			"The BETWEEN operator requires same data type for lower and upper bounds; "+
+				"lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s",
+			low.value, high.value,
+		)
 	}
 	if order, ok := attribute.Compare(low.value, high.value); ok && order > 0 {
-		return nil, c.errorf("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", low.value, high.value)
+		return nil, c.errorf(
+			"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; "+
+				"lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s",
+			low.value, high.value,
+		)
 	}
 	return []operand{low, high}, nil
 }

@@ -14,21 +14,30 @@ import (
 // item is what the expressions of the tests are about: types of all kinds, and names that are
 // reserved words, functions, keywords or look like placeholders.
 const item = `{
-	"id":{"S":"d1"}, "n":{"N":"5"}, "big":{"N":"9007199254740993"}, "tenth":{"N":"0.1"}, "b":{"B":"AAEC"}, "yes":{"BOOL":true}, "nil":{"NULL":true},
+	"id":{"S":"d1"}, "n":{"N":"5"}, "big":{"N":"9007199254740993"}, "tenth":{"N":"0.1"}, "b":{"B":"AAEC"},
+	"yes":{"BOOL":true}, "nil":{"NULL":true},
 	"greeting":{"S":"hello world"}, "emptyString":{"S":""}, "emptyBinary":{"B":""},
 	"m":{"M":{"x":{"N":"1"},"size":{"S":"big"},"deep":{"M":{"l":{"L":[{"S":"p"},{"S":"q"}]}}}}},
 	"l":{"L":[{"N":"1"},{"S":"two"},{"M":{"k":{"S":"v"}}}]},
 	"ss":{"SS":["a","b"]}, "ns":{"NS":["1","2"]}, "bs":{"BS":["AA=="]},
-	"status":{"S":"processed"}, "size":{"N":"7"}, "and":{"S":"or"}, ":x":{"S":"colon"}, "#y":{"S":"hash"}, "begins_with":{"S":"fn"}, "dotted.name":{"S":"dot"}
+	"status":{"S":"processed"}, "size":{"N":"7"}, "and":{"S":"or"}, ":x":{"S":"colon"}, "#y":{"S":"hash"},
+	"begins_with":{"S":"fn"}, "dotted.name":{"S":"dot"}
 }`
 
-var names = map[string]string{"#status": "status", "#size": "size", "#and": "and", "#colon": ":x", "#hash": "#y", "#fn": "begins_with", "#dot": "dotted.name", "#absent": "absent"}
+var names = map[string]string{
+	"#status": "status", "#size": "size", "#and": "and", "#colon": ":x", "#hash": "#y", "#fn": "begins_with", "#dot": "dotted.name",
+	"#absent": "absent",
+}
 
 const values = `{
-	":one":{"N":"1"}, ":five":{"N":"5"}, ":fiveAgain":{"N":"5.0"}, ":seven":{"N":"7"}, ":ten":{"N":"10"}, ":big":{"N":"9007199254740992"}, ":dec":{"N":"0.2"},
-	":s":{"S":"processed"}, ":hello":{"S":"hello"}, ":a":{"S":"a"}, ":z":{"S":"z"}, ":two":{"S":"two"}, ":empty":{"S":""}, ":colon":{"S":"colon"}, ":dot":{"S":"dot"},
-	":b":{"B":"AAE="}, ":b0":{"B":"AA=="}, ":true":{"BOOL":true}, ":null":{"NULL":true}, ":list":{"L":[{"S":"new"}]}, ":nolist":{"L":[]}, ":map":{"M":{"y":{"N":"2"}}},
-	":ss":{"SS":["b","a"]}, ":ssc":{"SS":["c"]}, ":ssab":{"SS":["a","b"]}, ":ns":{"NS":["2","3"]}, ":bs":{"BS":["AQ=="]}, ":typeS":{"S":"S"}, ":typeNS":{"S":"NS"}, ":typeX":{"S":"X"}
+	":one":{"N":"1"}, ":five":{"N":"5"}, ":fiveAgain":{"N":"5.0"}, ":seven":{"N":"7"}, ":ten":{"N":"10"},
+	":big":{"N":"9007199254740992"}, ":dec":{"N":"0.2"},
+	":s":{"S":"processed"}, ":hello":{"S":"hello"}, ":a":{"S":"a"}, ":z":{"S":"z"}, ":two":{"S":"two"},
+	":empty":{"S":""}, ":colon":{"S":"colon"}, ":dot":{"S":"dot"},
+	":b":{"B":"AAE="}, ":b0":{"B":"AA=="}, ":true":{"BOOL":true}, ":null":{"NULL":true}, ":list":{"L":[{"S":"new"}]},
+	":nolist":{"L":[]}, ":map":{"M":{"y":{"N":"2"}}},
+	":ss":{"SS":["b","a"]}, ":ssc":{"SS":["c"]}, ":ssab":{"SS":["a","b"]}, ":ns":{"NS":["2","3"]},
+	":bs":{"BS":["AQ=="]}, ":typeS":{"S":"S"}, ":typeNS":{"S":"NS"}, ":typeX":{"S":"X"}
 }`
 
 func parseItem(t testing.TB, text string) attribute.Item {
@@ -203,7 +212,8 @@ func TestConditionIsRefused(t *testing.T) {
 		{"reserved word", "status = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: status"},
 		{"reserved word in another case", "m.Name = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: Name"},
 		{"ttl is reserved", "attribute_exists(ttl)", invalid + "Attribute name is a reserved keyword; reserved keyword: ttl"},
-		{"undefined name", "#nope = :s", invalid + "An expression attribute name used in the document path is not defined; attribute name: #nope"},
+		{"undefined name", "#nope = :s", invalid + "An expression attribute name used in the document path is not defined; " +
+			"attribute name: #nope"},
 		{"undefined value", "n = :nope", invalid + "An expression attribute value used in expression is not defined; attribute value: :nope"},
 		{"left over", "n = :one n", invalid + `Syntax error; token: "n", near: ":one n"`},
 		{"second condition without AND", "n = :one id = :a", invalid + `Syntax error; token: "id", near: ":one id ="`},
@@ -216,14 +226,21 @@ func TestConditionIsRefused(t *testing.T) {
 		{"unknown function", "exists(n)", invalid + "Invalid function name; function: exists"},
 		{"function in another case", "Attribute_Exists(n)", invalid + "Invalid function name; function: Attribute_Exists"},
 		{"update function", "if_not_exists(n, :one)", invalid + "The function is not allowed in a condition expression; function: if_not_exists"},
-		{"one operand too few", "begins_with(greeting)", invalid + "Incorrect number of operands for operator or function; operator or function: begins_with, number of operands: 1"},
-		{"prefix is a number", "begins_with(greeting, :one)", invalid + "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
-		{"value where a path must be", "attribute_exists(:one)", invalid + "Operator or function requires a document path; operator or function: attribute_exists"},
-		{"unknown type", "attribute_type(n, :typeX)", invalid + "Invalid attribute type name found; type: X, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"},
-		{"bounds the wrong way round", "n BETWEEN :ten AND :one", invalid + "The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {N:1}"},
-		{"bounds of two types", "n BETWEEN :ten AND :s", invalid + "The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {S:processed}"},
+		{"one operand too few", "begins_with(greeting)", invalid + "Incorrect number of operands for operator or function; " +
+			"operator or function: begins_with, number of operands: 1"},
+		{"prefix is a number", "begins_with(greeting, :one)", invalid + "Incorrect operand type for operator or function; " +
+			"operator or function: begins_with, operand type: N"},
+		{"value where a path must be", "attribute_exists(:one)", invalid + "Operator or function requires a document path; " +
+			"operator or function: attribute_exists"},
+		{"unknown type", "attribute_type(n, :typeX)", invalid + "Invalid attribute type name found; " +
+			"type: X, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"},
+		{"bounds the wrong way round", "n BETWEEN :ten AND :one", invalid + "The BETWEEN operator requires upper bound to be greater " +
+			"than or equal to lower bound; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {N:1}"},
+		{"bounds of two types", "n BETWEEN :ten AND :s", invalid + "The BETWEEN operator requires same data type for lower and upper " +
+			"bounds; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {S:processed}"},
 		{"list is less than", "l < :list", invalid + "Incorrect operand type for operator or function; operator or function: <, operand type: L"},
-		{"compared with itself", "n = n", invalid + "The first operand must be distinct from the remaining operands for this operator or function; operator: =, first operand: [n]"},
+		{"compared with itself", "n = n", invalid + "The first operand must be distinct from the remaining operands for this operator " +
+			"or function; operator: =, first operand: [n]"},
 		{"redundant parentheses", "((n = :one))", invalid + "The expression has redundant parentheses;"},
 		{"size alone", "size(n)", invalid + `Syntax error; token: <EOF>, near: ")"`},
 		{"index that is a name", "l[x] = :one", invalid + `Syntax error; token: "x", near: "[x]"`},
@@ -246,7 +263,10 @@ func refused(t *testing.T, err error, want string) {
 }
 
 func TestNeighbouringGroupsAreNotRedundant(t *testing.T) {
-	for _, expression := range []string{"((n = :one) AND (n = :five))", "(n = :one) OR (n = :five)", "((n = :one) OR n = :ten)", "(n = :ten OR (n = :one))", "NOT (NOT (n = :one))"} {
+	for _, expression := range []string{
+		"((n = :one) AND (n = :five))", "(n = :one) OR (n = :five)", "((n = :one) OR n = :ten)", "(n = :ten OR (n = :one))",
+		"NOT (NOT (n = :one))",
+	} {
 		if _, err := ParseCondition(FilterExpression, expression, placeholders(t)); err != nil {
 			t.Errorf("%s: %v", expression, err)
 		}
@@ -264,15 +284,24 @@ func TestPlaceholders(t *testing.T) {
 		expression string
 		want       string
 	}{
-		{"unused name", map[string]string{"#a": "a", "#b": "b"}, one(), "#a = :one", "Value provided in ExpressionAttributeNames unused in expressions: keys: {#b}"},
-		{"unused value", nil, map[string]*attribute.Value{":one": attribute.NewNumber("1"), ":two": attribute.NewNumber("2")}, "a = :one", "Value provided in ExpressionAttributeValues unused in expressions: keys: {:two}"},
+		{"unused name", map[string]string{"#a": "a", "#b": "b"}, one(), "#a = :one", "Value provided in ExpressionAttributeNames " +
+			"unused in expressions: keys: {#b}"},
+		{"unused value", nil, map[string]*attribute.Value{
+			":one": attribute.NewNumber("1"), ":two": attribute.NewNumber("2"),
+		}, "a = :one", "Value provided in ExpressionAttributeValues unused in expressions: keys: {:two}"},
 		{"empty names", map[string]string{}, one(), "a = :one", "ExpressionAttributeNames must not be empty"},
 		{"empty values", nil, map[string]*attribute.Value{}, "attribute_exists(a)", "ExpressionAttributeValues must not be empty"},
-		{"names without expression", map[string]string{"#a": "a"}, nil, "", "ExpressionAttributeNames can only be specified when using expressions"},
+		{"names without expression", map[string]string{"#a": "a"}, nil, "", "ExpressionAttributeNames can only be specified when " +
+			"using expressions"},
 		{"values without expression", nil, one(), "", "ExpressionAttributeValues can only be specified when using expressions"},
-		{"name without mark", map[string]string{"a": "a"}, one(), "a = :one", `ExpressionAttributeNames contains invalid key: Syntax error; key: "a"`},
-		{"value without mark", nil, map[string]*attribute.Value{"one": attribute.NewNumber("1")}, "a = :one", `ExpressionAttributeValues contains invalid key: Syntax error; key: "one"`},
-		{"invalid value", nil, map[string]*attribute.Value{":one": attribute.NewNumber("x")}, "a = :one", "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :one"},
+		{"name without mark", map[string]string{"a": "a"}, one(), "a = :one", `ExpressionAttributeNames contains invalid key: ` +
+			`Syntax error; key: "a"`},
+		{"value without mark", nil, map[string]*attribute.Value{
+			"one": attribute.NewNumber("1"),
+		}, "a = :one", `ExpressionAttributeValues contains invalid key: Syntax error; key: "one"`},
+		{"invalid value", nil, map[string]*attribute.Value{
+			":one": attribute.NewNumber("x"),
+		}, "a = :one", "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := NewPlaceholders(c.names, c.values, c.expression != "")
@@ -288,7 +317,10 @@ func TestPlaceholders(t *testing.T) {
 }
 
 func FuzzExpressionsNeverPanic(f *testing.F) {
-	for _, seed := range []string{"n = :one", "a.b[1] BETWEEN :a AND :z", "SET a = list_append(l, :list) REMOVE m.x", "size(a) > :one", "((", "a, b[2].c", "#", ":", "NOT NOT (a IN (:a,:z))"} {
+	for _, seed := range []string{
+		"n = :one", "a.b[1] BETWEEN :a AND :z", "SET a = list_append(l, :list) REMOVE m.x", "size(a) > :one", "((", "a, b[2].c", "#",
+		":", "NOT NOT (a IN (:a,:z))",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -67,7 +67,10 @@ func (p *parser) action(clause string) (action, error) {
 			return a, nil
 		}
 	}
-	return a, p.errorf("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", clause, longName(a.value.Type()), clause)
+	return a, p.errorf(
+		"Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", clause,
+		longName(a.value.Type()), clause,
+	)
 }
 
 // longName is what some of AWS's messages call a type.
@@ -106,7 +109,9 @@ func (p *parser) sum() (expr, error) {
 	}
 	for _, side := range []expr{left, right} {
 		if v, ok := side.(valueExpr); ok && v.value.N == nil {
-			return nil, p.errorf("Incorrect operand type for operator or function; operator or function: %s, operand type: %s", operator, v.value.Type())
+			return nil, p.errorf(
+				"Incorrect operand type for operator or function; operator or function: %s, operand type: %s", operator, v.value.Type(),
+			)
 		}
 	}
 	return sum{minus: minus, left: left, right: right}, nil
@@ -155,7 +160,10 @@ func (p *parser) function(name string) (expr, error) {
 		return nil, err
 	}
 	if len(operands) != 2 {
-		return nil, p.errorf("Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", name, len(operands))
+		return nil, p.errorf(
+			"Incorrect number of operands for operator or function; operator or function: %s, number of operands: %d", name,
+			len(operands),
+		)
 	}
 	if name == "if_not_exists" {
 		first, ok := operands[0].(pathExpr)
@@ -166,7 +174,9 @@ func (p *parser) function(name string) (expr, error) {
 	}
 	for _, side := range operands {
 		if v, ok := side.(valueExpr); ok && v.value.L == nil {
-			return nil, p.errorf("Incorrect operand type for operator or function; operator or function: list_append, operand type: %s", v.value.Type())
+			return nil, p.errorf(
+				"Incorrect operand type for operator or function; operator or function: list_append, operand type: %s", v.value.Type(),
+			)
 		}
 	}
 	return listAppend{left: operands[0], right: operands[1]}, nil

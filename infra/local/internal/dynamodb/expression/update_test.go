@@ -61,7 +61,8 @@ func TestUpdate(t *testing.T) {
 		{"SET fresh = list_append(if_not_exists(fresh, :nolist), :list)", `{"fresh":{"L":[{"S":"new"}]}}`},
 		{"SET fresh = list_append(:nolist, :nolist)", `{"fresh":{"L":[]}}`},
 		{"SET m.x = :ten", `{"m":{"M":{"deep":{"M":{"l":{"L":[{"S":"p"},{"S":"q"}]}}},"size":{"S":"big"},"x":{"N":"10"}}}}`},
-		{"SET m.deep.l[0] = :a, m.x = m.x + :one", `{"m":{"M":{"deep":{"M":{"l":{"L":[{"S":"a"},{"S":"q"}]}}},"size":{"S":"big"},"x":{"N":"2"}}}}`},
+		{"SET m.deep.l[0] = :a, m.x = m.x + :one", `{"m":{"M":{"deep":{"M":{"l":{"L":[{"S":"a"},{"S":"q"}]}}},"size":{"S":"big"},` +
+			`"x":{"N":"2"}}}}`},
 		{"SET l[1] = :a", `{"l":{"L":[{"N":"1"},{"S":"a"},{"M":{"k":{"S":"v"}}}]}}`},
 		{"SET l[2].k = :a", `{"l":{"L":[{"N":"1"},{"S":"two"},{"M":{"k":{"S":"a"}}}]}}`},
 		{"SET l[77] = :a", `{"l":{"L":[{"N":"1"},{"S":"two"},{"M":{"k":{"S":"v"}}},{"S":"a"}]}}`},
@@ -123,17 +124,23 @@ func TestUpdateFails(t *testing.T) {
 		{"SET n = :one SET id = :a", invalid + `The "SET" section can only be used once in an update expression;`},
 		{"SET n = :one,", invalid + `Syntax error; token: <EOF>, near: ","`},
 		{"SET status = :one", invalid + "Attribute name is a reserved keyword; reserved keyword: status"},
-		{"SET m.x = :one, m = :map", invalid + "Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [m, x], path two: [m]"},
-		{"SET n = :one REMOVE n", invalid + "Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [n], path two: [n]"},
-		{"SET m.x = :one, m[1] = :one", invalid + "Two document paths conflict with each other; must remove or rewrite one of these paths; path one: [m, x], path two: [m, [1]]"},
-		{"ADD n :s", invalid + "Incorrect operand type for operator or function; operator: ADD, operand type: STRING, typeSet: ALLOWED_FOR_ADD_OPERAND"},
-		{"DELETE n :one", invalid + "Incorrect operand type for operator or function; operator: DELETE, operand type: NUMBER, typeSet: ALLOWED_FOR_DELETE_OPERAND"},
+		{"SET m.x = :one, m = :map", invalid + "Two document paths overlap with each other; " +
+			"must remove or rewrite one of these paths; path one: [m, x], path two: [m]"},
+		{"SET n = :one REMOVE n", invalid + "Two document paths overlap with each other; must remove or rewrite one of these paths; " +
+			"path one: [n], path two: [n]"},
+		{"SET m.x = :one, m[1] = :one", invalid + "Two document paths conflict with each other; " +
+			"must remove or rewrite one of these paths; path one: [m, x], path two: [m, [1]]"},
+		{"ADD n :s", invalid + "Incorrect operand type for operator or function; " +
+			"operator: ADD, operand type: STRING, typeSet: ALLOWED_FOR_ADD_OPERAND"},
+		{"DELETE n :one", invalid + "Incorrect operand type for operator or function; " +
+			"operator: DELETE, operand type: NUMBER, typeSet: ALLOWED_FOR_DELETE_OPERAND"},
 		{"ADD n n", invalid + `Syntax error; token: "n", near: "n n"`},
 		{"SET n = n + :s", invalid + "Incorrect operand type for operator or function; operator or function: +, operand type: S"},
 		{"SET n = size(l)", invalid + "The function is not allowed in an update expression; function: size"},
 		{"SET n = nope(l)", invalid + "Invalid function name; function: nope"},
 		{"SET n = if_not_exists(:one, :one)", invalid + "Operator or function requires a document path; operator or function: if_not_exists"},
-		{"SET n = if_not_exists(n)", invalid + "Incorrect number of operands for operator or function; operator or function: if_not_exists, number of operands: 1"},
+		{"SET n = if_not_exists(n)", invalid + "Incorrect number of operands for operator or function; " +
+			"operator or function: if_not_exists, number of operands: 1"},
 		{"SET n = n + :one + :one", invalid + `Syntax error; token: "+", near: ":one + :one"`},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
@@ -150,7 +157,8 @@ func TestProjection(t *testing.T) {
 	for _, c := range []struct{ expression, want string }{
 		{"id, n, absent", `{"id":{"S":"d1"},"n":{"N":"5"}}`},
 		{"m.x", `{"m":{"M":{"x":{"N":"1"}}}}`},
-		{"m.x, m.deep.l[1], l[2].k, l[0]", `{"l":{"L":[{"N":"1"},{"M":{"k":{"S":"v"}}}]},"m":{"M":{"deep":{"M":{"l":{"L":[{"S":"q"}]}}},"x":{"N":"1"}}}}`},
+		{"m.x, m.deep.l[1], l[2].k, l[0]", `{"l":{"L":[{"N":"1"},{"M":{"k":{"S":"v"}}}]},` +
+			`"m":{"M":{"deep":{"M":{"l":{"L":[{"S":"q"}]}}},"x":{"N":"1"}}}}`},
 		{"l[9], n.x, m.absent, absent.x", `{}`},
 		{"#status,#dot", `{"dotted.name":{"S":"dot"},"status":{"S":"processed"}}`},
 	} {
@@ -173,11 +181,12 @@ func TestProjection(t *testing.T) {
 func TestProjectionIsRefused(t *testing.T) {
 	const invalid = "Invalid ProjectionExpression: "
 	for expression, want := range map[string]string{
-		"":        invalid + "The expression can not be empty;",
-		"id,":     invalid + `Syntax error; token: <EOF>, near: ","`,
-		"id n":    invalid + `Syntax error; token: "n", near: "id n"`,
-		"name":    invalid + "Attribute name is a reserved keyword; reserved keyword: name",
-		"m, m.x":  invalid + "Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [m], path two: [m, x]",
+		"":     invalid + "The expression can not be empty;",
+		"id,":  invalid + `Syntax error; token: <EOF>, near: ","`,
+		"id n": invalid + `Syntax error; token: "n", near: "id n"`,
+		"name": invalid + "Attribute name is a reserved keyword; reserved keyword: name",
+		"m, m.x": invalid + "Two document paths overlap with each other; must remove or rewrite one of these paths; " +
+			"path one: [m], path two: [m, x]",
 		":one":    invalid + `Syntax error; token: ":one", near: ":one"`,
 		"id = :a": invalid + `Syntax error; token: "=", near: "id = :a"`,
 	} {

@@ -15,7 +15,9 @@ import (
 )
 
 func main() {
-	lambda.Start(func(ctx context.Context, e events.APIGatewayV2CustomAuthorizerV2Request) (events.APIGatewayV2CustomAuthorizerSimpleResponse, error) {
+	lambda.Start(func(
+		ctx context.Context, e events.APIGatewayV2CustomAuthorizerV2Request,
+	) (events.APIGatewayV2CustomAuthorizerSimpleResponse, error) {
 		var answer events.APIGatewayV2CustomAuthorizerSimpleResponse
 		cfg, err := config.LoadDefaultConfig(ctx)
 		if err != nil {

@@ -41,7 +41,9 @@ func main() {
 			answer["denied"] = denied.Error()
 		}
 		body, err := json.Marshal(answer)
-		return events.APIGatewayV2HTTPResponse{StatusCode: 200, Headers: map[string]string{"Content-Type": "application/json"}, Body: string(body)}, err
+		return events.APIGatewayV2HTTPResponse{
+			StatusCode: 200, Headers: map[string]string{"Content-Type": "application/json"}, Body: string(body),
+		}, err
 	})
 }
 

@@ -67,8 +67,7 @@ type Policies struct {
 	denied map[Denial]bool
 }
 
-// New makes the policies of the principals. Two principals of one function, an unknown effect and a
-// statement without actions or resources are errors.
+// New makes the policies of the principals. Two principals of one function are an error.
 func New(options Options) (*Policies, error) {
 	p := &Policies{
 		enforce:    options.Enforce,
@@ -81,14 +80,6 @@ func New(options Options) (*Policies, error) {
 		key := AccessKey(principal.Function)
 		if _, ok := p.principals[key]; ok {
 			return nil, fmt.Errorf("the function %s has two sets of policies", principal.Function)
-		}
-		for _, s := range principal.Statements {
-			if s.Effect != "Allow" && s.Effect != "Deny" {
-				return nil, fmt.Errorf("%s: statement %q: effect must be Allow or Deny, got %q", principal.Function, s.Sid, s.Effect)
-			}
-			if len(s.Actions) == 0 || len(s.Resources) == 0 {
-				return nil, fmt.Errorf("%s: statement %q needs actions and resources", principal.Function, s.Sid)
-			}
 		}
 		p.principals[key] = principal
 	}

@@ -281,7 +281,7 @@ func (w *world) done(t *testing.T) effects {
 	slices.SortFunc(w.effects.Posted, func(a, b post) int {
 		return slices.Compare([]string{a.Path, a.Header["Webhook-Id"]}, []string{b.Path, b.Header["Webhook-Id"]})
 	})
-	all, _, err := w.deliveries.List(t.Context(), api.Selection{
+	all, _, err := w.deliveries.List(t.Context(), webhook.Selection{
 		OrganizationID: organization, ConfigIDs: []string{activeConfig, offConfig, failingConfig}, Limit: 100, Now: now(),
 	})
 	if err != nil {

@@ -29,31 +29,27 @@ const (
 // have more only if its limit was raised or it deletes and creates many.
 const maxMergedConfigs = 300
 
-// Place is a delivery's place in a list, which goes from the newest event to the oldest and, for
-// one event, from the greatest config id to the least.
-type Place struct{ EventID, ConfigID string }
-
 // place reads page[after] of a list of deliveries, nil if there is none.
-func place(query *jsonapi.Query, scope []string) (*Place, error) {
-	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool {
+func place(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
+	found, err := query.Cursor(func(c jsonapi.Cursor) bool {
 		if len(c) != 2 {
 			return false
 		}
 		_, err := webhook.EventTime(c[0])
 		return err == nil && webhook.ValidConfigID(c[1])
 	}, scope...)
-	if err != nil || cursor == nil {
+	if err != nil || found == nil {
 		return nil, err
 	}
-	return &Place{cursor[0], cursor[1]}, nil
+	return &webhook.Place{EventID: found[0], ConfigID: found[1]}, nil
 }
 
-// cursor returns p as page[after], "" for no place.
-func (p *Place) cursor(scope []string) string {
-	if p == nil {
+// cursor returns a place as page[after], "" for no place.
+func cursor(place *webhook.Place, scope []string) string {
+	if place == nil {
 		return ""
 	}
-	return jsonapi.Cursor{p.EventID, p.ConfigID}.Encode(scope...)
+	return jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
 }
 
 // plausibleDocumentID refuses only what the contract can tell: it counts characters. An id of more
@@ -73,41 +69,11 @@ func parseMoment(value string) (webhook.Time, error) {
 	return t, err
 }
 
-// Selection says which deliveries to list.
-type Selection struct {
-	OrganizationID string
-	ConfigIDs      []string                 // of the organization; not with DocumentID
-	DocumentID     string                   // "" for all
-	ConfigID       string                   // with DocumentID: limits to one config, "" for all
-	Statuses       []webhook.DeliveryStatus // nil for all
-	CreatedAfter   time.Time                // exclusive, zero for none
-	CreatedBefore  time.Time                // exclusive, zero for none
-	After          *Place                   // exclusive, nil to begin with the newest
-	Limit          int
-	Now            time.Time
-}
-
-// Matches reports whether d is to be listed. Stores read by key and leave the rest to it.
-func (s Selection) Matches(d *webhook.Delivery) bool {
-	created := d.CreatedAt()
-	return d.OrganizationID == s.OrganizationID && !d.Expired(s.Now) &&
-		(s.DocumentID == "" || d.Event.DocumentID == s.DocumentID) &&
-		(s.ConfigID == "" || d.ConfigID == s.ConfigID) &&
-		(s.Statuses == nil || slices.Contains(s.Statuses, d.StatusAt(s.Now))) &&
-		(s.CreatedAfter.IsZero() || created.After(s.CreatedAfter)) &&
-		(s.CreatedBefore.IsZero() || created.Before(s.CreatedBefore))
-}
-
-// Unsettled reports whether only deliveries that are retrying or failed can match.
-func (s Selection) Unsettled() bool {
-	return s.Statuses != nil && !slices.Contains(s.Statuses, webhook.Delivered) && !slices.Contains(s.Statuses, webhook.Canceled)
-}
-
 // DeliveryLister lists deliveries.
 type DeliveryLister interface {
 	// List returns at most Limit deliveries of a selection, having read a bounded number of items,
 	// and the place to go on from, nil at the end.
-	List(ctx context.Context, s Selection) ([]webhook.Delivery, *Place, error)
+	List(ctx context.Context, s webhook.Selection) ([]webhook.Delivery, *webhook.Place, error)
 }
 
 // DeliveryReader finds a delivery; one of another organization is webhook.ErrNotFound.
@@ -184,7 +150,7 @@ type ListDeliveries struct {
 // Serve implements Operation.
 func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error) {
 	query := jsonapi.ParseQuery(r.RawQuery, filterStatus, filterConfig, filterDocument, filterCreatedAfter, filterCreatedBefore, jsonapi.PageSize, jsonapi.PageAfter)
-	selection := Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
+	selection := webhook.Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
 	o.filter(query, &selection)
 	err := query.Err()
 	if err != nil {
@@ -201,11 +167,11 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 	var deliveries []webhook.Delivery
 	next := ""
 	if some {
-		var last *Place
+		var last *webhook.Place
 		if deliveries, last, err = o.Deliveries.List(ctx, selection); err != nil {
 			return nil, err
 		}
-		next = last.cursor(scope)
+		next = cursor(last, scope)
 	}
 	resources := []jsonapi.Resource{}
 	for i := range deliveries {
@@ -215,7 +181,7 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 }
 
 // filter reads the filters and the page size, and refuses what is wrong with them.
-func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) {
+func (o ListDeliveries) filter(query *jsonapi.Query, s *webhook.Selection) {
 	if value, ok := query.Get(filterStatus); ok {
 		if !slices.Contains(webhook.DeliveryStatuses(), webhook.DeliveryStatus(value)) {
 			query.Refuse(filterStatus, "must be one of %v", webhook.DeliveryStatuses())
@@ -247,7 +213,7 @@ func (o ListDeliveries) filter(query *jsonapi.Query, s *Selection) {
 }
 
 // configs sets the configs to read, and reports whether there are any.
-func (o ListDeliveries) configs(ctx context.Context, s *Selection) (some bool, err error) {
+func (o ListDeliveries) configs(ctx context.Context, s *webhook.Selection) (some bool, err error) {
 	switch {
 	case s.DocumentID != "":
 		return true, nil

@@ -10,7 +10,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -214,7 +213,7 @@ func TestResendDocument(t *testing.T) {
 		}},
 		{"is now where the document does not say when", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
-			w.documents[id] = api.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: "yesterday"}
+			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: "yesterday"}
 			return `"document_id":"` + id + `"`, []webhook.Message{{
 				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: webhook.Event{Version: 1, DocumentID: id, Status: webhook.Failed, OccurredAt: webhook.At(start)},
 			}}
@@ -235,7 +234,7 @@ func TestResendDocument(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.documents[id] = api.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: updated.String()}
+			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: updated.String()}
 			attributes, want := test.build(w)
 			d := w.must(202, resendOf(attributes))
 			var got []webhook.Message
@@ -263,8 +262,8 @@ func TestResendDocumentRefuses(t *testing.T) {
 	w := newWorld(t)
 	inactive := w.config(ours, 1, func(c *webhook.Config) { c.Active = false })
 	pending := w.config(ours, 2, func(c *webhook.Config) { c.SubscribedStatuses = []webhook.Status{webhook.Pending} })
-	w.documents["doc"] = api.Document{OrganizationID: ours, Status: webhook.Processed}
-	w.documents["doc_odd"] = api.Document{OrganizationID: ours, Status: "archived"}
+	w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
+	w.documents["doc_odd"] = webhook.Document{OrganizationID: ours, Status: "archived"}
 	config := "pointer /data/attributes/webhook_config_id"
 	for _, r := range []refusal{
 		{"of a status that is none", resendOf(`"document_id":"doc_odd"`), 409, one("unknown_document_status", "pointer /data/attributes/document_id")},

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -29,7 +28,7 @@ func FuzzHandler(f *testing.F) {
 		w := newWorld(t)
 		c := w.config(ours, 1, nil)
 		d := w.delivery(c, 5, failing)
-		w.documents["doc"] = api.Document{OrganizationID: ours, Status: webhook.Processed}
+		w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
 		config, delivery := c.ID, d.ID()
 		if !known {
 			config, delivery = unknownID, "dlv_x"

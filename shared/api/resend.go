@@ -134,13 +134,6 @@ func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
 	return sentResponse(messages, nil), nil
 }
 
-// Document is what is read of a document.
-type Document struct {
-	OrganizationID string
-	Status         webhook.Status
-	UpdatedAt      string
-}
-
 // Resend is POST /v1/webhooks/resend: a document's current status, or what failed of a config.
 type Resend struct {
 	Configs interface {
@@ -149,7 +142,7 @@ type Resend struct {
 	}
 	Documents interface {
 		// Get returns a document, nil if there is none.
-		Get(ctx context.Context, id string) (*Document, error)
+		Get(ctx context.Context, id string) (*webhook.Document, error)
 	}
 	Deliveries DeliveryLister
 	Queue      Queue
@@ -237,7 +230,7 @@ func readOrder(body []byte) (order, error) {
 
 // document sends the current status of a document to every subscribed active config, or to one.
 func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Response, error) {
-	var document *Document
+	var document *webhook.Document
 	if len(wanted.documentID) <= webhook.MaxDocumentIDLength {
 		var err error
 		if document, err = o.Documents.Get(ctx, wanted.documentID); err != nil {
@@ -255,7 +248,7 @@ func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Respon
 		return nil, err
 	}
 	now := o.Now()
-	logged, _, err := o.Deliveries.List(ctx, Selection{OrganizationID: r.OrganizationID, DocumentID: wanted.documentID, Limit: maxDocumentHistory, Now: now})
+	logged, _, err := o.Deliveries.List(ctx, webhook.Selection{OrganizationID: r.OrganizationID, DocumentID: wanted.documentID, Limit: maxDocumentHistory, Now: now})
 	if err != nil {
 		return nil, err
 	}
@@ -304,7 +297,7 @@ func (o Resend) named(ctx context.Context, organizationID, configID string) (*we
 }
 
 // event returns the newest logged event of the document's status, or makes one.
-func (o Resend) event(logged []webhook.Delivery, document *Document, documentID string, now time.Time) (webhook.Event, error) {
+func (o Resend) event(logged []webhook.Delivery, document *webhook.Document, documentID string, now time.Time) (webhook.Event, error) {
 	for _, d := range logged { // newest first
 		if d.Event.Status == document.Status && !d.Event.Test {
 			return d.Event, nil
@@ -339,7 +332,7 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 		return nil, err
 	}
 	now := o.Now()
-	selection := Selection{
+	selection := webhook.Selection{
 		OrganizationID: r.OrganizationID, ConfigIDs: []string{wanted.configID}, Statuses: []webhook.DeliveryStatus{webhook.DeliveryFailed},
 		After: after, Limit: maxResend, Now: now,
 	}
@@ -357,5 +350,5 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 	if err := send(ctx, o.Queue, messages); err != nil {
 		return nil, err
 	}
-	return sentResponse(messages, query.Links(resendPath, last.cursor(scope))), nil
+	return sentResponse(messages, query.Links(resendPath, cursor(last, scope))), nil
 }

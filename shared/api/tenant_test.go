@@ -6,7 +6,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -51,8 +50,8 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 				w.delivery(w.config(ours, 1, nil), 1, nil)
 				c := w.config(theirs, 1, nil)
 				d := w.delivery(c, 2, failing)
-				w.documents["doc_ours"] = api.Document{OrganizationID: ours, Status: webhook.Processed}
-				w.documents["doc_theirs"] = api.Document{OrganizationID: theirs, Status: webhook.Processed}
+				w.documents["doc_ours"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
+				w.documents["doc_theirs"] = webhook.Document{OrganizationID: theirs, Status: webhook.Processed}
 				return w, ids{c.ID, d.ID(), "doc_theirs"}
 			}
 			answer := func(pick func(foreign ids) ids) (reply, *world) {

@@ -51,7 +51,7 @@ type world struct {
 	log        bytes.Buffer
 	configs    map[string]*webhook.Config // by organization and id
 	deliveries []webhook.Delivery
-	documents  map[string]api.Document
+	documents  map[string]webhook.Document
 	sent       []webhook.Message
 	secrets    []string // all that were ever issued
 
@@ -66,7 +66,7 @@ type world struct {
 // newWorld returns a world in production.
 func newWorld(t testing.TB) *world {
 	return &world{
-		t: t, now: start, random: rand.NewChaCha8([32]byte{}), configs: map[string]*webhook.Config{}, documents: map[string]api.Document{},
+		t: t, now: start, random: rand.NewChaCha8([32]byte{}), configs: map[string]*webhook.Config{}, documents: map[string]webhook.Document{},
 		policy: webhook.URLPolicy{Address: endpoint.NewGuard(false).Check}, limit: 100,
 	}
 }
@@ -380,13 +380,13 @@ func (s deliveries) Get(_ context.Context, organizationID, configID, eventID str
 	return nil, webhook.ErrNotFound
 }
 
-func (s deliveries) List(_ context.Context, selection api.Selection) ([]webhook.Delivery, *api.Place, error) {
+func (s deliveries) List(_ context.Context, selection webhook.Selection) ([]webhook.Delivery, *webhook.Place, error) {
 	order := func(a, b webhook.Delivery) int {
 		return cmp.Or(cmp.Compare(b.Event.ID, a.Event.ID), cmp.Compare(b.ConfigID, a.ConfigID))
 	}
 	sorted := slices.SortedFunc(slices.Values(s.deliveries), order)
 	var found []webhook.Delivery
-	var last *api.Place
+	var last *webhook.Place
 	examined := 0
 	for i := range sorted {
 		d := &sorted[i]
@@ -400,7 +400,7 @@ func (s deliveries) List(_ context.Context, selection api.Selection) ([]webhook.
 			return found, last, nil
 		}
 		examined++
-		last = &api.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
+		last = &webhook.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
 		if selection.Matches(d) {
 			found = append(found, *d)
 		}
@@ -411,7 +411,7 @@ func (s deliveries) List(_ context.Context, selection api.Selection) ([]webhook.
 // documents is the table of documents.
 type documents struct{ *world }
 
-func (s documents) Get(_ context.Context, id string) (*api.Document, error) {
+func (s documents) Get(_ context.Context, id string) (*webhook.Document, error) {
 	if len(id) > 1024 {
 		s.t.Errorf("a document id of %d bytes is read, more than the table takes", len(id))
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -18,7 +17,7 @@ type Documents struct {
 }
 
 // Get returns what webhooks need of a document, nil if there is none.
-func (t *Documents) Get(ctx context.Context, id string) (*api.Document, error) {
+func (t *Documents) Get(ctx context.Context, id string) (*webhook.Document, error) {
 	out, err := t.Client.GetItem(ctx, &dynamodb.GetItemInput{
 		TableName: &t.Table, Key: item{"id": str(id)}, ConsistentRead: aws.Bool(true),
 		ProjectionExpression:     aws.String("organization_id, #status, updated_at"),
@@ -31,7 +30,7 @@ func (t *Documents) Get(ctx context.Context, id string) (*api.Document, error) {
 		return nil, nil
 	}
 	// Attributes of other types than ours are as good as absent: the item is the document system's.
-	return &api.Document{
+	return &webhook.Document{
 		OrganizationID: text(out.Item, "organization_id"), Status: webhook.Status(text(out.Item, "status")), UpdatedAt: text(out.Item, "updated_at"),
 	}, nil
 }

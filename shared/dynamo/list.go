@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -31,13 +30,13 @@ const (
 
 // List returns at most s.Limit deliveries of s, newest first, and the place to go on from, nil at
 // the end. It examines a bounded number of items, so under a filter it may stop short.
-func (t *Deliveries) List(ctx context.Context, s api.Selection) ([]webhook.Delivery, *api.Place, error) {
+func (t *Deliveries) List(ctx context.Context, s webhook.Selection) ([]webhook.Delivery, *webhook.Place, error) {
 	sources := t.sources(s)
 	if err := t.fill(ctx, sources); err != nil {
 		return nil, nil, err
 	}
 	var found []webhook.Delivery
-	var last *api.Place
+	var last *webhook.Place
 	for examined := 0; ; {
 		next, err := newest(ctx, sources)
 		if err != nil {
@@ -77,8 +76,8 @@ func (t *Deliveries) List(ctx context.Context, s api.Selection) ([]webhook.Deliv
 	}
 }
 
-func placeOf(d *webhook.Delivery) *api.Place {
-	return &api.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
+func placeOf(d *webhook.Delivery) *webhook.Place {
+	return &webhook.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
 }
 
 // read reads the items of deliveries of which only the keys are known. Those that are gone are left out.
@@ -112,7 +111,7 @@ func toDeliveries(items []item) ([]*webhook.Delivery, error) {
 }
 
 // sources returns one source for each query whose results are merged.
-func (t *Deliveries) sources(s api.Selection) []*source {
+func (t *Deliveries) sources(s webhook.Selection) []*source {
 	oldest, latest := webhook.FirstEventID(time.Time{}), webhook.FirstEventID(maxTime())
 	if !s.CreatedAfter.IsZero() {
 		oldest = webhook.FirstEventID(s.CreatedAfter)
@@ -212,7 +211,7 @@ type source struct {
 	index, hash, sort string
 	value             string
 	oldest, latest    string // event ids, inclusive
-	after             *api.Place
+	after             *webhook.Place
 	chunk             int
 	ties              bool // several deliveries, to different configs, may have one event id
 

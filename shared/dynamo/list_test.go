@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -63,8 +62,8 @@ func fillLog(t *testing.T, db *dynamotest.DB, all ...logged) {
 }
 
 // selection is of everything in configs.
-func selection(configs ...int) api.Selection {
-	s := api.Selection{OrganizationID: organization, Limit: 100, Now: start()}
+func selection(configs ...int) webhook.Selection {
+	s := webhook.Selection{OrganizationID: organization, Limit: 100, Now: start()}
 	for _, n := range configs {
 		s.ConfigIDs = append(s.ConfigIDs, configID(n))
 	}
@@ -72,7 +71,7 @@ func selection(configs ...int) api.Selection {
 }
 
 // listAll follows the pages of a selection to their end.
-func listAll(t *testing.T, db *dynamotest.DB, s api.Selection) []string {
+func listAll(t *testing.T, db *dynamotest.DB, s webhook.Selection) []string {
 	t.Helper()
 	var names []string
 	for range 1000 {
@@ -148,7 +147,7 @@ func TestDeliveriesList(t *testing.T) {
 		for i, name := range want {
 			var event, config int
 			fmt.Sscanf(name, "%d/%d", &event, &config)
-			s.After = &api.Place{EventID: eventID(event), ConfigID: configID(config)}
+			s.After = &webhook.Place{EventID: eventID(event), ConfigID: configID(config)}
 			if diff := cmp.Diff(slices.Clip(want[i+1:]), append([]string{}, listAll(t, db, s)...)); diff != "" {
 				t.Errorf("after %s: %s", name, diff)
 			}
@@ -184,40 +183,40 @@ func TestDeliveriesListFilters(t *testing.T) {
 		logged{event: 11, config: 4, organization: organization + "#another", document: "x"},
 	)
 	at := func(event int) time.Time { return start().Add(time.Duration(event) * time.Minute) }
-	statuses := func(all ...webhook.DeliveryStatus) func(*api.Selection) {
-		return func(s *api.Selection) { s.Statuses = all }
+	statuses := func(all ...webhook.DeliveryStatus) func(*webhook.Selection) {
+		return func(s *webhook.Selection) { s.Statuses = all }
 	}
-	document := func(id string) func(*api.Selection) {
-		return func(s *api.Selection) { s.DocumentID, s.ConfigIDs = id, nil }
+	document := func(id string) func(*webhook.Selection) {
+		return func(s *webhook.Selection) { s.DocumentID, s.ConfigIDs = id, nil }
 	}
 	for name, test := range map[string]struct {
-		change func(*api.Selection)
+		change func(*webhook.Selection)
 		want   []string
 	}{
-		"everything that has not expired":             {func(*api.Selection) {}, []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
+		"everything that has not expired":             {func(*webhook.Selection) {}, []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
 		"what is delivered":                           {statuses(webhook.Delivered), []string{"7/2", "1/1"}},
 		"what has failed, long overdue retries too":   {statuses(webhook.DeliveryFailed), []string{"6/2", "4/1", "2/1"}},
 		"what is retrying and not overdue":            {statuses(webhook.Retrying), []string{"3/1"}},
 		"what is canceled":                            {statuses(webhook.Canceled), []string{"5/1"}},
-		"one config":                                  {func(s *api.Selection) { s.ConfigIDs, s.ConfigID = []string{configID(2)}, configID(2) }, []string{"7/2", "6/2"}},
+		"one config":                                  {func(s *webhook.Selection) { s.ConfigIDs, s.ConfigID = []string{configID(2)}, configID(2) }, []string{"7/2", "6/2"}},
 		"a document of the organization":              {document("another"), []string{"7/2"}},
 		"a document whose key another one shares":     {document("another#x"), nil},
 		"a document that there is not":                {document("none"), nil},
-		"a document and a status":                     {func(s *api.Selection) { document(documentID)(s); statuses(webhook.DeliveryFailed)(s) }, []string{"6/2", "4/1", "2/1"}},
-		"a document and a config":                     {func(s *api.Selection) { document(documentID)(s); s.ConfigID = configID(2) }, []string{"6/2"}},
-		"what was created after an event, exclusive":  {func(s *api.Selection) { s.CreatedAfter = at(5) }, []string{"7/2", "6/2"}},
-		"what was created after just before an event": {func(s *api.Selection) { s.CreatedAfter = at(5).Add(-time.Millisecond) }, []string{"7/2", "6/2", "5/1"}},
-		"what was created before an event, exclusive": {func(s *api.Selection) { s.CreatedBefore = at(3) }, []string{"2/1", "1/1"}},
-		"what was created before just after an event": {func(s *api.Selection) { s.CreatedBefore = at(3).Add(time.Millisecond) }, []string{"3/1", "2/1", "1/1"}},
-		"what was created between two events":         {func(s *api.Selection) { s.CreatedAfter, s.CreatedBefore = at(2), at(6) }, []string{"5/1", "4/1", "3/1"}},
-		"nothing between a time and an earlier one":   {func(s *api.Selection) { s.CreatedAfter, s.CreatedBefore = at(6), at(2) }, nil},
-		"everything since long ago":                   {func(s *api.Selection) { s.CreatedAfter = time.Unix(-1e9, 0) }, []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
-		"nothing after what is no place in the list":  {func(s *api.Selection) { s.After = &api.Place{} }, nil},
-		"failures between two events": {func(s *api.Selection) {
+		"a document and a status":                     {func(s *webhook.Selection) { document(documentID)(s); statuses(webhook.DeliveryFailed)(s) }, []string{"6/2", "4/1", "2/1"}},
+		"a document and a config":                     {func(s *webhook.Selection) { document(documentID)(s); s.ConfigID = configID(2) }, []string{"6/2"}},
+		"what was created after an event, exclusive":  {func(s *webhook.Selection) { s.CreatedAfter = at(5) }, []string{"7/2", "6/2"}},
+		"what was created after just before an event": {func(s *webhook.Selection) { s.CreatedAfter = at(5).Add(-time.Millisecond) }, []string{"7/2", "6/2", "5/1"}},
+		"what was created before an event, exclusive": {func(s *webhook.Selection) { s.CreatedBefore = at(3) }, []string{"2/1", "1/1"}},
+		"what was created before just after an event": {func(s *webhook.Selection) { s.CreatedBefore = at(3).Add(time.Millisecond) }, []string{"3/1", "2/1", "1/1"}},
+		"what was created between two events":         {func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(2), at(6) }, []string{"5/1", "4/1", "3/1"}},
+		"nothing between a time and an earlier one":   {func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(6), at(2) }, nil},
+		"everything since long ago":                   {func(s *webhook.Selection) { s.CreatedAfter = time.Unix(-1e9, 0) }, []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
+		"nothing after what is no place in the list":  {func(s *webhook.Selection) { s.After = &webhook.Place{} }, nil},
+		"failures between two events": {func(s *webhook.Selection) {
 			statuses(webhook.DeliveryFailed)(s)
 			s.CreatedAfter, s.CreatedBefore = at(2), at(6)
 		}, []string{"4/1"}},
-		"of the document, what was created since then": {func(s *api.Selection) { document(documentID)(s); s.CreatedAfter = at(4) }, []string{"6/2", "5/1"}},
+		"of the document, what was created since then": {func(s *webhook.Selection) { document(documentID)(s); s.CreatedAfter = at(4) }, []string{"6/2", "5/1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, limit := range []int{1, 2, 100} {

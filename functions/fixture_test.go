@@ -1,34 +1,42 @@
 package functions_test
 
 import (
-	"context"
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/docuhook/docuhook/infra/local/localtest"
 	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/apikey"
 	"github.com/docuhook/docuhook/shared/delivery"
-	"github.com/docuhook/docuhook/shared/dispatch"
 	"github.com/docuhook/docuhook/shared/dynamo"
-	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
+	"github.com/docuhook/docuhook/shared/secrets"
 	"github.com/docuhook/docuhook/shared/signature"
-	"github.com/docuhook/docuhook/shared/telemetry"
 	"github.com/docuhook/docuhook/shared/webhook"
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 // What the sample events speak of.
@@ -55,77 +63,58 @@ type post struct {
 	Body   string
 }
 
+// sent is a message that a function has sent to a queue.
+type sent struct {
+	Queue        string
+	Group        string
+	DelaySeconds int `json:",omitempty"`
+	Message      json.RawMessage
+}
+
 // effects are what a function did beside answering.
 type effects struct {
-	Sent       []webhook.Message `json:",omitempty"`
-	PutBack    []webhook.Message `json:",omitempty"`
+	Sent       []sent            `json:",omitempty"`
 	Visibility map[string]string `json:",omitempty"` // by message id, from now
 	Posted     []post            `json:",omitempty"`
 	Log        []string          `json:",omitempty"` // the deliveries with their attempts
 }
 
-// world is everything around the functions: the real tables in this process, a queue that
-// remembers, and endpoints.
+// world is everything around the functions: the services of AWS and endpoints, in this process.
 type world struct {
-	db         *dynamotest.DB
+	services   *localtest.Services
+	aws        aws.Config // of an administrator
 	configs    *dynamo.Configs
 	deliveries *dynamo.Deliveries
-	ring       *keyring.Cache
-	random     *rand.ChaCha8
-	log        *slog.Logger
-	out        io.Writer
-	dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	endpoints  *httptest.Server
+	messages   map[string]string // ids of the messages that are being received, by receipt handle
 
 	mu      sync.Mutex
 	effects effects
 }
 
-type secret string
-
-func (s secret) Read(context.Context) ([]byte, error) { return []byte(s), nil }
-
-// Send implements dispatch.Queue and api.Queue. It refuses what goes to a config of another organization.
-func (w *world) Send(_ context.Context, messages []webhook.Message) []error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	errs := make([]error, len(messages))
-	failed := false
-	for i, m := range messages {
-		if m.OrganizationID == foreign {
-			errs[i], failed = fmt.Errorf("refused"), true
-			continue
-		}
-		w.effects.Sent = append(w.effects.Sent, m)
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{messages: map[string]string{}}
+	w.services = localtest.NewServices(t, w.intercept)
+	w.aws = aws.Config{
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("administrator", "-", ""),
+		BaseEndpoint: &w.services.URL,
 	}
-	if !failed {
-		return nil
-	}
-	return errs
-}
-
-// ChangeVisibility implements delivery.Queue.
-func (w *world) ChangeVisibility(_ context.Context, changes []delivery.Visibility) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.effects.Visibility = map[string]string{}
-	for _, c := range changes {
-		w.effects.Visibility[c.MessageID] = c.Due.Sub(now()).String()
-	}
-	return nil
-}
-
-// PutBack implements delivery.Queue.
-func (w *world) PutBack(_ context.Context, m webhook.Message, _ time.Duration) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.effects.PutBack = append(w.effects.PutBack, m)
-	return nil
+	client := dynamodb.NewFromConfig(w.aws)
+	w.configs = &dynamo.Configs{Client: client, Table: "ConfigsTable"}
+	w.deliveries = &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"}
+	w.endpoints = httptest.NewServer(w)
+	t.Cleanup(w.endpoints.Close)
+	w.seed(t)
+	w.effects = effects{}
+	return w
 }
 
 // ServeHTTP is the endpoints.
 func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	p := post{r.URL.Path, map[string]string{}, string(body)}
+	p := post{Path: r.URL.Path, Header: map[string]string{}, Body: string(body)}
 	for name := range r.Header {
 		p.Header[name] = r.Header.Get(name)
 	}
@@ -137,45 +126,169 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func newWorld(t *testing.T) *world {
+// intercept sees the requests to the services. It refuses to list the configs of the other organization,
+// so that a batch can fail in part, and notes what is sent to queues.
+func (w *world) intercept(target string, body []byte) (exception string) {
+	if target == "DynamoDB_20120810.Query" && bytes.Contains(body, []byte(foreign)) {
+		return "ResourceNotFoundException"
+	}
+	if operation, ok := strings.CutPrefix(target, "AmazonSQS."); ok {
+		w.note(strings.TrimSuffix(operation, "Batch"), body)
+	}
+	return ""
+}
+
+// note adds a request to the queues to the effects.
+func (w *world) note(operation string, body []byte) {
+	type entry struct {
+		MessageBody       string
+		MessageGroupID    string `json:"MessageGroupId"`
+		DelaySeconds      int
+		ReceiptHandle     string
+		VisibilityTimeout int
+	}
+	var request struct {
+		QueueURL string `json:"QueueUrl"`
+		Entries  []entry
+		entry
+	}
+	if json.Unmarshal(body, &request) != nil {
+		return // the service refuses it
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if request.Entries == nil {
+		request.Entries = []entry{request.entry}
+	}
+	for _, one := range request.Entries {
+		switch operation {
+		case "SendMessage":
+			w.effects.Sent = append(w.effects.Sent, sent{
+				Queue:        request.QueueURL[strings.LastIndex(request.QueueURL, "/")+1:],
+				Group:        one.MessageGroupID,
+				DelaySeconds: one.DelaySeconds,
+				Message:      json.RawMessage(one.MessageBody),
+			})
+		case "ChangeMessageVisibility":
+			if w.effects.Visibility == nil {
+				w.effects.Visibility = map[string]string{}
+			}
+			w.effects.Visibility[w.messages[one.ReceiptHandle]] = (time.Duration(one.VisibilityTimeout) * time.Second).String()
+		}
+	}
+}
+
+// receipt matches what a sample event says of the message that it hands over.
+var receipt = regexp.MustCompile(`"messageId": "([^"]*)",\s*"receiptHandle": "([^"]*)",\s*"body": ("(?:[^"\\]|\\.)*")`)
+
+// receive puts the messages of a sample event into the queue and receives them, so that the event has
+// receipt handles that are valid.
+func (w *world) receive(t *testing.T, event []byte) []byte {
 	t.Helper()
-	db := dynamotest.New(t)
-	w := &world{
-		db: db, configs: &dynamo.Configs{Client: db.Client, Table: "ConfigsTable"}, deliveries: &dynamo.Deliveries{Client: db.Client, Table: "DeliveriesTable"},
-		ring:   &keyring.Cache{Source: secret(`{"primary":"k1","k1":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}`), Now: now},
-		random: rand.NewChaCha8([32]byte{}), log: slog.New(slog.DiscardHandler), out: io.Discard,
+	client, queue := sqs.NewFromConfig(w.aws), w.services.QueueURL("DeliveryQueue")
+	for _, match := range receipt.FindAllSubmatch(event, -1) {
+		var body string
+		if err := json.Unmarshal(match[3], &body); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue})
+		if err != nil || len(out.Messages) != 1 {
+			t.Fatalf("received %v: %v", out, err)
+		}
+		handle := *out.Messages[0].ReceiptHandle
+		w.messages[handle] = string(match[1])
+		event = bytes.Replace(event, match[2], []byte(handle), 1)
 	}
-	endpoints := httptest.NewServer(w)
-	t.Cleanup(endpoints.Close)
-	w.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var dialer net.Dialer
-		return dialer.DialContext(ctx, network, endpoints.Listener.Addr().String())
+	w.effects = effects{}
+	return event
+}
+
+// served matches what a function's main says that it serves.
+var served = regexp.MustCompile(`\benv\.([A-Z]\w*)\(\)`)
+
+// serves returns the names of the methods of wiring.Environment whose results a function serves.
+func serves(t *testing.T, folder string) []string {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join(folder, "main.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.seed(t)
-	return w
+	var names []string
+	for _, match := range served.FindAllSubmatch(source, -1) {
+		names = append(names, string(match[1]))
+	}
+	return names
+}
+
+// handler returns a function as its main makes it: what that calls of wiring is called here, with the
+// variables of the template.
+func (w *world) handler(t *testing.T, folder string) lambda.Handler {
+	t.Helper()
+	variables := w.services.Environment(t, "functions/"+folder)
+	if folder == "deliver" {
+		variables["ALLOW_PRIVATE_ADDRESSES"] = "true" // the endpoints are on this machine
+	}
+	env := wiring.On(wiring.Machine{
+		Getenv: func(name string) string { return variables[name] },
+		Out:    io.Discard,
+		Exit:   func(int) { panic("the function cannot start") },
+		Now:    now,
+		Random: rand.NewChaCha8([32]byte{}),
+		Jitter: func() float64 { return 0.5 },
+	})
+	var operations []api.Operation
+	for _, name := range serves(t, folder) {
+		made := reflect.ValueOf(env).MethodByName(name).Call(nil)[0]
+		operation, ok := made.Interface().(api.Operation)
+		if !ok {
+			return lambda.NewHandler(made.MethodByName("Handle").Interface())
+		}
+		operations = append(operations, operation)
+	}
+	return lambda.NewHandler(env.Handler(operations...).Handle)
 }
 
 // seed puts into the tables what the sample events speak of.
 func (w *world) seed(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
+	ring := &keyring.Cache{
+		Source: &secrets.Secret{
+			Client: secretsmanager.NewFromConfig(w.aws),
+			ARN:    w.services.Environment(t, "functions/deliver")["KEYRING_SECRET_ARN"],
+		},
+		Now: now,
+	}
 	for id, change := range map[string]func(*webhook.Config){
-		activeConfig: func(c *webhook.Config) { c.URL = "http://hooks.example/ok" },
+		activeConfig: func(c *webhook.Config) { c.URL = w.endpoints.URL + "/ok" },
 		offConfig:    func(c *webhook.Config) { c.Active, c.DeactivatedReason = false, webhook.EndpointGone },
 		failingConfig: func(c *webhook.Config) {
-			c.URL, c.SubscribedStatuses = "http://hooks.example/failing", []webhook.Status{webhook.Processed}
+			c.URL, c.SubscribedStatuses = w.endpoints.URL+"/failing", []webhook.Status{webhook.Processed}
 		},
 		foreignConfig: func(c *webhook.Config) { c.OrganizationID = foreign },
 	} {
 		created := webhook.At(sample().Add(-24 * time.Hour))
 		c := &webhook.Config{
-			OrganizationID: organization, ID: id, URL: "http://hooks.example/", Active: true, SubscribedStatuses: webhook.Statuses(),
-			SecretPrefix: "whsec_example", Version: 1, CreatedAt: created, UpdatedAt: created,
+			OrganizationID:     organization,
+			ID:                 id,
+			URL:                w.endpoints.URL + "/",
+			Active:             true,
+			SubscribedStatuses: webhook.Statuses(),
+			SecretPrefix:       "whsec_example",
+			Version:            1,
+			CreatedAt:          created,
+			UpdatedAt:          created,
 		}
 		change(c)
 		var err error
-		credentials := signature.Credentials{Token: "whtok_of_" + signature.Secret(id), Secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
-		if c.Sealed, err = w.ring.Seal(ctx, credentials, c.OrganizationID, c.ID); err != nil {
+		issued := signature.Credentials{
+			Token:  "whtok_of_" + signature.Secret(id),
+			Secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+		}
+		if c.Sealed, err = ring.Seal(ctx, issued, c.OrganizationID, c.ID); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.configs.Create(ctx, c, 100); err != nil {
@@ -187,17 +300,31 @@ func (w *world) seed(t *testing.T) {
 	w.logged(t, failingConfig, "failed", webhook.DeliveryFailed, "r2", 5)
 	w.logged(t, failingConfig, "fifth", webhook.Retrying, "2e1424d4-f796-459a-8184-9c92662be6da", 4)
 	w.logged(t, activeConfig, "redriven", webhook.DeliveryFailed, "r3", 5)
-	keys := &dynamo.APIKeys{Client: w.db.Client, Table: "ApiKeysTable"}
-	for key, revoked := range map[string]string{"dk_test_abcdefghijklmnopqrstuvwxyz234567": "", "dk_test_revokedrevokedrevokedrevoked2222": sample().Format(time.RFC3339)} {
-		if err := keys.Add(ctx, apikey.Key{Hash: apikey.Hash(key), OrganizationID: organization, CreatedAt: sample().Format(time.RFC3339), RevokedAt: revoked}); err != nil {
+	client := dynamodb.NewFromConfig(w.aws)
+	keys := &dynamo.APIKeys{Client: client, Table: "ApiKeysTable"}
+	for key, revoked := range map[string]string{
+		"dk_test_abcdefghijklmnopqrstuvwxyz234567": "",
+		"dk_test_revokedrevokedrevokedrevoked2222": sample().Format(time.RFC3339),
+	} {
+		if err := keys.Add(ctx, apikey.Key{
+			Hash:           apikey.Hash(key),
+			OrganizationID: organization,
+			CreatedAt:      sample().Format(time.RFC3339),
+			RevokedAt:      revoked,
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
-	table := "DocumentsTable"
-	if _, err := w.db.Client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &table, Item: map[string]types.AttributeValue{
-		"id": text(document), "organization_id": text(organization), "status": text("processed"), "updated_at": text("2026-03-14T15:09:26.535Z"),
-	}}); err != nil {
+	if _, err := client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: aws.String("DocumentsTable"),
+		Item: map[string]types.AttributeValue{
+			"id":              text(document),
+			"organization_id": text(organization),
+			"status":          text("processed"),
+			"updated_at":      text("2026-03-14T15:09:26.535Z"),
+		},
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -213,7 +340,12 @@ func (w *world) logged(t *testing.T, config, seed string, status webhook.Deliver
 		Message: webhook.Message{
 			OrganizationID: organization, ConfigID: config, RequestedAt: webhook.At(sample()), Trigger: webhook.StatusChange,
 			Event: webhook.Event{
-				Version: 1, ID: id, DocumentID: document, Status: webhook.Processed, PreviousStatus: webhook.Processing, OccurredAt: webhook.At(sample()),
+				Version:        1,
+				ID:             id,
+				DocumentID:     document,
+				Status:         webhook.Processed,
+				PreviousStatus: webhook.Processing,
+				OccurredAt:     webhook.At(sample()),
 			},
 		},
 		Attempt: &webhook.Attempt{Number: number, StartedAt: at, Duration: 100 * time.Millisecond, ResponseStatus: 204},
@@ -229,50 +361,6 @@ func (w *world) logged(t *testing.T, config, seed string, status webhook.Deliver
 	}
 }
 
-// handlers returns every function as its main.go makes it, by folder, but for what is around it.
-func (w *world) handlers() map[string]lambda.Handler {
-	documents := &dynamo.Documents{Client: w.db.Client, Table: "DocumentsTable"}
-	policy := webhook.URLPolicy{Address: endpoint.NewGuard(false).Check}
-	handlers := map[string]lambda.Handler{
-		"authorize": lambda.NewHandler(api.Authorize{Keys: &dynamo.APIKeys{Client: w.db.Client, Table: "ApiKeysTable"}}.Handle),
-		"dispatch":  lambda.NewHandler((&dispatch.Dispatcher{Configs: w.configs, Queue: w, Metrics: w.metrics(), Log: w.log}).Handle),
-		"deliver": lambda.NewHandler((&delivery.Deliverer{
-			Store: &dynamo.Log{Deliveries: w.deliveries, Configs: w.configs}, Health: w.configs, Queue: w, Credentials: w.ring,
-			Poster:   endpoint.NewClient(endpoint.ClientOptions{Guard: endpoint.NewGuard(false), AllowHTTP: true, Now: now, Dial: w.dial}),
-			Schedule: delivery.Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}, FailureThreshold: 20,
-			Metrics: w.metrics(), Log: w.log, Now: now, Random: func() float64 { return 0.5 },
-		}).Handle),
-	}
-	for folder, operations := range map[string]map[string]api.Operation{
-		"create-config": {
-			"POST /v1/webhooks/configs": api.CreateConfig{Configs: w.configs, Keyring: w.ring, Policy: policy, Limit: 100, Now: now, Random: w.random},
-		},
-		"list-configs":  {"GET /v1/webhooks/configs": api.ListConfigs{Configs: w.configs, Now: now}},
-		"get-config":    {"GET /v1/webhooks/configs/{id}": api.GetConfig{Configs: w.configs, Now: now}},
-		"update-config": {"PATCH /v1/webhooks/configs/{id}": api.UpdateConfig{Configs: w.configs, Policy: policy, Now: now}},
-		"delete-config": {"DELETE /v1/webhooks/configs/{id}": api.DeleteConfig{Configs: w.configs, Now: now}},
-		"rotate-secret": {
-			"POST /v1/webhooks/configs/{id}/rotate-secret": api.RotateSecret{Configs: w.configs, Keyring: w.ring, Now: now, Random: w.random},
-		},
-		"list-deliveries": {"GET /v1/webhooks/deliveries": api.ListDeliveries{Deliveries: w.deliveries, Configs: w.configs, Now: now}},
-		"get-delivery":    {"GET /v1/webhooks/deliveries/{id}": api.GetDelivery{Deliveries: w.deliveries, Now: now}},
-		"resend": {
-			"POST /v1/webhooks/deliveries/{id}/resend": api.ResendDelivery{Deliveries: w.deliveries, Configs: w.configs, Queue: w, Now: now},
-			"POST /v1/webhooks/configs/{id}/test":      api.SendTest{Configs: w.configs, Queue: w, Now: now, Random: w.random},
-			"POST /v1/webhooks/resend": api.Resend{
-				Configs: w.configs, Documents: documents, Deliveries: w.deliveries, Queue: w, Now: now, Random: w.random,
-			},
-		},
-	} {
-		handlers[folder] = lambda.NewHandler(api.Handler(w.log, operations))
-	}
-	return handlers
-}
-
-func (w *world) metrics() *telemetry.Metrics {
-	return &telemetry.Metrics{Out: w.out, Namespace: "Docuhook", Now: now}
-}
-
 // done returns what has happened, in an order that does not change.
 func (w *world) done(t *testing.T) effects {
 	t.Helper()
@@ -281,8 +369,14 @@ func (w *world) done(t *testing.T) effects {
 	slices.SortFunc(w.effects.Posted, func(a, b post) int {
 		return slices.Compare([]string{a.Path, a.Header["Webhook-Id"]}, []string{b.Path, b.Header["Webhook-Id"]})
 	})
+	slices.SortStableFunc(w.effects.Sent, func(a, b sent) int {
+		return strings.Compare(a.Group+string(a.Message), b.Group+string(b.Message))
+	})
 	all, _, err := w.deliveries.List(t.Context(), webhook.Selection{
-		OrganizationID: organization, ConfigIDs: []string{activeConfig, offConfig, failingConfig}, Limit: 100, Now: now(),
+		OrganizationID: organization,
+		ConfigIDs:      []string{activeConfig, offConfig, failingConfig},
+		Limit:          100,
+		Now:            now(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,10 +4,10 @@ package main
 import (
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 func main() {
-	lambda.Start(api.Authorize{Keys: wiring.New().APIKeys()}.Handle)
+	env := wiring.New()
+	lambda.Start(env.Authorize().Handle)
 }

@@ -2,16 +2,12 @@
 package main
 
 import (
-	"github.com/docuhook/docuhook/shared/api"
+	"github.com/aws/aws-lambda-go/lambda"
+
 	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 func main() {
 	env := wiring.New()
-	env.ServeAPI(map[string]api.Operation{
-		"DELETE /v1/webhooks/configs/{id}": api.DeleteConfig{
-			Configs: env.Configs(),
-			Now:     env.Now,
-		},
-	})
+	lambda.Start(env.Handler(env.DeleteConfig()).Handle)
 }

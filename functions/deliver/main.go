@@ -8,5 +8,6 @@ import (
 )
 
 func main() {
-	lambda.Start(wiring.New().Deliverer().Handle)
+	env := wiring.New()
+	lambda.Start(env.Deliver().Handle)
 }

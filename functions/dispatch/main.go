@@ -8,5 +8,6 @@ import (
 )
 
 func main() {
-	lambda.Start(wiring.New().Dispatcher().Handle)
+	env := wiring.New()
+	lambda.Start(env.Dispatch().Handle)
 }

@@ -2,16 +2,12 @@
 package main
 
 import (
-	"github.com/docuhook/docuhook/shared/api"
+	"github.com/aws/aws-lambda-go/lambda"
+
 	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 func main() {
 	env := wiring.New()
-	env.ServeAPI(map[string]api.Operation{
-		"GET /v1/webhooks/configs": api.ListConfigs{
-			Configs: env.Configs(),
-			Now:     env.Now,
-		},
-	})
+	lambda.Start(env.Handler(env.ListConfigs()).Handle)
 }

@@ -281,8 +281,9 @@ func inexpressible(code string) bool {
 		"invalid_cursor",                            // made up, or of another list
 		"too_many_configs",                          // depends on the organization
 		"address_not_allowed", "scheme_not_allowed", // depend on the deployment and on registries
-		"invalid_url",  // the length of the whole host
-		"out_of_range": // failed_until before failed_since
+		"invalid_url",         // the length of the whole host
+		"read_only_attribute", // has another value than the config
+		"out_of_range":        // failed_until before failed_since
 		return true
 	}
 	return false

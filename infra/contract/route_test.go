@@ -2,18 +2,19 @@ package contract
 
 import (
 	"encoding/json"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 func yamlToJSON(path string) ([]byte, error) {
@@ -88,7 +89,10 @@ func templateRoutes(t *testing.T) map[string][]string {
 	return routes
 }
 
-// handlerRoutes returns the keys of the operations that each function's main.go serves.
+// served matches what a function's main says that it serves: a method of wiring.Environment.
+var served = regexp.MustCompile(`\benv\.([A-Z]\w*)\(\)`)
+
+// handlerRoutes returns the routes of the operations that each function's main.go serves.
 func handlerRoutes(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("../../functions/*/main.go")
@@ -97,40 +101,21 @@ func handlerRoutes(t *testing.T) map[string][]string {
 	}
 	routes := map[string][]string{}
 	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		folder := filepath.Base(filepath.Dir(file))
-		ast.Inspect(parsed, func(node ast.Node) bool {
-			call, ok := node.(*ast.CallExpr)
+		for _, match := range served.FindAllSubmatch(source, -1) {
+			method, ok := reflect.TypeFor[*wiring.Environment]().MethodByName(string(match[1]))
 			if !ok {
-				return true
+				t.Fatalf("%s serves %s, which wiring does not have", file, match[1])
 			}
-			if selector, ok := call.Fun.(*ast.SelectorExpr); !ok || selector.Sel.Name != "ServeAPI" || len(call.Args) != 1 {
-				return true
+			if operation, ok := reflect.Zero(method.Type.Out(0)).Interface().(api.Operation); ok {
+				routes[folder] = append(routes[folder], operation.Route())
 			}
-			operations, ok := call.Args[0].(*ast.CompositeLit)
-			if !ok {
-				t.Fatalf("%s: the operations are not written out", file)
-			}
-			for _, element := range operations.Elts {
-				key, ok := element.(*ast.KeyValueExpr).Key.(*ast.BasicLit)
-				if !ok {
-					t.Fatalf("%s: a route is not written out", file)
-				}
-				route, err := strconv.Unquote(key.Value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				routes[folder] = append(routes[folder], route)
-			}
-			return false
-		})
-		slices.Sort(routes[folder])
-		if len(routes[folder]) == 0 {
-			delete(routes, folder)
 		}
+		slices.Sort(routes[folder])
 	}
 	return routes
 }

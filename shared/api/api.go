@@ -1,8 +1,9 @@
 // Package api holds the operations of the management API, one type each, and the authorizer.
 //
 // An operation gets a Request, whose organization the authorizer has established, and returns a
-// Response or an error. Handler makes a Lambda function of operations: it decodes what API Gateway
-// hands over, negotiates media types, and maps errors to JSON:API error objects in one place.
+// Response or an error. Every operation knows its route; a Handler is the Lambda function of some of
+// them: it decodes what API Gateway hands over, negotiates media types, and maps errors to JSON:API
+// error objects in one place.
 // Whatever belongs to another organization does not exist: there is no way to tell the two apart.
 package api
 
@@ -40,35 +41,56 @@ type Response struct {
 	Location string
 }
 
-// Operation is one operation of the API. Errors that are no jsonapi.Errors and not in the table of
-// failure are answered as 500, without their text.
+// Operation is one operation of the API.
 type Operation interface {
+	// Route returns the route key of API Gateway, such as "GET /v1/webhooks/configs/{id}".
+	Route() string
+	// Serve answers a request. An error that is neither jsonapi.Errors nor in the table of failure is
+	// answered as 500, without its text.
 	Serve(ctx context.Context, r *Request) (*Response, error)
 }
 
-// Handler returns the Lambda function of operations, by the route key ("GET /v1/…") they serve.
-func Handler(log *slog.Logger, operations map[string]Operation) func(context.Context, events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
-	return func(ctx context.Context, event events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
-		response, err := serve(ctx, log, operations, event)
-		if err != nil {
-			problems := failure(err)
-			if problems[0].Status >= 500 {
-				log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "api_request_id", event.RequestContext.RequestID, "error", err.Error())
-			}
-			return answerErrors(problems, event.RequestContext.RequestID), nil
-		}
-		return answer(response), nil
-	}
+// Handler is a Lambda function that serves operations, each on its route.
+type Handler struct {
+	log        *slog.Logger
+	operations map[string]Operation // by route key
 }
 
-func serve(ctx context.Context, log *slog.Logger, operations map[string]Operation, event events.APIGatewayV2HTTPRequest) (response *Response, err error) {
+// NewHandler returns the handler of operations, of which no two may have the same route.
+func NewHandler(log *slog.Logger, operations ...Operation) *Handler {
+	h := &Handler{log: log, operations: map[string]Operation{}}
+	for _, o := range operations {
+		if h.operations[o.Route()] != nil {
+			panic("two operations serve " + o.Route())
+		}
+		h.operations[o.Route()] = o
+	}
+	return h
+}
+
+// Handle answers an event of API Gateway. It returns no error: what goes wrong is answered as 500 and
+// logged.
+func (h *Handler) Handle(ctx context.Context, event events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+	response, err := h.serve(ctx, event)
+	if err == nil {
+		return answer(response), nil
+	}
+	requestID := event.RequestContext.RequestID
+	problems := failure(err)
+	if problems.Status() >= 500 {
+		h.log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "api_request_id", requestID, "error", err.Error())
+	}
+	return answerErrors(problems, requestID), nil
+}
+
+func (h *Handler) serve(ctx context.Context, event events.APIGatewayV2HTTPRequest) (response *Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.ErrorContext(ctx, "panic", "route", event.RouteKey, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			h.log.ErrorContext(ctx, "panic", "route", event.RouteKey, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			response, err = nil, errors.New("panic")
 		}
 	}()
-	operation := operations[event.RouteKey]
+	operation := h.operations[event.RouteKey]
 	if operation == nil {
 		return nil, fmt.Errorf("no operation for route %q", event.RouteKey)
 	}
@@ -125,7 +147,8 @@ func failure(err error) jsonapi.Errors {
 	case errors.Is(err, webhook.ErrNotFound):
 		return jsonapi.NewError(404, "not_found", "there is no such resource")
 	case errors.Is(err, webhook.ErrConflict):
-		return jsonapi.NewError(409, "version_conflict", "the config was changed by another request at the same time; read it and try again")
+		return jsonapi.NewError(409, "version_conflict",
+			"the config was changed by another request at the same time; read it and try again")
 	case errors.Is(err, webhook.ErrLimit):
 		return jsonapi.NewError(409, "config_limit_reached", "the organization has as many configs as it may have; delete one first")
 	}
@@ -133,7 +156,10 @@ func failure(err error) jsonapi.Errors {
 }
 
 func answer(r *Response) events.APIGatewayV2HTTPResponse {
-	out := events.APIGatewayV2HTTPResponse{StatusCode: r.Status, Headers: map[string]string{"Cache-Control": "no-store", "Vary": "Accept"}}
+	out := events.APIGatewayV2HTTPResponse{
+		StatusCode: r.Status,
+		Headers:    map[string]string{"Cache-Control": "no-store", "Vary": "Accept"},
+	}
 	if r.Location != "" {
 		out.Headers["Location"] = r.Location
 	}
@@ -150,18 +176,22 @@ func answer(r *Response) events.APIGatewayV2HTTPResponse {
 const maxErrors = 100
 
 func answerErrors(problems jsonapi.Errors, requestID string) events.APIGatewayV2HTTPResponse {
+	status := problems.Status()
 	problems = problems[:min(len(problems), maxErrors)]
 	for i := range problems {
 		problems[i].ID = requestID
 		problems[i].Title = http.StatusText(problems[i].Status)
 	}
 	return events.APIGatewayV2HTTPResponse{
-		StatusCode: problems[0].Status,
+		StatusCode: status,
 		Headers:    map[string]string{"Content-Type": jsonapi.MediaType, "Cache-Control": "no-store", "Vary": "Accept"},
 		Body: encode(struct {
 			JSONAPI jsonapi.Version `json:"jsonapi"`
 			Errors  jsonapi.Errors  `json:"errors"`
-		}{jsonapi.V11(), problems}),
+		}{
+			JSONAPI: jsonapi.V11(),
+			Errors:  problems,
+		}),
 	}
 }
 
@@ -175,15 +205,23 @@ func encode(document any) string {
 	return strings.TrimRight(out.String(), "\n")
 }
 
-// noBody refuses a body where none means anything.
-func noBody(r *Request) error {
+// bare refuses query parameters and a body, for operations that take neither.
+func bare(r *Request) error {
+	var body error
 	if len(r.Body) > 0 {
-		return jsonapi.NewError(400, "unexpected_body", "this operation takes no body").AtPointer("")
+		body = jsonapi.NewError(400, "unexpected_body", "this operation takes no body").AtPointer("")
 	}
-	return nil
+	return jsonapi.Join(noQuery(r), body)
 }
 
-// noQuery refuses query parameters where none are supported.
+// noQuery refuses query parameters, for operations that take none.
 func noQuery(r *Request) error {
-	return jsonapi.ParseQuery(r.RawQuery).Err()
+	return jsonapi.ParseQuery(r.RawQuery, nil).Err()
+}
+
+// single answers with one resource, whose links become those of the document.
+func single(status int, resource jsonapi.Resource) *Response {
+	links := resource.Links
+	resource.Links = nil
+	return &Response{Status: status, Document: &jsonapi.Document{Data: resource, Links: links}}
 }

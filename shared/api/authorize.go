@@ -20,15 +20,21 @@ type Keys interface {
 }
 
 // Authorize is the authorizer: it tells the organization of an API key. Unknown, revoked and
-// malformed keys get the same answer. API Gateway remembers it, so a revoked key works until that
-// memory ends.
+// malformed keys get the same answer. API Gateway caches the answer, so a revoked key works until its
+// entry in that cache ends.
 type Authorize struct {
 	Keys Keys
 }
 
-// Handle implements a Lambda authorizer with simple responses. An error is a 500 to the client.
-func (a Authorize) Handle(ctx context.Context, event events.APIGatewayV2CustomAuthorizerV2Request) (events.APIGatewayV2CustomAuthorizerSimpleResponse, error) {
-	denied := events.APIGatewayV2CustomAuthorizerSimpleResponse{IsAuthorized: false}
+// The event and the answer of a Lambda authorizer with simple responses.
+type (
+	authorizerRequest  = events.APIGatewayV2CustomAuthorizerV2Request
+	authorizerResponse = events.APIGatewayV2CustomAuthorizerSimpleResponse
+)
+
+// Handle says whether the request's key is valid, and whose it is. An error is a 500 to the client.
+func (a Authorize) Handle(ctx context.Context, event authorizerRequest) (authorizerResponse, error) {
+	denied := authorizerResponse{IsAuthorized: false}
 	if len(event.IdentitySource) != 1 || event.IdentitySource[0] == "" || len(event.IdentitySource[0]) > apikey.MaxLength {
 		return denied, nil
 	}
@@ -37,10 +43,13 @@ func (a Authorize) Handle(ctx context.Context, event events.APIGatewayV2CustomAu
 	if err != nil {
 		return denied, fmt.Errorf("reading the API key: %w", err)
 	}
-	if key == nil || key.RevokedAt != "" || key.OrganizationID == "" || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hash)) != 1 {
+	if key == nil || key.RevokedAt != "" || key.OrganizationID == "" {
 		return denied, nil
 	}
-	return events.APIGatewayV2CustomAuthorizerSimpleResponse{
+	if subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hash)) != 1 {
+		return denied, nil
+	}
+	return authorizerResponse{
 		IsAuthorized: true,
 		Context:      map[string]any{organizationKey: key.OrganizationID},
 	}, nil

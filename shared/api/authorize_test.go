@@ -1,10 +1,8 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -67,48 +65,6 @@ func TestAuthorize(t *testing.T) {
 			}
 			if !errors.Is(err, test.err) || asked != test.asked {
 				t.Errorf("error %v, table asked: %t", err, asked)
-			}
-		})
-	}
-}
-
-func TestHandlerRefusesWhatTheGatewayNeverSends(t *testing.T) {
-	served := func(change func(*events.APIGatewayV2HTTPRequest)) events.APIGatewayV2HTTPResponse {
-		w := newWorld(t)
-		event := events.APIGatewayV2HTTPRequest{
-			RouteKey: "GET /v1/webhooks/configs", Headers: map[string]string{},
-			RequestContext: events.APIGatewayV2HTTPRequestContext{
-				RequestID: requestID,
-				HTTP:      events.APIGatewayV2HTTPRequestContextHTTPDescription{Method: "GET"},
-				Authorizer: &events.APIGatewayV2HTTPRequestContextAuthorizerDescription{
-					Lambda: map[string]any{"organization_id": ours},
-				},
-			},
-		}
-		change(&event)
-		answer, err := api.Handler(slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), w.operations())(t.Context(), event)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer
-	}
-	for _, test := range []struct {
-		name   string
-		status int
-		change func(*events.APIGatewayV2HTTPRequest)
-	}{
-		{"a request as it should be is served", 200, func(*events.APIGatewayV2HTTPRequest) {}},
-		{"an unknown route is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RouteKey = "$default" }},
-		{"no authorizer is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RequestContext.Authorizer = nil }},
-		{"no organization is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RequestContext.Authorizer.Lambda = nil }},
-		{"an organization that is no text is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) {
-			e.RequestContext.Authorizer.Lambda = map[string]any{"organization_id": 1}
-		}},
-		{"a body that is not base64 is refused", 400, func(e *events.APIGatewayV2HTTPRequest) { e.IsBase64Encoded, e.Body = true, "***" }},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got := served(test.change); got.StatusCode != test.status {
-				t.Errorf("status %d, want %d: %s", got.StatusCode, test.status, got.Body)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,12 +59,19 @@ type configAttributes struct {
 	Secret                  string           `json:"secret,omitempty"`
 }
 
-// configResource shows a config. Only create and rotate pass credentials.
-func configResource(c *webhook.Config, now time.Time, credentials *signature.Credentials) jsonapi.Resource {
-	attributes := configAttributes{
-		ResourceType: "document", URL: c.URL, Description: c.Description, SubscribedStatuses: c.SubscribedStatuses,
-		IsActive: c.Active, ConsecutiveFailures: c.FailureCount, FailingSince: c.FailingSince,
-		SecretPrefix: c.SecretPrefix, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
+// show returns the attributes of a config without its credentials.
+func show(c *webhook.Config, now time.Time) *configAttributes {
+	attributes := &configAttributes{
+		ResourceType:        "document",
+		URL:                 c.URL,
+		Description:         c.Description,
+		SubscribedStatuses:  c.SubscribedStatuses,
+		IsActive:            c.Active,
+		ConsecutiveFailures: c.FailureCount,
+		FailingSince:        c.FailingSince,
+		SecretPrefix:        c.SecretPrefix,
+		CreatedAt:           c.CreatedAt,
+		UpdatedAt:           c.UpdatedAt,
 	}
 	if c.DeactivatedReason != "" {
 		attributes.DeactivatedReason = &c.DeactivatedReason
@@ -71,66 +79,71 @@ func configResource(c *webhook.Config, now time.Time, credentials *signature.Cre
 	if c.Overlapping(now) {
 		attributes.PreviousSecretExpiresAt = c.PreviousExpiresAt
 	}
+	return attributes
+}
+
+func configResource(id string, attributes *configAttributes) jsonapi.Resource {
+	return jsonapi.Resource{
+		Type:       configType,
+		ID:         id,
+		Attributes: attributes,
+		Links:      &jsonapi.Links{Self: configsPath + "/" + id},
+	}
+}
+
+// configResponse answers with a config. Only create and rotate pass credentials.
+func configResponse(status int, c *webhook.Config, now time.Time, credentials *signature.Credentials) *Response {
+	attributes := show(c, now)
 	if credentials != nil {
 		attributes.Token, attributes.Secret = credentials.Token.Reveal(), credentials.Secret.Reveal()
 	}
-	return jsonapi.Resource{Type: configType, ID: c.ID, Attributes: attributes, Links: &jsonapi.Links{Self: configsPath + "/" + c.ID}}
+	return single(status, configResource(c.ID, attributes))
 }
 
-func configResponse(status int, c *webhook.Config, now time.Time, credentials *signature.Credentials) *Response {
-	resource := configResource(c, now, credentials)
-	links := resource.Links
-	resource.Links = nil
-	return &Response{Status: status, Document: &jsonapi.Document{Data: resource, Links: links}}
-}
-
-// configSchema is what a request may say of a config; what it says is set on c.
-func configSchema(c *webhook.Config, required bool) map[string]jsonapi.Attribute {
-	schema := map[string]jsonapi.Attribute{
-		"url":         {Required: required, Text: func(s string) { c.URL = s }},
-		"description": {Text: func(s string) { c.Description = s }},
-		"subscribed_statuses": {Required: required, Texts: func(names []string) {
+// writable describes the attributes of a config that a request may set; what it says is set on c.
+func writable(c *webhook.Config, required bool, policy webhook.URLPolicy) map[string]jsonapi.Attribute {
+	return map[string]jsonapi.Attribute{
+		"url": {Required: required, Text: func(value string) error {
+			c.URL = value
+			return validated(c, policy, "url")
+		}},
+		"description": {Text: func(value string) error {
+			c.Description = value
+			return validated(c, policy, "description")
+		}},
+		"subscribed_statuses": {Required: required, Texts: func(names []string) error {
 			c.SubscribedStatuses = []webhook.Status{}
 			for _, name := range names {
 				c.SubscribedStatuses = append(c.SubscribedStatuses, webhook.Status(name))
 			}
+			return validated(c, policy, "subscribed_statuses")
 		}},
-		"is_active": {Bool: func(b bool) { c.Active = b }},
+		"is_active": {Bool: func(value bool) error {
+			c.Active = value
+			return nil
+		}},
 	}
-	for _, name := range []string{"resource_type", "deactivated_reason", "consecutive_failures", "failing_since", "secret_prefix", "previous_secret_expires_at", "created_at", "updated_at", "token", "secret"} {
-		schema[name] = jsonapi.Attribute{ReadOnly: true}
-	}
-	return schema
 }
 
-// readConfig sets what the request says on c and returns every problem with it. Attributes that
-// could not be read are not judged again.
-func readConfig(request *jsonapi.Request, c *webhook.Config, required bool, policy webhook.URLPolicy) error {
-	problems := request.Read(configSchema(c, required))
-	unread := map[string]bool{}
-	for _, problem := range problems {
-		unread[*problem.Source.Pointer] = true
+// withReadOnly adds the attributes of a config that cannot be set. A request may repeat the values that
+// are shown, so that a client can send back what it has read; nil stands for a config that is yet to be.
+func withReadOnly(attributes map[string]jsonapi.Attribute, shown *configAttributes) map[string]jsonapi.Attribute {
+	values := map[string]json.RawMessage{}
+	text, _ := json.Marshal(configAttributes{Token: "-", Secret: "-"}) // strings, numbers and times: it cannot fail
+	_ = json.Unmarshal(text, &values)
+	for name := range values {
+		values[name] = nil
 	}
-	for _, problem := range c.Validate(policy) {
-		pointer := "/data/attributes/" + problem.Attribute
-		_, said := request.Attributes[attributeName(problem.Attribute)]
-		if said && !unread["/data/attributes/"+attributeName(problem.Attribute)] {
-			problems = append(problems, jsonapi.NewError(422, problem.Code, "%s %s", problem.Attribute, problem.Detail).AtPointer(pointer)...)
+	if shown != nil {
+		text, _ = json.Marshal(shown)
+		_ = json.Unmarshal(text, &values)
+	}
+	for name, value := range values {
+		if _, ok := attributes[name]; !ok {
+			attributes[name] = jsonapi.Attribute{ReadOnly: true, Value: value}
 		}
 	}
-	if len(problems) > 0 {
-		return problems
-	}
-	return nil
-}
-
-func attributeName(path string) string {
-	for i, r := range path {
-		if r == '/' {
-			return path[:i]
-		}
-	}
-	return path
+	return attributes
 }
 
 // CreateConfig is POST /v1/webhooks/configs.
@@ -146,18 +159,17 @@ type CreateConfig struct {
 	Random  io.Reader
 }
 
+// Route implements Operation.
+func (CreateConfig) Route() string { return "POST " + configsPath }
+
 // Serve implements Operation.
 func (o CreateConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
-	if err := noQuery(r); err != nil {
-		return nil, err
-	}
-	request, err := jsonapi.ParseRequest(r.Body, configType, jsonapi.RefuseID())
-	if err != nil {
-		return nil, err
-	}
 	now := webhook.At(o.Now())
 	c := &webhook.Config{OrganizationID: r.OrganizationID, Active: true, Version: 1, CreatedAt: now, UpdatedAt: now}
-	if err := readConfig(request, c, true, o.Policy); err != nil {
+	attributes := withReadOnly(writable(c, true, o.Policy), nil)
+	request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{Type: configType, ID: jsonapi.RefuseID(), Attributes: attributes})
+	err := jsonapi.Join(noQuery(r), request.Err())
+	if err != nil {
 		return nil, err
 	}
 	if c.ID, err = webhook.NewConfigID(now.Time, o.Random); err != nil {
@@ -196,22 +208,21 @@ type ListConfigs struct {
 	Now func() time.Time
 }
 
+// Route implements Operation.
+func (ListConfigs) Route() string { return "GET " + configsPath }
+
 // Serve implements Operation.
 func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
-	const filterActive = "filter[is_active]"
-	query := jsonapi.ParseQuery(r.RawQuery, filterActive, jsonapi.PageSize, jsonapi.PageAfter)
-	size := query.Size()
 	var active *bool
-	if value, ok := query.Get(filterActive); ok {
-		b := value == "true"
-		if !b && value != "false" {
-			query.Refuse(filterActive, "must be true or false")
-		}
-		active = &b
-	}
+	query := jsonapi.ParseQuery(r.RawQuery, jsonapi.Parameters{
+		"filter[is_active]": boolean(&active),
+		jsonapi.PageSize:    nil,
+		jsonapi.PageAfter:   nil,
+	})
 	if err := query.Err(); err != nil {
 		return nil, err
 	}
+	size := query.Size()
 	scope := append([]string{configType, r.OrganizationID}, query.Scope()...)
 	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool { return len(c) == 1 && webhook.ValidConfigID(c[0]) }, scope...)
 	if err != nil {
@@ -233,7 +244,7 @@ func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
 	resources := []jsonapi.Resource{}
 	now := o.Now()
 	for i := range configs {
-		resources = append(resources, configResource(&configs[i], now, nil))
+		resources = append(resources, configResource(configs[i].ID, show(&configs[i], now)))
 	}
 	return &Response{Status: 200, Document: &jsonapi.Document{Data: resources, Links: query.Links(configsPath, next)}}, nil
 }
@@ -243,6 +254,9 @@ type GetConfig struct {
 	Configs ConfigReader
 	Now     func() time.Time
 }
+
+// Route implements Operation.
+func (GetConfig) Route() string { return "GET " + configsPath + "/{id}" }
 
 // Serve implements Operation.
 func (o GetConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
@@ -270,25 +284,28 @@ type UpdateConfig struct {
 	Now     func() time.Time
 }
 
+// Route implements Operation.
+func (UpdateConfig) Route() string { return "PATCH " + configsPath + "/{id}" }
+
 // Serve implements Operation.
 func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
-	if err := noQuery(r); err != nil {
-		return nil, err
-	}
 	c, err := change(ctx, o.Configs, r, func(c *webhook.Config) error {
-		request, err := jsonapi.ParseRequest(r.Body, configType, jsonapi.RequireID(r.ID))
-		if err != nil {
-			return err
-		}
 		before := *c
-		if err := readConfig(request, c, false, o.Policy); err != nil {
+		request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{
+			Type:       configType,
+			ID:         jsonapi.RequireID(r.ID),
+			Attributes: withReadOnly(writable(c, false, o.Policy), show(&before, o.Now())),
+		})
+		if err := jsonapi.Join(noQuery(r), request.Err()); err != nil {
 			return err
 		}
 		if c.Active != before.Active {
 			c.DeactivatedReason = ""
 		}
 		if c.URL != before.URL || c.Active && !before.Active {
-			c.FailureCount, c.FailingSince = 0, webhook.Time{} // another endpoint, or another chance
+			// The failures were those of another endpoint, or its owner says that it works again: the
+			// threshold of failures counts from the start.
+			c.FailureCount, c.FailingSince = 0, webhook.Time{}
 		}
 		c.UpdatedAt = webhook.At(o.Now())
 		return nil
@@ -299,8 +316,8 @@ func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 	return configResponse(200, c, o.Now(), nil), nil
 }
 
-// change reads a config, applies f and writes it. If somebody else changed it meanwhile it begins
-// again, once.
+// change reads a config, applies f and writes it. If another request changed the config between the
+// two, change begins again, once.
 func change(ctx context.Context, configs ConfigUpdater, r *Request, f func(*webhook.Config) error) (*webhook.Config, error) {
 	for try := 1; ; try++ {
 		c, err := findConfig(ctx, configs, r.OrganizationID, r.ID)
@@ -329,6 +346,9 @@ type DeleteConfig struct {
 	Now func() time.Time
 }
 
+// Route implements Operation.
+func (DeleteConfig) Route() string { return "DELETE " + configsPath + "/{id}" }
+
 // Serve implements Operation.
 func (o DeleteConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
 	if err := noQuery(r); err != nil {
@@ -351,14 +371,15 @@ type RotateSecret struct {
 	Random  io.Reader
 }
 
+// Route implements Operation.
+func (RotateSecret) Route() string { return "POST " + configsPath + "/{id}/rotate-secret" }
+
 // Serve implements Operation.
 func (o RotateSecret) Serve(ctx context.Context, r *Request) (*Response, error) {
-	if err := noQuery(r); err != nil {
-		return nil, err
-	}
 	var credentials signature.Credentials
 	c, err := change(ctx, o.Configs, r, func(c *webhook.Config) error {
-		overlap, err := readOverlap(r)
+		overlap, problems := readOverlap(r)
+		err := jsonapi.Join(noQuery(r), problems)
 		if err != nil {
 			return err
 		}
@@ -379,25 +400,23 @@ func (o RotateSecret) Serve(ctx context.Context, r *Request) (*Response, error) 
 	return configResponse(200, c, o.Now(), &credentials), nil
 }
 
+// readOverlap returns for how long the previous credentials are to be accepted.
 func readOverlap(r *Request) (time.Duration, error) {
 	overlap := defaultOverlap
 	if len(r.Body) == 0 {
 		return overlap, nil
 	}
-	request, err := jsonapi.ParseRequest(r.Body, configType, jsonapi.AllowID(r.ID))
-	if err != nil {
-		return 0, err
-	}
-	var seconds *int64
-	problems := request.Read(map[string]jsonapi.Attribute{"overlap_seconds": {Integer: func(n int64) { seconds = &n }}})
-	if seconds != nil {
-		if *seconds < 0 || *seconds > int64(maxOverlap.Seconds()) {
-			problems = append(problems, jsonapi.NewError(422, "out_of_range", "overlap_seconds must be from 0 to %d", int(maxOverlap.Seconds())).AtPointer("/data/attributes/overlap_seconds")...)
-		}
-		overlap = time.Duration(*seconds) * time.Second
-	}
-	if len(problems) > 0 {
-		return 0, problems
-	}
-	return overlap, nil
+	request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{
+		Type: configType,
+		ID:   jsonapi.AllowID(r.ID),
+		Attributes: map[string]jsonapi.Attribute{"overlap_seconds": {Integer: func(seconds int64) error {
+			most := int64(maxOverlap / time.Second)
+			if seconds < 0 || seconds > most {
+				return jsonapi.Invalidf("out_of_range", "must be from 0 to %d", most)
+			}
+			overlap = time.Duration(seconds) * time.Second
+			return nil
+		}}},
+	})
+	return overlap, request.Err()
 }

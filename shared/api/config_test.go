@@ -19,7 +19,8 @@ func configPath(id string) string { return "/v1/webhooks/configs/" + id }
 
 // change is the request that updates a config.
 func change(id, attributes string) call {
-	return call{method: "PATCH", target: configPath(id), body: `{"data":{"type":"webhook_config","id":"` + id + `","attributes":{` + attributes + `}}}`}
+	body := `{"data":{"type":"webhook_config","id":"` + id + `","attributes":{` + attributes + `}}}`
+	return call{method: "PATCH", target: configPath(id), body: body}
 }
 
 func rotate(id, body string) call {
@@ -38,24 +39,31 @@ func TestCreateShowsCredentialsOnce(t *testing.T) {
 	golden(t, "get-created", w.do(get(path))) // world.do looks for the secrets
 	id := strings.TrimPrefix(path, "/v1/webhooks/configs/")
 	c := w.configs[ours+"/"+id]
-	if c == nil || !webhook.ValidConfigID(id) || c.Version != 1 || !strings.Contains(c.Sealed, w.secrets[0]) || !strings.Contains(c.Sealed, ours+"/"+id) {
+	if c == nil || !webhook.ValidConfigID(id) || c.Version != 1 {
+		t.Fatalf("stored as %q: %+v", id, c)
+	}
+	if !strings.Contains(c.Sealed, w.secrets[0]) || !strings.Contains(c.Sealed, ours+"/"+id) {
 		t.Errorf("stored as %q: %+v", id, c)
 	}
 }
 
 func TestCreateTakesWhatTheContractAllows(t *testing.T) {
 	for name, c := range map[string]call{
-		"inactive":               create(`"is_active":false`),
-		"all statuses":           create(`"subscribed_statuses":["failed","processed","processing","submitted","pending"]`),
-		"an empty description":   create(`"description":""`),
-		"a long description":     create(`"description":"` + strings.Repeat("😀", 500) + `"`),
-		"a surrogate pair":       create(`"description":"\ud83d\ude00 \\ud83d"`),
-		"a long URL":             create(`"url":"https://hooks.example.com/` + strings.Repeat("a", 2022) + `"`),
-		"a URL in capitals":      create(`"url":"HTTPS://HOOKS.EXAMPLE.COM:443/A?b=[c]&d=%zz"`),
-		"Punycode":               create(`"url":"https://xn--bcher-kva.example./%C3%BC"`),
-		"a public IPv4 address":  create(`"url":"https://8.8.8.8/"`),
-		"a public IPv6 address":  create(`"url":"https://[2606:4700:4700::1111]:8443?x"`),
-		"members to be ignored":  post(`{"jsonapi":{"version":"1.1"},"meta":{"a":1},"x":1,"data":{"type":"webhook_config","meta":{},"links":{},"@x":1,"attributes":{"@note":{},"url":"https://hooks.example.com","subscribed_statuses":["failed"]}}}`),
+		"inactive":              create(`"is_active":false`),
+		"all statuses":          create(`"subscribed_statuses":["failed","processed","processing","submitted","pending"]`),
+		"an empty description":  create(`"description":""`),
+		"a long description":    create(`"description":"` + strings.Repeat("😀", 500) + `"`),
+		"a surrogate pair":      create(`"description":"\ud83d\ude00 \\ud83d"`),
+		"a long URL":            create(`"url":"https://hooks.example.com/` + strings.Repeat("a", 2022) + `"`),
+		"a URL in capitals":     create(`"url":"HTTPS://HOOKS.EXAMPLE.COM:443/A?b=[c]&d=%zz"`),
+		"Punycode":              create(`"url":"https://xn--bcher-kva.example./%C3%BC"`),
+		"a public IPv4 address": create(`"url":"https://8.8.8.8/"`),
+		"a public IPv6 address": create(`"url":"https://[2606:4700:4700::1111]:8443?x"`),
+		"a local id":            post(strings.Replace(create("").body, `"attributes"`, `"lid":"mine","attributes"`, 1)),
+		"no relationships":      post(strings.Replace(create("").body, `"attributes"`, `"relationships":{},"attributes"`, 1)),
+		"members to be ignored": post(`{"jsonapi":{"version":"1.1"},"meta":{"a":1},"x":1,
+			"data":{"type":"webhook_config","meta":{},"links":{},"@x":1,
+			"attributes":{"@note":{},"url":"https://hooks.example.com","subscribed_statuses":["failed"]}}}`),
 		"white space around all": post(" \r\n\t" + create("").body + "\n"),
 		"64 KiB exactly":         post(create("").body + strings.Repeat(" ", 64<<10-len(create("").body))),
 	} {
@@ -67,7 +75,11 @@ func TestCreateInSandboxTakesHTTP(t *testing.T) {
 	w := newWorld(t)
 	w.policy.AllowHTTP = true
 	w.must(201, create(`"url":"http://hooks.example.com/"`))
-	w.refused(t, refusal{call: create(`"url":"http://127.0.0.1/"`), status: 422, problems: one("address_not_allowed", "pointer /data/attributes/url")})
+	w.refused(t, refusal{
+		call:     create(`"url":"http://127.0.0.1/"`),
+		status:   422,
+		problems: one("address_not_allowed", "pointer /data/attributes/url"),
+	})
 }
 
 func TestCreateStopsAtTheLimit(t *testing.T) {
@@ -143,7 +155,8 @@ func (w *world) pages(target string) (ids []string, sizes []int) {
 	for target != "" {
 		d := w.must(200, get(target))
 		first = cmp.Or(first, d.Links.First)
-		if canonical := canonicalURL(w.t, target); d.Links.Self != canonical || d.Links.First != first || strings.Contains(first, "page%5Bafter") {
+		canonical := canonicalURL(w.t, target)
+		if d.Links.Self != canonical || d.Links.First != first || strings.Contains(first, "page%5Bafter") {
 			w.t.Fatalf("links of %s: self %s, first %s; the first page said %s", canonical, d.Links.Self, d.Links.First, first)
 		}
 		page := d.ids(w.t)
@@ -186,19 +199,23 @@ func TestCursorsGoWithTheirList(t *testing.T) {
 	flipped := []byte(ofConfigs)
 	flipped[3] ^= 1
 	for name, c := range map[string]call{
-		"with another filter":        get("/v1/webhooks/configs?filter[is_active]=true&page[after]=" + ofConfigs),
-		"with the opposite filter":   get("/v1/webhooks/configs?filter[is_active]=false&page[after]=" + ofActive),
-		"without its filter":         get("/v1/webhooks/configs?page[after]=" + ofActive),
-		"of the other list":          get("/v1/webhooks/configs?page[after]=" + ofDeliveries),
-		"of another organization":    {organization: theirs, method: "GET", target: "/v1/webhooks/configs?page[after]=" + ofConfigs},
-		"of another's deliveries":    {organization: theirs, method: "GET", target: "/v1/webhooks/deliveries?page[after]=" + ofDeliveries},
-		"cut short":                  get("/v1/webhooks/configs?page[after]=" + ofConfigs[:len(ofConfigs)-1]),
-		"cut to its checksum":        get("/v1/webhooks/configs?page[after]=" + ofConfigs[:16]),
-		"with a changed character":   get("/v1/webhooks/configs?page[after]=" + string(flipped)),
-		"with something after it":    get("/v1/webhooks/configs?page[after]=" + ofConfigs + "A"),
-		"with padding":               get("/v1/webhooks/configs?page[after]=" + ofConfigs + "="),
-		"with a line break":          get("/v1/webhooks/configs?page[after]=" + ofConfigs + "%0A"),
-		"of deliveries at a resend":  {method: "POST", target: "/v1/webhooks/resend?page[after]=" + ofDeliveries, body: `{"data":{"type":"webhook_resend","attributes":{"webhook_config_id":"` + last.ID + `","failed_since":"2026-01-01T00:00:00Z"}}}`},
+		"with another filter":      get("/v1/webhooks/configs?filter[is_active]=true&page[after]=" + ofConfigs),
+		"with the opposite filter": get("/v1/webhooks/configs?filter[is_active]=false&page[after]=" + ofActive),
+		"without its filter":       get("/v1/webhooks/configs?page[after]=" + ofActive),
+		"of the other list":        get("/v1/webhooks/configs?page[after]=" + ofDeliveries),
+		"of another organization":  {organization: theirs, method: "GET", target: "/v1/webhooks/configs?page[after]=" + ofConfigs},
+		"of another's deliveries":  {organization: theirs, method: "GET", target: "/v1/webhooks/deliveries?page[after]=" + ofDeliveries},
+		"cut short":                get("/v1/webhooks/configs?page[after]=" + ofConfigs[:len(ofConfigs)-1]),
+		"cut to its checksum":      get("/v1/webhooks/configs?page[after]=" + ofConfigs[:16]),
+		"with a changed character": get("/v1/webhooks/configs?page[after]=" + string(flipped)),
+		"with something after it":  get("/v1/webhooks/configs?page[after]=" + ofConfigs + "A"),
+		"with padding":             get("/v1/webhooks/configs?page[after]=" + ofConfigs + "="),
+		"with a line break":        get("/v1/webhooks/configs?page[after]=" + ofConfigs + "%0A"),
+		"of deliveries at a resend": {
+			method: "POST",
+			target: "/v1/webhooks/resend?page[after]=" + ofDeliveries,
+			body:   resendOf(`"webhook_config_id":"` + last.ID + `","failed_since":"2026-01-01T00:00:00Z"`).body,
+		},
 		"of all, at a config's list": get("/v1/webhooks/deliveries?filter[webhook_config_id]=" + last.ID + "&page[after]=" + ofDeliveries),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,13 +240,20 @@ func TestUpdateMerges(t *testing.T) {
 		}},
 		{"the same url, which does not", `"url":"https://hooks.example.com/docuhook"`, before, func(*webhook.Config) {}},
 		{"only the description", `"description":""`, before, func(c *webhook.Config) { c.Description = "" }},
-		{"statuses in full", `"subscribed_statuses":["pending"]`, nil, func(c *webhook.Config) { c.SubscribedStatuses = []webhook.Status{webhook.Pending} }},
+		{"statuses in full", `"subscribed_statuses":["pending"]`, nil, func(c *webhook.Config) {
+			c.SubscribedStatuses = []webhook.Status{webhook.Pending}
+		}},
 		{"reactivated, which forgets reason and failures", `"is_active":true`, before, func(c *webhook.Config) {
 			c.Active, c.DeactivatedReason, c.FailureCount, c.FailingSince = true, "", 0, webhook.Time{}
 		}},
-		{"deactivated, which keeps the failures", `"is_active":false`, func(c *webhook.Config) { c.FailureCount = 3 }, func(c *webhook.Config) { c.Active = false }},
+		{"deactivated, which keeps the failures", `"is_active":false`, func(c *webhook.Config) {
+			c.FailureCount = 3
+		}, func(c *webhook.Config) {
+			c.Active = false
+		}},
 		{"deactivated again, which keeps the reason", `"is_active":false`, before, func(*webhook.Config) {}},
-		{"everything", `"url":"https://other.example.com/","description":"x","subscribed_statuses":["failed","pending"],"is_active":true`, before, func(c *webhook.Config) {
+		{"everything", `"url":"https://other.example.com/","description":"x","subscribed_statuses":["failed","pending"],
+			"is_active":true`, before, func(c *webhook.Config) {
 			c.URL, c.Description, c.SubscribedStatuses = "https://other.example.com/", "x", []webhook.Status{webhook.Failed, webhook.Pending}
 			c.Active, c.DeactivatedReason, c.FailureCount, c.FailingSince = true, "", 0, webhook.Time{}
 		}},
@@ -272,7 +296,8 @@ func TestRotate(t *testing.T) {
 	expect := func(step, previous string, until time.Time) {
 		t.Helper()
 		if got := stored(); got.PreviousSealed != previous || !got.PreviousExpiresAt.Equal(until) || got.Sealed == previous {
-			t.Errorf("%s: the previous credentials are %q until %s, want %q until %s", step, got.PreviousSealed, got.PreviousExpiresAt, previous, until)
+			t.Errorf("%s: the previous credentials are %q until %s, want %q until %s",
+				step, got.PreviousSealed, got.PreviousExpiresAt, previous, until)
 		}
 	}
 

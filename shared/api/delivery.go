@@ -2,10 +2,8 @@ package api
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -16,13 +14,10 @@ const (
 	deliveryType   = "webhook_delivery"
 )
 
-// Filters of the list of deliveries.
+// Filters that limit the configs whose deliveries are read.
 const (
-	filterStatus        = "filter[status]"
-	filterConfig        = "filter[webhook_config_id]"
-	filterDocument      = "filter[document_id]"
-	filterCreatedAfter  = "filter[created_after]"
-	filterCreatedBefore = "filter[created_before]"
+	filterConfig   = "filter[webhook_config_id]"
+	filterDocument = "filter[document_id]"
 )
 
 // maxMergedConfigs is how many configs' deliveries are merged into one list. An organization may
@@ -50,23 +45,6 @@ func cursor(place *webhook.Place, scope []string) string {
 		return ""
 	}
 	return jsonapi.Cursor{place.EventID, place.ConfigID}.Encode(scope...)
-}
-
-// plausibleDocumentID refuses only what the contract can tell: it counts characters. An id of more
-// bytes than MaxDocumentIDLength may exist, but no webhook was ever sent for it.
-func plausibleDocumentID(id string) bool {
-	return id != "" && utf8.RuneCountInString(id) <= webhook.MaxDocumentIDLength
-}
-
-const momentRule = "must be an RFC 3339 time between 1970 and 2999, such as 2026-01-31T12:00:00Z"
-
-// parseMoment reads a time of a request. The limits keep it clear of what cannot be an event's time.
-func parseMoment(value string) (webhook.Time, error) {
-	t, err := webhook.ParseTime(value)
-	if err == nil && (value < "1970" || value >= "3000") {
-		err = errors.New(momentRule)
-	}
-	return t, err
 }
 
 // DeliveryLister lists deliveries.
@@ -105,21 +83,36 @@ type attemptJSON struct {
 
 func deliveryResource(d *webhook.Delivery, now time.Time) jsonapi.Resource {
 	attributes := deliveryAttributes{
-		Status: d.StatusAt(now), Trigger: d.Trigger, DocumentStatus: d.Event.Status, EventID: d.Event.ID, Attempts: []attemptJSON{},
-		CreatedAt: d.CreatedAt(), DeliveredAt: d.DeliveredAt, FailedAt: d.FailedAsOf(now), NextAttemptAt: d.NextAttemptAt,
+		Status:         d.StatusAt(now),
+		Trigger:        d.Trigger,
+		DocumentStatus: d.Event.Status,
+		EventID:        d.Event.ID,
+		Attempts:       []attemptJSON{},
+		CreatedAt:      d.CreatedAt(),
+		DeliveredAt:    d.DeliveredAt,
+		FailedAt:       d.FailedAsOf(now),
+		NextAttemptAt:  d.NextAttemptAt,
 	}
 	if attributes.Status != webhook.Retrying {
 		attributes.NextAttemptAt = webhook.Time{}
 	}
 	for _, a := range d.Attempts {
 		attributes.Attempts = append(attributes.Attempts, attemptJSON{
-			Number: a.Number, StartedAt: a.StartedAt, DurationMS: a.Duration.Milliseconds(),
-			ResponseStatus: optional(a.ResponseStatus), ErrorCode: optional(a.ErrorCode), Error: optional(a.Error), ResponseSnippet: optional(a.ResponseSnippet),
+			Number:          a.Number,
+			StartedAt:       a.StartedAt,
+			DurationMS:      a.Duration.Milliseconds(),
+			ResponseStatus:  optional(a.ResponseStatus),
+			ErrorCode:       optional(a.ErrorCode),
+			Error:           optional(a.Error),
+			ResponseSnippet: optional(a.ResponseSnippet),
 		})
 	}
 	id := d.ID()
 	return jsonapi.Resource{
-		Type: deliveryType, ID: id, Attributes: attributes, Links: &jsonapi.Links{Self: deliveriesPath + "/" + id},
+		Type:       deliveryType,
+		ID:         id,
+		Attributes: attributes,
+		Links:      &jsonapi.Links{Self: deliveriesPath + "/" + id},
 		Relationships: map[string]jsonapi.Relationship{
 			"webhook_config": {Data: jsonapi.Identifier{Type: configType, ID: d.ConfigID}},
 			"document":       {Data: jsonapi.Identifier{Type: "document", ID: d.Event.DocumentID}},
@@ -147,12 +140,13 @@ type ListDeliveries struct {
 	Now func() time.Time
 }
 
+// Route implements Operation.
+func (ListDeliveries) Route() string { return "GET " + deliveriesPath }
+
 // Serve implements Operation.
 func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error) {
-	query := jsonapi.ParseQuery(r.RawQuery, filterStatus, filterConfig, filterDocument, filterCreatedAfter, filterCreatedBefore, jsonapi.PageSize, jsonapi.PageAfter)
 	selection := webhook.Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
-	o.filter(query, &selection)
-	err := query.Err()
+	query, err := readSelection(r.RawQuery, &selection)
 	if err != nil {
 		return nil, err
 	}
@@ -180,36 +174,26 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 	return &Response{Status: 200, Document: &jsonapi.Document{Data: resources, Links: query.Links(deliveriesPath, next)}}, nil
 }
 
-// filter reads the filters and the page size, and refuses what is wrong with them.
-func (o ListDeliveries) filter(query *jsonapi.Query, s *webhook.Selection) {
-	if value, ok := query.Get(filterStatus); ok {
-		if !slices.Contains(webhook.DeliveryStatuses(), webhook.DeliveryStatus(value)) {
-			query.Refuse(filterStatus, "must be one of %v", webhook.DeliveryStatuses())
-		}
-		s.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
-	}
-	if value, ok := query.Get(filterConfig); ok {
-		if !webhook.ValidConfigID(value) {
-			query.Refuse(filterConfig, "must be the id of a config")
-		}
-		s.ConfigID = value
-	}
-	if value, ok := query.Get(filterDocument); ok {
-		if !plausibleDocumentID(value) {
-			query.Refuse(filterDocument, "must have 1 to %d characters", webhook.MaxDocumentIDLength)
-		}
-		s.DocumentID = value
-	}
-	for name, target := range map[string]*time.Time{filterCreatedAfter: &s.CreatedAfter, filterCreatedBefore: &s.CreatedBefore} {
-		if value, ok := query.Get(name); ok {
-			parsed, err := parseMoment(value)
-			if err != nil {
-				query.Refuse(name, momentRule)
+// readSelection reads the filters and the page size.
+func readSelection(raw string, s *webhook.Selection) (*jsonapi.Query, error) {
+	var after, before webhook.Time
+	query := jsonapi.ParseQuery(raw, jsonapi.Parameters{
+		"filter[status]": func(value string) error {
+			s.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
+			if !slices.Contains(webhook.DeliveryStatuses(), s.Statuses[0]) {
+				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be one of %v", webhook.DeliveryStatuses())
 			}
-			*target = parsed.Time
-		}
-	}
-	s.Limit = query.Size()
+			return nil
+		},
+		filterConfig:             configID(&s.ConfigID),
+		filterDocument:           documentID(&s.DocumentID),
+		"filter[created_after]":  momentParameter(&after),
+		"filter[created_before]": momentParameter(&before),
+		jsonapi.PageSize:         nil,
+		jsonapi.PageAfter:        nil,
+	})
+	s.CreatedAfter, s.CreatedBefore, s.Limit = after.Time, before.Time, query.Size()
+	return query, query.Err()
 }
 
 // configs sets the configs to read, and reports whether there are any.
@@ -223,7 +207,8 @@ func (o ListDeliveries) configs(ctx context.Context, s *webhook.Selection) (some
 	}
 	s.ConfigIDs, err = o.Configs.ListIDs(ctx, s.OrganizationID, maxMergedConfigs+1)
 	if len(s.ConfigIDs) > maxMergedConfigs {
-		return false, jsonapi.NewError(400, "too_many_configs", "with more than %d configs, %s or %s is required", maxMergedConfigs, filterConfig, filterDocument)
+		return false, jsonapi.NewError(400, "too_many_configs", "with more than %d configs, %s or %s is required",
+			maxMergedConfigs, filterConfig, filterDocument)
 	}
 	return len(s.ConfigIDs) > 0, err
 }
@@ -234,6 +219,9 @@ type GetDelivery struct {
 	Now        func() time.Time
 }
 
+// Route implements Operation.
+func (GetDelivery) Route() string { return "GET " + deliveriesPath + "/{id}" }
+
 // Serve implements Operation.
 func (o GetDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
 	if err := noQuery(r); err != nil {
@@ -243,14 +231,7 @@ func (o GetDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deliveryResponse(200, d, o.Now()), nil
-}
-
-func deliveryResponse(status int, d *webhook.Delivery, now time.Time) *Response {
-	resource := deliveryResource(d, now)
-	links := resource.Links
-	resource.Links = nil
-	return &Response{Status: status, Document: &jsonapi.Document{Data: resource, Links: links}}
+	return single(200, deliveryResource(d, o.Now())), nil
 }
 
 func findDelivery(ctx context.Context, deliveries DeliveryReader, r *Request, now time.Time) (*webhook.Delivery, error) {

@@ -86,9 +86,11 @@ func TestListDeliveries(t *testing.T) {
 		{"after a time, exclusively", "filter[created_after]=" + id(20), []webhook.Delivery{delivered}},
 		{"before a time, exclusively", "filter[created_before]=" + id(30), []webhook.Delivery{canceled}},
 		{"between times", "filter[created_after]=" + id(31) + "&filter[created_before]=" + id(19), []webhook.Delivery{tie[0], tie[1], overdue}},
-		{"between times in other zones", "filter[created_after]=2026-01-31T13:29:00%2B02:00&filter[created_before]=2026-01-31T06:31:00.5-05:00", []webhook.Delivery{overdue}},
+		{"between times in other zones", "filter[created_after]=2026-01-31T13:29:00%2B02:00" +
+			"&filter[created_before]=2026-01-31T06:31:00.5-05:00", []webhook.Delivery{overdue}},
 		{"between nothing", "filter[created_after]=" + id(10) + "&filter[created_before]=" + id(40), nil},
-		{"with every filter", "filter[status]=failed&filter[document_id]=doc_org_ours&filter[webhook_config_id]=" + first.ID + "&filter[created_after]=" + id(90) + "&filter[created_before]=" + id(0), []webhook.Delivery{failed}},
+		{"with every filter", "filter[status]=failed&filter[document_id]=doc_org_ours&filter[webhook_config_id]=" + first.ID +
+			"&filter[created_after]=" + id(90) + "&filter[created_before]=" + id(0), []webhook.Delivery{failed}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.t = t
@@ -152,7 +154,15 @@ func TestSendTest(t *testing.T) {
 			}
 			want := webhook.Message{
 				OrganizationID: ours, ConfigID: c.ID, RequestedAt: webhook.At(start), Trigger: webhook.Test,
-				Event: webhook.Event{Version: 1, ID: m.Event.ID, DocumentID: m.Event.DocumentID, Status: status, PreviousStatus: previous, OccurredAt: webhook.At(start), Test: true},
+				Event: webhook.Event{
+					Version:        1,
+					ID:             m.Event.ID,
+					DocumentID:     m.Event.DocumentID,
+					Status:         status,
+					PreviousStatus: previous,
+					OccurredAt:     webhook.At(start),
+					Test:           true,
+				},
 			}
 			if diff := gocmp.Diff(want, m); diff != "" {
 				t.Errorf("message (-want +got):\n%s", diff)
@@ -176,11 +186,22 @@ func deliverable(t *testing.T, m webhook.Message) {
 	}
 }
 
+// resent is the message that resends a delivery of ours at start.
+func resent(d webhook.Delivery) webhook.Message {
+	return webhook.Message{
+		OrganizationID: ours,
+		ConfigID:       d.ConfigID,
+		Event:          d.Event,
+		RequestedAt:    webhook.At(start),
+		Trigger:        webhook.Resend,
+	}
+}
+
 func TestResendDelivery(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery(w.config(ours, 1, nil), 60, failing)
 	golden(t, "resend-delivery", w.do(call{method: "POST", target: listDeliveries + "/" + d.ID() + "/resend"}))
-	want := []webhook.Message{{OrganizationID: ours, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: webhook.At(start), Trigger: webhook.Resend}}
+	want := []webhook.Message{resent(d)}
 	if diff := gocmp.Diff(want, w.sent); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)
 	}
@@ -189,6 +210,9 @@ func TestResendDelivery(t *testing.T) {
 
 func TestResendDocument(t *testing.T) {
 	const id = "doc_org_ours"
+	made := func(status webhook.Status, occurred webhook.Time) webhook.Event {
+		return webhook.Event{Version: 1, DocumentID: id, Status: status, OccurredAt: occurred}
+	}
 	updated := webhook.At(start.Add(-5 * time.Minute))
 	for _, test := range []struct {
 		name  string
@@ -208,14 +232,14 @@ func TestResendDocument(t *testing.T) {
 		{"makes a new event where none is logged", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
 			return `"document_id":"` + id + `"`, []webhook.Message{{
-				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: webhook.Event{Version: 1, DocumentID: id, Status: webhook.Processed, OccurredAt: updated},
+				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: made(webhook.Processed, updated),
 			}}
 		}},
 		{"is now where the document does not say when", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
 			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: "yesterday"}
 			return `"document_id":"` + id + `"`, []webhook.Message{{
-				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: webhook.Event{Version: 1, DocumentID: id, Status: webhook.Failed, OccurredAt: webhook.At(start)},
+				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: made(webhook.Failed, webhook.At(start)),
 			}}
 		}},
 		{"passes over configs that are inactive, not subscribed or another organization's", func(w *world) (string, []webhook.Message) {
@@ -228,7 +252,7 @@ func TestResendDocument(t *testing.T) {
 			w.config(ours, 1, nil)
 			b := w.config(ours, 2, nil)
 			return `"document_id":"` + id + `","webhook_config_id":"` + b.ID + `"`, []webhook.Message{{
-				ConfigID: b.ID, RequestedAt: webhook.At(start), Event: webhook.Event{Version: 1, DocumentID: id, Status: webhook.Processed, OccurredAt: updated},
+				ConfigID: b.ID, RequestedAt: webhook.At(start), Event: made(webhook.Processed, updated),
 			}}
 		}},
 	} {
@@ -266,9 +290,11 @@ func TestResendDocumentRefuses(t *testing.T) {
 	w.documents["doc_odd"] = webhook.Document{OrganizationID: ours, Status: "archived"}
 	config := "pointer /data/attributes/webhook_config_id"
 	for _, r := range []refusal{
-		{"of a status that is none", resendOf(`"document_id":"doc_odd"`), 409, one("unknown_document_status", "pointer /data/attributes/document_id")},
+		{"of a status that is none", resendOf(`"document_id":"doc_odd"`),
+			409, one("unknown_document_status", "pointer /data/attributes/document_id")},
 		{"to an inactive config", resendOf(`"document_id":"doc","webhook_config_id":"` + inactive.ID + `"`), 409, one("config_inactive", "")},
-		{"to a config that does not subscribe", resendOf(`"document_id":"doc","webhook_config_id":"` + pending.ID + `"`), 409, one("not_subscribed", config)},
+		{"to a config that does not subscribe", resendOf(`"document_id":"doc","webhook_config_id":"` + pending.ID + `"`),
+			409, one("not_subscribed", config)},
 		{"to an unknown config", resendOf(`"document_id":"doc","webhook_config_id":"` + unknownID + `"`), 404, one("not_found", config)},
 	} {
 		t.Run(r.name, func(t *testing.T) {
@@ -303,7 +329,7 @@ func TestResendFailed(t *testing.T) {
 	golden(t, "resend-failed", w.do(resendOf(window)))
 	want := []webhook.Message{}
 	for _, d := range []webhook.Delivery{last, overdue, first} {
-		want = append(want, webhook.Message{OrganizationID: ours, ConfigID: c.ID, Event: d.Event, RequestedAt: webhook.At(start), Trigger: webhook.Resend})
+		want = append(want, resent(d))
 	}
 	if diff := gocmp.Diff(want, w.sent); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)

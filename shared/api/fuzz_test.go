@@ -18,11 +18,14 @@ func FuzzHandler(f *testing.F) {
 	for route := range byte(11) {
 		f.Add(route, true, "", valid, jsonAPI, "*/*")
 	}
-	f.Add(byte(0), true, "", create(`"url":"https://[::1]:99/a%2f?b","description":"\ud83d\ude00"`).body, "application/json; charset=utf-8", jsonAPI+"; q=0.5")
-	f.Add(byte(2), true, "", `{"data":{"type":"webhook_config","id":"x","attributes":{"is_active":null}}}`, jsonAPI+`; profile="a"`, jsonAPI+`; ext="a", */*`)
+	f.Add(byte(0), true, "", create(`"url":"https://[::1]:99/a%2f?b","description":"\ud83d\ude00"`).body,
+		"application/json; charset=utf-8", jsonAPI+"; q=0.5")
+	f.Add(byte(2), true, "", `{"data":{"type":"webhook_config","id":"x","attributes":{"is_active":null}}}`,
+		jsonAPI+`; profile="a"`, jsonAPI+`; ext="a", */*`)
 	f.Add(byte(4), true, "", overlapOf("1e2"), jsonAPI, "text/html")
 	f.Add(byte(7), true, "filter[status]=failed&filter[created_after]=2026-01-31T12:00:00.5%2B01:00&page[size]=1", "", "", "")
-	f.Add(byte(9), false, "page%5Bafter%5D=AAAA", resendOf(`"webhook_config_id":"`+unknownID+`","failed_since":"2026-01-31T00:00:00Z"`).body, jsonAPI, "")
+	f.Add(byte(9), false, "page%5Bafter%5D=AAAA",
+		resendOf(`"webhook_config_id":"`+unknownID+`","failed_since":"2026-01-31T00:00:00Z"`).body, jsonAPI, "")
 	f.Add(byte(9), true, "", resendOf(`"document_id":"doc"`).body, jsonAPI, "application/json")
 	f.Fuzz(func(t *testing.T, route byte, known bool, query, body, contentType, accept string) {
 		w := newWorld(t)
@@ -76,7 +79,8 @@ func FuzzHandler(f *testing.F) {
 // where the contract and the handlers must draw the same line.
 func FuzzAttributes(f *testing.F) {
 	f.Add("https://hooks.example.com/", "Billing", "processed", "failed", "0", "2026-01-31T12:00:00Z", "doc_1", unknownID)
-	f.Add("https://[2606:4700::1111]:65535/%41?%zz", "a\tb", "pending", "pending", "604800", "2999-12-31T23:59:59.999+23:59", strings.Repeat("ü", 200), "x")
+	f.Add("https://[2606:4700::1111]:65535/%41?%zz", "a\tb", "pending", "pending", "604800",
+		"2999-12-31T23:59:59.999+23:59", strings.Repeat("ü", 200), "x")
 	f.Add("HTTP://a.b.:1", strings.Repeat("😀", 500), "", "done", "1e-1", "1970-02-29T00:00:00-00:00", "", strings.ToUpper(unknownID))
 	f.Add("https://1.2.3.4", "\u0085", "failed", "x", "-0.0", "2026-01-31T24:00:00Z", "\x00", "")
 	f.Add("https://a..b", "\r\n", "failed", "x", "1e400", "2026-01-31T1:00:00,5Z", "a", "{"+unknownID+"}")

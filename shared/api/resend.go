@@ -74,9 +74,12 @@ type ResendDelivery struct {
 	Now        func() time.Time
 }
 
+// Route implements Operation.
+func (ResendDelivery) Route() string { return "POST " + deliveriesPath + "/{id}/resend" }
+
 // Serve implements Operation.
 func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
-	if err := errors.Join(noQuery(r), noBody(r)); err != nil {
+	if err := bare(r); err != nil {
 		return nil, err
 	}
 	now := o.Now()
@@ -92,7 +95,7 @@ func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error
 	if err := send(ctx, o.Queue, []webhook.Message{webhook.NewResend(d, now)}); err != nil {
 		return nil, err
 	}
-	return deliveryResponse(202, d, now), nil
+	return single(202, deliveryResource(d, now)), nil
 }
 
 // SendTest is POST /v1/webhooks/configs/{id}/test.
@@ -103,9 +106,12 @@ type SendTest struct {
 	Random  io.Reader
 }
 
+// Route implements Operation.
+func (SendTest) Route() string { return "POST " + configsPath + "/{id}/test" }
+
 // Serve implements Operation.
 func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
-	if err := errors.Join(noQuery(r), noBody(r)); err != nil {
+	if err := bare(r); err != nil {
 		return nil, err
 	}
 	c, err := receiving(ctx, o.Configs, r.OrganizationID, r.ID)
@@ -119,14 +125,22 @@ func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
 	}
 	status := c.SubscribedStatuses[0]
 	event := webhook.Event{
-		Version: webhook.RenderVersion, ID: webhook.NewEventID(now, seed.String()), DocumentID: "doc_" + seed.String(),
-		Status: status, OccurredAt: webhook.At(now), Test: true,
+		Version:    webhook.RenderVersion,
+		ID:         webhook.NewEventID(now, seed.String()),
+		DocumentID: "doc_" + seed.String(),
+		Status:     status,
+		OccurredAt: webhook.At(now),
+		Test:       true,
 	}
 	if at := slices.Index(webhook.Statuses(), status); at > 0 {
 		event.PreviousStatus = webhook.Statuses()[min(at, slices.Index(webhook.Statuses(), webhook.Processed))-1]
 	}
 	messages := []webhook.Message{{
-		OrganizationID: c.OrganizationID, ConfigID: c.ID, Event: event, RequestedAt: webhook.At(now), Trigger: webhook.Test,
+		OrganizationID: c.OrganizationID,
+		ConfigID:       c.ID,
+		Event:          event,
+		RequestedAt:    webhook.At(now),
+		Trigger:        webhook.Test,
 	}}
 	if err := send(ctx, o.Queue, messages); err != nil {
 		return nil, err
@@ -150,82 +164,51 @@ type Resend struct {
 	Random     io.Reader
 }
 
-// order is what the body of a resend asks for.
+// order is what the body of a resend asks for: a document, or what failed of a config.
 type order struct {
-	documentID, configID     string
-	failedSince, failedUntil webhook.Time
+	documentID  string
+	configID    string
+	failedSince webhook.Time
+	failedUntil webhook.Time // zero for now
 }
+
+// Route implements Operation.
+func (Resend) Route() string { return "POST " + resendPath }
 
 // Serve implements Operation.
 func (o Resend) Serve(ctx context.Context, r *Request) (*Response, error) {
-	wanted, err := readOrder(r.Body)
-	if err != nil {
+	wanted, request := readOrder(r.Body)
+	parameters := jsonapi.Parameters{jsonapi.PageAfter: nil}
+	if request.Has("document_id") {
+		parameters = nil // it is answered in one page
+	}
+	query := jsonapi.ParseQuery(r.RawQuery, parameters)
+	if err := jsonapi.Join(query.Err(), request.Err()); err != nil {
 		return nil, err
 	}
 	if wanted.documentID != "" {
-		if err := noQuery(r); err != nil {
-			return nil, err
-		}
 		return o.document(ctx, r, wanted)
 	}
-	return o.failed(ctx, r, wanted)
+	return o.failed(ctx, r, wanted, query)
 }
 
-func readOrder(body []byte) (order, error) {
-	request, err := jsonapi.ParseRequest(body, resendType, jsonapi.RefuseID())
-	if err != nil {
-		return order{}, err
-	}
-	said := func(name string) bool { _, ok := request.Attributes[name]; return ok }
+// readOrder reads the body. What is wrong with it is for Err of the request to tell.
+func readOrder(body []byte) (order, *jsonapi.Request) {
 	var wanted order
-	var problems jsonapi.Errors
-	invalid := func(name, code, format string, args ...any) {
-		problems = append(problems, jsonapi.NewError(422, code, name+" "+format, args...).AtPointer("/data/attributes/"+name)...)
-	}
-	moment := func(name string, target *webhook.Time) jsonapi.Attribute {
-		return jsonapi.Attribute{Text: func(s string) {
-			var err error
-			if *target, err = parseMoment(s); err != nil && !said("document_id") {
-				invalid(name, "invalid_time", momentRule)
-			}
-		}}
-	}
-	read := request.Read(map[string]jsonapi.Attribute{
-		"document_id": {Text: func(s string) {
-			if wanted.documentID = s; !plausibleDocumentID(s) {
-				invalid("document_id", "invalid_length", "must have 1 to %d characters", webhook.MaxDocumentIDLength)
-			}
-		}},
-		"webhook_config_id": {Text: func(s string) {
-			if wanted.configID = s; !webhook.ValidConfigID(s) {
-				invalid("webhook_config_id", "invalid_id", "must be the id of a config")
-			}
-		}},
-		"failed_since": moment("failed_since", &wanted.failedSince),
-		"failed_until": moment("failed_until", &wanted.failedUntil),
+	request := jsonapi.ReadRequest(body, jsonapi.Schema{
+		Type: resendType,
+		ID:   jsonapi.RefuseID(),
+		Attributes: map[string]jsonapi.Attribute{
+			"document_id":       {Text: documentID(&wanted.documentID)},
+			"webhook_config_id": {Text: configID(&wanted.configID), Required: true, Unless: "document_id"},
+			"failed_since":      {Text: moment(&wanted.failedSince), Required: true, NotWith: "document_id"},
+			"failed_until":      {Text: moment(&wanted.failedUntil), NotWith: "document_id"},
+		},
 	})
-	problems = append(problems, read...)
-	if said("document_id") {
-		for _, name := range []string{"failed_since", "failed_until"} {
-			wrongType := slices.ContainsFunc(read, func(e jsonapi.Error) bool { return *e.Source.Pointer == "/data/attributes/"+name })
-			if said(name) && !wrongType {
-				invalid(name, "not_allowed", "does not go with document_id")
-			}
-		}
-	} else {
-		for _, name := range []string{"webhook_config_id", "failed_since"} {
-			if !said(name) {
-				problems = append(problems, jsonapi.NewError(422, jsonapi.CodeRequired, "%s is required without document_id", name).AtPointer(request.Pointer)...)
-			}
-		}
-		if !wanted.failedUntil.IsZero() && wanted.failedUntil.Before(wanted.failedSince.Time) {
-			invalid("failed_until", "out_of_range", "must not be before failed_since")
-		}
+	if !wanted.failedUntil.IsZero() && wanted.failedUntil.Before(wanted.failedSince.Time) {
+		request.Refuse("failed_until", jsonapi.Invalidf("out_of_range", "must not be before failed_since"))
 	}
-	if len(problems) > 0 {
-		return order{}, problems
-	}
-	return wanted, nil
+	return wanted, request
 }
 
 // document sends the current status of a document to every subscribed active config, or to one.
@@ -241,14 +224,20 @@ func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Respon
 		return nil, jsonapi.NewError(404, "not_found", "there is no such document").AtPointer("/data/attributes/document_id")
 	}
 	if !document.Status.Known() {
-		return nil, jsonapi.NewError(409, "unknown_document_status", "the document has no status that webhooks are sent for").AtPointer("/data/attributes/document_id")
+		return nil, jsonapi.NewError(409, "unknown_document_status", "the document has no status that webhooks are sent for").
+			AtPointer("/data/attributes/document_id")
 	}
 	configs, err := o.targets(ctx, r.OrganizationID, wanted.configID, document.Status)
 	if err != nil {
 		return nil, err
 	}
 	now := o.Now()
-	logged, _, err := o.Deliveries.List(ctx, webhook.Selection{OrganizationID: r.OrganizationID, DocumentID: wanted.documentID, Limit: maxDocumentHistory, Now: now})
+	logged, _, err := o.Deliveries.List(ctx, webhook.Selection{
+		OrganizationID: r.OrganizationID,
+		DocumentID:     wanted.documentID,
+		Limit:          maxDocumentHistory,
+		Now:            now,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +272,8 @@ func (o Resend) targets(ctx context.Context, organizationID, configID string, st
 		return nil, err
 	}
 	if !c.Subscribes(status) {
-		return nil, jsonapi.NewError(409, "not_subscribed", "the config does not subscribe to the document's status, %s", status).AtPointer("/data/attributes/webhook_config_id")
+		return nil, jsonapi.NewError(409, "not_subscribed", "the config does not subscribe to the document's status, %s", status).
+			AtPointer("/data/attributes/webhook_config_id")
 	}
 	return []webhook.Config{*c}, nil
 }
@@ -312,17 +302,17 @@ func (o Resend) event(logged []webhook.Delivery, document *webhook.Document, doc
 		occurred = webhook.At(now)
 	}
 	return webhook.Event{
-		Version: webhook.RenderVersion, ID: webhook.NewEventID(now, seed.String()), DocumentID: documentID, Status: document.Status, OccurredAt: occurred,
+		Version:    webhook.RenderVersion,
+		ID:         webhook.NewEventID(now, seed.String()),
+		DocumentID: documentID,
+		Status:     document.Status,
+		OccurredAt: occurred,
 	}, nil
 }
 
 // failed sends again what failed of a config within a time, a page at a time. links.next goes on:
 // POST the same body there.
-func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response, error) {
-	query := jsonapi.ParseQuery(r.RawQuery, jsonapi.PageAfter)
-	if err := query.Err(); err != nil {
-		return nil, err
-	}
+func (o Resend) failed(ctx context.Context, r *Request, wanted order, query *jsonapi.Query) (*Response, error) {
 	scope := []string{resendType, r.OrganizationID, wanted.configID, wanted.failedSince.String(), wanted.failedUntil.String()}
 	after, err := place(query, scope)
 	if err != nil {
@@ -333,8 +323,12 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order) (*Response
 	}
 	now := o.Now()
 	selection := webhook.Selection{
-		OrganizationID: r.OrganizationID, ConfigIDs: []string{wanted.configID}, Statuses: []webhook.DeliveryStatus{webhook.DeliveryFailed},
-		After: after, Limit: maxResend, Now: now,
+		OrganizationID: r.OrganizationID,
+		ConfigIDs:      []string{wanted.configID},
+		Statuses:       []webhook.DeliveryStatus{webhook.DeliveryFailed},
+		After:          after,
+		Limit:          maxResend,
+		Now:            now,
 	}
 	deliveries, last, err := o.Deliveries.List(ctx, selection)
 	if err != nil {

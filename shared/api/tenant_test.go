@@ -41,8 +41,10 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 		"POST resend of a document to one": func(i ids) call {
 			return resendOf(`"document_id":"` + i.document + `","webhook_config_id":"` + i.config + `"`)
 		},
-		"POST resend of our document to them": func(i ids) call { return resendOf(`"document_id":"doc_ours","webhook_config_id":"` + i.config + `"`) },
-		"POST resend of what failed":          func(i ids) call { return resendOf(failedOf(i.config)) },
+		"POST resend of our document to them": func(i ids) call {
+			return resendOf(`"document_id":"doc_ours","webhook_config_id":"` + i.config + `"`)
+		},
+		"POST resend of what failed": func(i ids) call { return resendOf(failedOf(i.config)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			build := func() (*world, ids) {

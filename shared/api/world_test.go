@@ -71,21 +71,26 @@ func newWorld(t testing.TB) *world {
 	}
 }
 
-func (w *world) operations() map[string]api.Operation {
+func (w *world) operations() []api.Operation {
 	clock := func() time.Time { return w.now }
-	return map[string]api.Operation{
-		"POST /v1/webhooks/configs":                    api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
-		"GET /v1/webhooks/configs":                     api.ListConfigs{Configs: configs{w}, Now: clock},
-		"GET /v1/webhooks/configs/{id}":                api.GetConfig{Configs: configs{w}, Now: clock},
-		"PATCH /v1/webhooks/configs/{id}":              api.UpdateConfig{Configs: configs{w}, Policy: w.policy, Now: clock},
-		"DELETE /v1/webhooks/configs/{id}":             api.DeleteConfig{Configs: configs{w}, Now: clock},
-		"POST /v1/webhooks/configs/{id}/rotate-secret": api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
-		"POST /v1/webhooks/configs/{id}/test":          api.SendTest{Configs: configs{w}, Queue: queue{w}, Now: clock, Random: w.random},
-		"GET /v1/webhooks/deliveries":                  api.ListDeliveries{Deliveries: deliveries{w}, Configs: configs{w}, Now: clock},
-		"GET /v1/webhooks/deliveries/{id}":             api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
-		"POST /v1/webhooks/deliveries/{id}/resend":     api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Queue: queue{w}, Now: clock},
-		"POST /v1/webhooks/resend": api.Resend{
-			Configs: configs{w}, Documents: documents{w}, Deliveries: deliveries{w}, Queue: queue{w}, Now: clock, Random: w.random,
+	return []api.Operation{
+		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
+		api.ListConfigs{Configs: configs{w}, Now: clock},
+		api.GetConfig{Configs: configs{w}, Now: clock},
+		api.UpdateConfig{Configs: configs{w}, Policy: w.policy, Now: clock},
+		api.DeleteConfig{Configs: configs{w}, Now: clock},
+		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
+		api.SendTest{Configs: configs{w}, Queue: queue{w}, Now: clock, Random: w.random},
+		api.ListDeliveries{Deliveries: deliveries{w}, Configs: configs{w}, Now: clock},
+		api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
+		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Queue: queue{w}, Now: clock},
+		api.Resend{
+			Configs:    configs{w},
+			Documents:  documents{w},
+			Deliveries: deliveries{w},
+			Queue:      queue{w},
+			Now:        clock,
+			Random:     w.random,
 		},
 	}
 }
@@ -126,11 +131,11 @@ func (w *world) do(c call) reply {
 	}
 	operations := w.operations()
 	event := w.event(request, c, operations)
-	answer, err := api.Handler(slog.New(slog.NewTextHandler(&w.log, nil)), operations)(w.t.Context(), event)
+	answer, err := api.NewHandler(slog.New(slog.NewTextHandler(&w.log, nil)), operations...).Handle(w.t.Context(), event)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := reply{answer.StatusCode, http.Header{}, answer.Body}
+	r := reply{status: answer.StatusCode, header: http.Header{}, body: answer.Body}
 	for name, value := range answer.Headers {
 		r.header.Set(name, value)
 	}
@@ -150,7 +155,7 @@ func (w *world) shows(route string, r reply) bool {
 	return r.status < 300 && (route == "POST /v1/webhooks/configs" || strings.HasSuffix(route, "/rotate-secret"))
 }
 
-func (w *world) event(request *http.Request, c call, operations map[string]api.Operation) events.APIGatewayV2HTTPRequest {
+func (w *world) event(request *http.Request, c call, operations []api.Operation) events.APIGatewayV2HTTPRequest {
 	route, id := find(operations, request)
 	event := events.APIGatewayV2HTTPRequest{
 		RouteKey: route, RawPath: request.URL.Path, RawQueryString: request.URL.RawQuery, Headers: map[string]string{}, Body: c.body,
@@ -175,9 +180,10 @@ func (w *world) event(request *http.Request, c call, operations map[string]api.O
 	return event
 }
 
-func find(operations map[string]api.Operation, request *http.Request) (route, id string) {
+func find(operations []api.Operation, request *http.Request) (route, id string) {
 	segments := strings.Split(request.URL.EscapedPath(), "/")
-	for key := range operations {
+	for _, operation := range operations {
+		key := operation.Route()
 		method, path, _ := strings.Cut(key, " ")
 		pattern := strings.Split(path, "/")
 		if method != request.Method || len(pattern) != len(segments) {
@@ -393,8 +399,11 @@ func (s deliveries) List(_ context.Context, selection webhook.Selection) ([]webh
 		if selection.DocumentID == "" && !slices.Contains(selection.ConfigIDs, d.ConfigID) {
 			continue
 		}
-		if after := selection.After; after != nil && order(*d, webhook.Delivery{ConfigID: after.ConfigID, Event: webhook.Event{ID: after.EventID}}) <= 0 {
-			continue
+		if after := selection.After; after != nil {
+			place := webhook.Delivery{ConfigID: after.ConfigID, Event: webhook.Event{ID: after.EventID}}
+			if order(*d, place) <= 0 {
+				continue
+			}
 		}
 		if len(found) == selection.Limit || s.pageOf > 0 && examined == s.pageOf {
 			return found, last, nil
@@ -472,7 +481,12 @@ func (w *world) delivery(c *webhook.Config, n int, change func(*webhook.Delivery
 			Version: 1, ID: webhook.NewEventID(at, c.ID), DocumentID: "doc_" + c.OrganizationID, Status: webhook.Processed,
 			PreviousStatus: webhook.Processing, OccurredAt: webhook.At(at),
 		},
-		Attempts:    []webhook.Attempt{{Number: 1, StartedAt: webhook.At(at.Add(time.Second)), Duration: 85 * time.Millisecond, ResponseStatus: 204}},
+		Attempts: []webhook.Attempt{{
+			Number:         1,
+			StartedAt:      webhook.At(at.Add(time.Second)),
+			Duration:       85 * time.Millisecond,
+			ResponseStatus: 204,
+		}},
 		RequestedAt: webhook.At(at), DoneFor: webhook.At(at), DeliveredAt: webhook.At(at.Add(1085 * time.Millisecond)),
 		ExpiresAt: webhook.At(at.Add(webhook.Retention)),
 	}
@@ -497,5 +511,11 @@ func failing(d *webhook.Delivery) {
 func retrying(d *webhook.Delivery) {
 	d.Status, d.DoneFor, d.DeliveredAt = webhook.Retrying, webhook.Time{}, webhook.Time{}
 	d.NextAttemptAt = webhook.At(start.Add(time.Minute))
-	d.Attempts = []webhook.Attempt{{Number: 1, StartedAt: d.Event.OccurredAt, Duration: 15 * time.Second, ErrorCode: "timeout", Error: "no answer in time"}}
+	d.Attempts = []webhook.Attempt{{
+		Number:    1,
+		StartedAt: d.Event.OccurredAt,
+		Duration:  15 * time.Second,
+		ErrorCode: "timeout",
+		Error:     "no answer in time",
+	}}
 }

@@ -3,83 +3,71 @@ package jsonapi
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Attribute describes one attribute that a request may have. Exactly one of Text, Texts, Bool and
-// Integer is set; it is called with the value if it has the right type.
+// Attribute describes one attribute that a request may have: either it is read-only, or exactly one of
+// Text, Texts, Bool and Integer is its reader. A reader is called with the value if that has the right
+// type, and returns an Invalid, or several joined by errors.Join, if it is wrong all the same. Any
+// other error is not the client's fault.
 type Attribute struct {
 	Required bool
-	ReadOnly bool // known, but not to be set by a request
-	Text     func(string)
-	Texts    func([]string)
-	Bool     func(bool)
-	Integer  func(int64) // 1.0 and 1e3 are integers too; what is out of range comes as the nearest int64
+	Unless   string // another attribute; beside it this one is not required
+	NotWith  string // another attribute; beside it this one is refused, so not required either
+
+	// ReadOnly attributes are shown and cannot be set. A request may repeat the value that one has, so
+	// that what was read can be sent back.
+	ReadOnly bool
+	Value    json.RawMessage // of a read-only attribute; nil if it has none that could be repeated
+
+	Text    func(string) error
+	Texts   func([]string) error
+	Bool    func(bool) error
+	Integer func(int64) error // 1.0 and 1e3 are integers too; what is out of range comes as the nearest int64
 }
 
-// Read hands the attributes to schema and returns all problems: attributes that are unknown, read-only,
-// of the wrong type or missing. The order is that of the names, missing ones last.
-func (r *Request) Read(schema map[string]Attribute) Errors {
-	var problems Errors
-	for _, name := range slices.Sorted(maps.Keys(r.Attributes)) {
-		pointer := "/data/attributes/" + escape(name)
-		attribute, known := schema[name]
-		switch {
-		case strings.HasPrefix(name, "@"):
-			// JSON:API: @-members are ignored.
-		case !known:
-			problems = append(problems, NewError(422, CodeUnknownAttribute, "there is no such attribute").AtPointer(pointer)...)
-		case attribute.ReadOnly:
-			problems = append(problems, NewError(422, CodeReadOnly, "%s cannot be set", name).AtPointer(pointer)...)
-		default:
-			problems = append(problems, attribute.read(name, r.Attributes[name], pointer)...)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(schema)) {
-		if _, present := r.Attributes[name]; schema[name].Required && !present {
-			problems = append(problems, NewError(422, CodeRequired, "%s is required", name).AtPointer(r.Pointer)...)
-		}
-	}
-	return problems
-}
-
-func (a Attribute) read(name string, raw json.RawMessage, pointer string) Errors {
-	wrong := func(want string) Errors {
-		return NewError(422, CodeInvalidType, "%s must be %s", name, want).AtPointer(pointer)
-	}
+func (a Attribute) read(raw json.RawMessage) error {
 	switch {
+	case a.ReadOnly && a.Value == nil:
+		return Invalidf(CodeReadOnly, "cannot be set")
+	case a.ReadOnly:
+		return repeats(raw, a.Value)
 	case a.Text != nil:
-		var value *string
-		if json.Unmarshal(raw, &value) != nil || value == nil {
-			return wrong("a string")
-		}
-		a.Text(*value)
+		return readAs("a string", raw, a.Text)
 	case a.Bool != nil:
-		var value *bool
-		if json.Unmarshal(raw, &value) != nil || value == nil {
-			return wrong("true or false")
-		}
-		a.Bool(*value)
+		return readAs("true or false", raw, a.Bool)
 	case a.Integer != nil:
 		value, ok := integer(string(raw))
 		if !ok {
-			return wrong("an integer")
+			return Invalidf(CodeInvalidType, "must be an integer")
 		}
-		a.Integer(value)
-	case a.Texts != nil:
-		var values []*string
-		if json.Unmarshal(raw, &values) != nil || values == nil || slices.Contains(values, nil) {
-			return wrong("a list of strings")
-		}
-		texts := make([]string, len(values))
-		for i, value := range values {
-			texts[i] = *value
-		}
-		a.Texts(texts)
+		return a.Integer(value)
+	}
+	var texts []*string
+	if json.Unmarshal(raw, &texts) != nil || texts == nil || slices.Contains(texts, nil) {
+		return Invalidf(CodeInvalidType, "must be a list of strings")
+	}
+	return readAs("a list of strings", raw, a.Texts)
+}
+
+// readAs calls a reader with a value of its type; what names the type.
+func readAs[T any](what string, raw json.RawMessage, reader func(T) error) error {
+	var value *T
+	if json.Unmarshal(raw, &value) != nil || value == nil {
+		return Invalidf(CodeInvalidType, "must be %s", what)
+	}
+	return reader(*value)
+}
+
+// repeats refuses a value that is not the one that a read-only attribute has.
+func repeats(raw, has json.RawMessage) error {
+	var got, want any
+	if json.Unmarshal(raw, &got) != nil || json.Unmarshal(has, &want) != nil || !reflect.DeepEqual(got, want) {
+		return Invalidf(CodeReadOnly, "cannot be changed; it may be left out, or be as it was read")
 	}
 	return nil
 }
@@ -102,9 +90,4 @@ func integer(raw string) (n int64, ok bool) {
 		return math.MinInt64, true
 	}
 	return int64(f), true
-}
-
-// escape writes a name as a reference token of a JSON Pointer (RFC 6901, section 3).
-func escape(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

@@ -9,7 +9,8 @@ import (
 // CheckContentType refuses a request body of another media type than JSON:API's, or plain JSON.
 // JSON:API allows the parameters ext and profile; no extension is supported, any profile is ignored.
 func CheckContentType(header string) error {
-	unsupported := NewError(415, CodeMediaType, "the body must be %s (or application/json), without extensions or other parameters", MediaType).AtHeader("Content-Type")
+	unsupported := NewError(415, CodeMediaType,
+		"the body must be %s (or application/json), without extensions or other parameters", MediaType).AtHeader("Content-Type")
 	mediaType, parameters, err := mime.ParseMediaType(header)
 	switch {
 	case err != nil:

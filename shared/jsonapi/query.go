@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -24,23 +25,31 @@ const (
 	PageAfter = "page[after]"
 )
 
+// Parameters are the query parameters that a request may have, by name, each with its reader, which is
+// called with the value if the parameter is given. It returns an Invalid if that is wrong; any other
+// error is not the client's fault. Those of pagination need none: Size and Cursor read them.
+type Parameters map[string]func(value string) error
+
 // Query holds the query parameters of a request, each known and given once, and what is wrong with
 // the others. It is for one goroutine.
 type Query struct {
 	values   map[string]string
+	size     int
 	problems Errors
+	failure  error // of a reader that returned something else than an Invalid
 }
 
-// ParseQuery reads a raw query string that may have the allowed parameters. Brackets may be
-// percent-encoded or plain. What is wrong with it is for Err to tell.
-func ParseQuery(raw string, allowed ...string) *Query {
-	q := &Query{values: map[string]string{}}
+// ParseQuery reads a raw query string that may have the parameters, and calls their readers in the
+// order of the names. Brackets may be percent-encoded or plain. What is wrong is for Err to tell.
+func ParseQuery(raw string, parameters Parameters) *Query {
+	q := &Query{values: map[string]string{}, size: DefaultPageSize}
+	allowed := slices.Sorted(maps.Keys(parameters))
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		q.problems = NewError(400, CodeInvalidParameter, "the query string is malformed")
 		return q
 	}
-	for name := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		shown := strings.ToValidUTF8(name, "\uFFFD")
 		switch {
 		case name == "":
@@ -48,34 +57,51 @@ func ParseQuery(raw string, allowed ...string) *Query {
 		case !slices.Contains(allowed, name):
 			q.problems = append(q.problems, NewError(400, CodeUnknownParameter, "%s", unknown(shown, allowed)).AtParameter(shown)...)
 		case len(values[name]) > 1:
-			q.Refuse(name, "is given %d times", len(values[name]))
+			q.refuse(name, fmt.Sprintf("is given %d times", len(values[name])))
 		case !utf8.ValidString(values.Get(name)):
-			q.Refuse(name, "must be valid UTF-8")
+			q.refuse(name, "must be valid UTF-8")
 		default:
 			q.values[name] = values.Get(name)
+			q.read(name, parameters[name])
 		}
 	}
 	return q
 }
 
-// Refuse adds a problem with the value of a parameter.
-func (q *Query) Refuse(name, format string, args ...any) {
-	q.problems = append(q.problems, NewError(400, CodeInvalidParameter, format, args...).AtParameter(name)...)
+// read calls the reader of a parameter that is given.
+func (q *Query) read(name string, reader func(string) error) {
+	switch {
+	case reader != nil:
+		found, other := invalids(reader(q.values[name]))
+		if other != nil {
+			q.failure = fmt.Errorf("reading %s: %w", name, other)
+		}
+		for _, one := range found {
+			q.refuse(name, one.Detail)
+		}
+	case name == PageSize:
+		size, err := strconv.Atoi(q.values[name])
+		if err != nil || size < 1 || size > MaxPageSize || q.values[name] != strconv.Itoa(size) {
+			q.refuse(name, fmt.Sprintf("must be a number from 1 to %d", MaxPageSize))
+			return
+		}
+		q.size = size
+	}
+}
+
+func (q *Query) refuse(name, detail string) {
+	q.problems = append(q.problems, NewError(400, CodeInvalidParameter, "%s", detail).AtParameter(name)...)
 }
 
 // Err returns everything that is wrong with the query, by the names of the parameters, nil if
-// nothing is. Whoever serves a request must ask, after having read all parameters.
+// nothing is. Whoever serves a request must ask, and must not use what the readers have set before.
 func (q *Query) Err() error {
+	if q.failure != nil {
+		return q.failure
+	}
 	if len(q.problems) == 0 {
 		return nil
 	}
-	name := func(e Error) string {
-		if e.Source == nil {
-			return ""
-		}
-		return e.Source.Parameter
-	}
-	slices.SortFunc(q.problems, func(a, b Error) int { return strings.Compare(name(a), name(b)) })
 	return q.problems
 }
 
@@ -90,25 +116,8 @@ func unknown(name string, allowed []string) string {
 	return "is none of the parameters supported here: " + strings.Join(allowed, ", ")
 }
 
-// Get returns a parameter and whether it was given.
-func (q *Query) Get(name string) (string, bool) {
-	value, ok := q.values[name]
-	return value, ok
-}
-
-// Size returns page[size].
-func (q *Query) Size() int {
-	value, ok := q.values[PageSize]
-	if !ok {
-		return DefaultPageSize
-	}
-	size, err := strconv.Atoi(value)
-	if err != nil || size < 1 || size > MaxPageSize || value != strconv.Itoa(size) {
-		q.Refuse(PageSize, "must be a number from 1 to %d", MaxPageSize)
-		return DefaultPageSize
-	}
-	return size
-}
+// Size returns page[size], or its default.
+func (q *Query) Size() int { return q.size }
 
 // Cursor is a place in a list. It is tied to the list: its scope is everything that decides what
 // the list holds, such as the organization and the filters.
@@ -138,7 +147,8 @@ func (q *Query) Cursor(valid func(Cursor) bool, scope ...string) (Cursor, error)
 	}
 	var c Cursor
 	place := data[checkLength:]
-	if string(check(place, scope)) != string(data[:checkLength]) || json.Unmarshal(place, &c) != nil || c.Encode(scope...) != value || !valid(c) {
+	tied := string(check(place, scope)) == string(data[:checkLength])
+	if !tied || json.Unmarshal(place, &c) != nil || c.Encode(scope...) != value || !valid(c) {
 		return nil, invalid
 	}
 	return c, nil

@@ -2,12 +2,14 @@ package wiring
 
 import (
 	"bytes"
+	"crypto/rand"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/docuhook/docuhook/shared/telemetry"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -25,20 +27,23 @@ func variables() map[string]string {
 // stopped is what exit panics with in tests.
 type stopped string
 
-// environment has variables() with changes; an empty value takes one away.
+// environment has variables() with changes; an empty value takes one away. What stops it panics with
+// the line that is logged.
 func environment(changes map[string]string) *Environment {
 	all := variables()
 	maps.Copy(all, changes)
 	var out bytes.Buffer
-	return &Environment{
-		getenv: func(name string) string { return all[name] },
-		exit:   func(message string) { panic(stopped(message)) },
-		log:    telemetry.NewLogger(&out, 0),
-		out:    &out,
-	}
+	return On(Machine{
+		Getenv: func(name string) string { return all[name] },
+		Out:    &out,
+		Exit:   func(int) { panic(stopped(out.String())) },
+		Now:    time.Now,
+		Random: rand.Reader,
+		Jitter: func() float64 { return 0 },
+	})
 }
 
-// stops returns the message with which f stops, "" if it does not.
+// stops returns the line that f logs when it stops, "" if it does not.
 func stops(f func()) (message string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -55,17 +60,63 @@ func TestEnvironment(t *testing.T) {
 		build func(*Environment)
 		needs []string
 	}{
-		"the configs":    {func(e *Environment) { e.Configs() }, append(aws, "CONFIGS_TABLE")},
-		"the deliveries": {func(e *Environment) { e.Deliveries() }, append(aws, "DELIVERIES_TABLE")},
-		"the documents":  {func(e *Environment) { e.Documents() }, append(aws, "DOCUMENTS_TABLE")},
-		"the API keys":   {func(e *Environment) { e.APIKeys() }, append(aws, "API_KEYS_TABLE")},
-		"the queue":      {func(e *Environment) { e.Queue() }, append(aws, "DELIVERY_QUEUE_URL")},
-		"the keyring":    {func(e *Environment) { e.Keyring() }, append(aws, "KEYRING_SECRET_ARN")},
-		"the URL policy": {func(e *Environment) { e.URLPolicy() }, []string{"ENVIRONMENT"}},
-		"the limit":      {func(e *Environment) { e.ConfigLimit() }, []string{"CONFIG_LIMIT"}},
-		"the dispatcher": {func(e *Environment) { e.Dispatcher() }, append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "METRICS_NAMESPACE")},
-		"the deliverer": {func(e *Environment) { e.Deliverer() }, append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "KEYRING_SECRET_ARN",
-			"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "ENVIRONMENT", "METRICS_NAMESPACE")},
+		"authorize": {
+			func(e *Environment) { e.Authorize() },
+			append(aws, "API_KEYS_TABLE"),
+		},
+		"dispatch": {
+			func(e *Environment) { e.Dispatch() },
+			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "METRICS_NAMESPACE"),
+		},
+		"deliver": {
+			func(e *Environment) { e.Deliver() },
+			append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "KEYRING_SECRET_ARN",
+				"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "ENVIRONMENT", "METRICS_NAMESPACE"),
+		},
+		"create-config": {
+			func(e *Environment) { e.CreateConfig() },
+			append(aws, "CONFIGS_TABLE", "KEYRING_SECRET_ARN", "CONFIG_LIMIT", "ENVIRONMENT"),
+		},
+		"list-configs": {
+			func(e *Environment) { e.ListConfigs() },
+			append(aws, "CONFIGS_TABLE"),
+		},
+		"get-config": {
+			func(e *Environment) { e.GetConfig() },
+			append(aws, "CONFIGS_TABLE"),
+		},
+		"update-config": {
+			func(e *Environment) { e.UpdateConfig() },
+			append(aws, "CONFIGS_TABLE", "ENVIRONMENT"),
+		},
+		"delete-config": {
+			func(e *Environment) { e.DeleteConfig() },
+			append(aws, "CONFIGS_TABLE"),
+		},
+		"rotate-secret": {
+			func(e *Environment) { e.RotateSecret() },
+			append(aws, "CONFIGS_TABLE", "KEYRING_SECRET_ARN"),
+		},
+		"list-deliveries": {
+			func(e *Environment) { e.ListDeliveries() },
+			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE"),
+		},
+		"get-delivery": {
+			func(e *Environment) { e.GetDelivery() },
+			append(aws, "DELIVERIES_TABLE"),
+		},
+		"a resend of a delivery": {
+			func(e *Environment) { e.ResendDelivery() },
+			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE", "DELIVERY_QUEUE_URL"),
+		},
+		"a test": {
+			func(e *Environment) { e.SendTest() },
+			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL"),
+		},
+		"a resend": {
+			func(e *Environment) { e.Resend() },
+			append(aws, "CONFIGS_TABLE", "DOCUMENTS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL"),
+		},
 	} {
 		t.Run(part+" can be built", func(t *testing.T) {
 			if message := stops(func() { test.build(environment(nil)) }); message != "" {
@@ -76,7 +127,7 @@ func TestEnvironment(t *testing.T) {
 			t.Run(part+" without "+name, func(t *testing.T) {
 				message := stops(func() { test.build(environment(map[string]string{name: ""})) })
 				needed := slices.Contains(test.needs, name)
-				if needed && message != "environment variable "+name+" is not set" {
+				if needed && !strings.Contains(message, `"environment variable `+name+` is not set"`) {
 					t.Errorf("got %q, want a stop that names the variable", message)
 				}
 				if !needed && message != "" {
@@ -92,14 +143,14 @@ func TestEnvironmentInvalid(t *testing.T) {
 		variable, value string
 		build           func(*Environment)
 	}{
-		"a limit that is no number":          {"CONFIG_LIMIT", "many", func(e *Environment) { e.ConfigLimit() }},
-		"a limit of nothing":                 {"CONFIG_LIMIT", "0", func(e *Environment) { e.ConfigLimit() }},
-		"a threshold below nothing":          {"ENDPOINT_FAILURE_THRESHOLD", "-1", func(e *Environment) { e.Deliverer() }},
-		"a threshold that is no number":      {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliverer() }},
-		"too few delays":                     {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliverer() }},
-		"a delay that is no number":          {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliverer() }},
-		"an environment that nobody knows":   {"ENVIRONMENT", "staging", func(e *Environment) { e.URLPolicy() }},
-		"an environment in other characters": {"ENVIRONMENT", "Sandbox", func(e *Environment) { e.Deliverer() }},
+		"a limit that is no number":          {"CONFIG_LIMIT", "many", func(e *Environment) { e.CreateConfig() }},
+		"a limit of nothing":                 {"CONFIG_LIMIT", "0", func(e *Environment) { e.CreateConfig() }},
+		"a threshold below nothing":          {"ENDPOINT_FAILURE_THRESHOLD", "-1", func(e *Environment) { e.Deliver() }},
+		"a threshold that is no number":      {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliver() }},
+		"too few delays":                     {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliver() }},
+		"a delay that is no number":          {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliver() }},
+		"an environment that nobody knows":   {"ENVIRONMENT", "staging", func(e *Environment) { e.urlPolicy() }},
+		"an environment in other characters": {"ENVIRONMENT", "Sandbox", func(e *Environment) { e.Deliver() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			message := stops(func() { test.build(environment(map[string]string{test.variable: test.value})) })
@@ -109,7 +160,7 @@ func TestEnvironmentInvalid(t *testing.T) {
 		})
 	}
 	t.Run("a threshold of nothing turns it off", func(t *testing.T) {
-		if d := environment(map[string]string{"ENDPOINT_FAILURE_THRESHOLD": "0"}).Deliverer(); d.FailureThreshold != 0 {
+		if d := environment(map[string]string{"ENDPOINT_FAILURE_THRESHOLD": "0"}).Deliver(); d.FailureThreshold != 0 {
 			t.Errorf("got %d", d.FailureThreshold)
 		}
 	})
@@ -130,7 +181,7 @@ func TestURLPolicy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := environment(test.variables)
-			policy := e.URLPolicy()
+			policy := e.urlPolicy()
 			for raw, want := range map[string]bool{
 				https: test.https, http: test.http, private: test.private, "http://127.0.0.1:8080/": test.plainPrivate, "http://localhost/": test.localhost,
 			} {
@@ -175,7 +226,7 @@ func TestGuard(t *testing.T) {
 
 func TestTablesShareConnections(t *testing.T) {
 	e := environment(nil)
-	if e.Configs().Client != e.Deliveries().Client {
+	if e.configs().Client != e.deliveries().Client {
 		t.Error("two tables have two clients")
 	}
 }
@@ -197,26 +248,24 @@ func TestEndpoint(t *testing.T) {
 func TestExitNamesWhatIsWrong(t *testing.T) {
 	var out bytes.Buffer
 	code := 0
-	e := newEnvironment(func(string) string { return "" }, &out, func(c int) { code = c; panic(stopped("exit")) })
-	if stops(func() { e.Configs() }) != "exit" || code != 1 {
+	e := On(Machine{Getenv: func(string) string { return "" }, Out: &out, Exit: func(c int) {
+		code = c
+		panic(stopped("exit"))
+	}})
+	if stops(func() { e.GetConfig() }) != "exit" || code != 1 {
 		t.Errorf("exit code %d", code)
 	}
 	if line := out.String(); !strings.Contains(line, `"environment variable AWS_REGION is not set"`) || !strings.Contains(line, `"level":"ERROR"`) {
 		t.Errorf("the log says %s", line)
 	}
-	t.Run("the log level is Lambda's", func(t *testing.T) {
-		for level, want := range map[string]bool{"DEBUG": true, "INFO": false, "": false, "nonsense": false} {
-			e := newEnvironment(func(name string) string {
-				if name == "AWS_LAMBDA_LOG_LEVEL" {
-					return level
-				}
-				return ""
-			}, &out, nil)
-			if got := e.log.Enabled(t.Context(), -4); got != want {
-				t.Errorf("%q: debug lines %t, want %t", level, got, want)
-			}
+}
+
+func TestLogLevelIsLambdas(t *testing.T) {
+	for level, want := range map[string]bool{"DEBUG": true, "INFO": false, "": false, "nonsense": false} {
+		if got := environment(map[string]string{"AWS_LAMBDA_LOG_LEVEL": level}).log.Enabled(t.Context(), slog.LevelDebug); got != want {
+			t.Errorf("%q: debug lines %t, want %t", level, got, want)
 		}
-	})
+	}
 }
 
 func validConfig(url string) webhook.Config {

@@ -175,6 +175,8 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 // pages is an operation with a list of so many pages of one item each.
 type pages int
 
+func (p pages) Route() string { return "GET /v1/webhooks/configs" }
+
 func (p pages) Serve(_ context.Context, r *api.Request) (*api.Response, error) {
 	if p == 0 {
 		return nil, jsonapi.NewError(400, "too_many_configs", "too many")

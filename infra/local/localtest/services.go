@@ -1,0 +1,132 @@
+package localtest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/definition"
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
+)
+
+// Services are the AWS services in this process, with the tables, queues and secrets of the template
+// and nothing in them. The policies of the functions hold; whoever is none of them may do everything.
+type Services struct {
+	URL string // of all services
+
+	declared *template.Template
+}
+
+// NewServices starts the services, which end with the test. intercept, unless it is nil, sees every
+// request before it is served: its target, such as "AmazonSQS.SendMessage", and its body. It may return
+// the name of an exception with which the request is refused. Requests may come at the same time.
+func NewServices(t testing.TB, intercept func(target string, body []byte) (exception string)) *Services {
+	t.Helper()
+	module, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(filepath.Dir(string(module)), "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aws := &awsjson.Server{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if intercept != nil {
+			body, _ := io.ReadAll(r.Body) // what is cut short is for the service to refuse
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if exception := intercept(r.Header.Get("X-Amz-Target"), body); exception != "" {
+				w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, `{"__type":"%s","message":"refused by the test"}`, exception)
+				return
+			}
+		}
+		aws.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	s := &Services{URL: server.URL}
+	if s.declared, err = template.Parse(source, template.Options{Endpoint: s.URL}); err != nil {
+		t.Fatal(err)
+	}
+	aws.Policies, err = identity.New(identity.Options{
+		Principals: definition.Principals(s.declared.Functions),
+		Enforce:    true,
+		OnDenied:   func(d identity.Denial) { t.Errorf("denied: %+v", d) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	aws.Services = s.services(t)
+	return s
+}
+
+func (s *Services) services(t testing.TB) map[string]awsjson.Service {
+	t.Helper()
+	database := dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account})
+	for _, table := range s.declared.Tables {
+		if err := database.CreateTable(definition.Table(table)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broker := sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.URL})
+	var queues []sqs.Definition
+	for _, queue := range s.declared.Queues {
+		queues = append(queues, definition.Queue(queue))
+	}
+	if err := broker.CreateQueue(queues...); err != nil {
+		t.Fatal(err)
+	}
+	vault := secretsmanager.New(secretsmanager.Options{Region: template.Region, Account: template.Account})
+	for _, secret := range s.declared.Secrets {
+		if err := vault.CreateSecret(definition.Secret(secret)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return map[string]awsjson.Service{
+		"DynamoDB_20120810": database.Service(),
+		"AmazonSQS":         broker.Service(),
+		"secretsmanager":    vault.Service(),
+	}
+}
+
+// QueueURL is the URL of the queue with a logical id.
+func (s *Services) QueueURL(id string) string {
+	return s.URL + "/" + template.Account + "/" + id
+}
+
+// Environment returns the variables of the function in a folder, such as "functions/deliver": those
+// of the template, and those of Lambda, which lead to the services. It calls endpoints on this machine
+// only.
+func (s *Services) Environment(t testing.TB, folder string) map[string]string {
+	t.Helper()
+	for _, f := range s.declared.Functions {
+		if strings.Trim(f.Folder, "/") != folder {
+			continue
+		}
+		function, err := definition.Function(f, definition.Options{Endpoint: s.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		variables := map[string]string{}
+		for _, pair := range function.Env {
+			name, value, _ := strings.Cut(pair, "=")
+			variables[name] = value
+		}
+		return variables
+	}
+	t.Fatalf("the template has no function in %s", folder)
+	return nil
+}

@@ -1,0 +1,50 @@
+package wiring
+
+import (
+	"github.com/docuhook/docuhook/shared/api"
+	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/dispatch"
+	"github.com/docuhook/docuhook/shared/dynamo"
+	"github.com/docuhook/docuhook/shared/endpoint"
+)
+
+// Authorize returns the authorizer of the API.
+func (e *Environment) Authorize() api.Authorize {
+	return api.Authorize{Keys: e.apiKeys()}
+}
+
+// Dispatch returns the handler of the dispatch function.
+func (e *Environment) Dispatch() *dispatch.Dispatcher {
+	return &dispatch.Dispatcher{
+		Configs: e.configs(),
+		Queue:   e.queue(),
+		Metrics: e.metrics(),
+		Log:     e.log,
+	}
+}
+
+// Deliver returns the handler of the deliver function.
+func (e *Environment) Deliver() *delivery.Deliverer {
+	schedule, err := delivery.ParseSchedule(e.require("RETRY_DELAYS"))
+	if err != nil {
+		e.exit("environment variable RETRY_DELAYS: " + err.Error())
+	}
+	configs := e.configs()
+	return &delivery.Deliverer{
+		Store:       &dynamo.Log{Deliveries: e.deliveries(), Configs: configs},
+		Health:      configs,
+		Queue:       e.queue(),
+		Credentials: e.keyring(),
+		Poster: endpoint.NewClient(endpoint.ClientOptions{
+			Guard:     e.guard(),
+			AllowHTTP: e.sandbox(),
+			Now:       e.machine.Now,
+		}),
+		Schedule:         schedule,
+		FailureThreshold: e.number("ENDPOINT_FAILURE_THRESHOLD", 0),
+		Metrics:          e.metrics(),
+		Log:              e.log,
+		Now:              e.machine.Now,
+		Random:           e.machine.Jitter,
+	}
+}

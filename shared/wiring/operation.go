@@ -1,0 +1,107 @@
+package wiring
+
+import "github.com/docuhook/docuhook/shared/api"
+
+// CreateConfig creates a config and shows its credentials.
+func (e *Environment) CreateConfig() api.CreateConfig {
+	return api.CreateConfig{
+		Configs: e.configs(),
+		Keyring: e.keyring(),
+		Policy:  e.urlPolicy(),
+		Limit:   e.number("CONFIG_LIMIT", 1),
+		Now:     e.machine.Now,
+		Random:  e.machine.Random,
+	}
+}
+
+// ListConfigs lists the configs of an organization.
+func (e *Environment) ListConfigs() api.ListConfigs {
+	return api.ListConfigs{
+		Configs: e.configs(),
+		Now:     e.machine.Now,
+	}
+}
+
+// GetConfig shows a config.
+func (e *Environment) GetConfig() api.GetConfig {
+	return api.GetConfig{
+		Configs: e.configs(),
+		Now:     e.machine.Now,
+	}
+}
+
+// UpdateConfig changes a config.
+func (e *Environment) UpdateConfig() api.UpdateConfig {
+	return api.UpdateConfig{
+		Configs: e.configs(),
+		Policy:  e.urlPolicy(),
+		Now:     e.machine.Now,
+	}
+}
+
+// DeleteConfig deletes a config.
+func (e *Environment) DeleteConfig() api.DeleteConfig {
+	return api.DeleteConfig{
+		Configs: e.configs(),
+		Now:     e.machine.Now,
+	}
+}
+
+// RotateSecret gives a config new credentials.
+func (e *Environment) RotateSecret() api.RotateSecret {
+	return api.RotateSecret{
+		Configs: e.configs(),
+		Keyring: e.keyring(),
+		Now:     e.machine.Now,
+		Random:  e.machine.Random,
+	}
+}
+
+// ListDeliveries lists the deliveries of an organization.
+func (e *Environment) ListDeliveries() api.ListDeliveries {
+	return api.ListDeliveries{
+		Deliveries: e.deliveries(),
+		Configs:    e.configs(),
+		Now:        e.machine.Now,
+	}
+}
+
+// GetDelivery shows a delivery with its attempts.
+func (e *Environment) GetDelivery() api.GetDelivery {
+	return api.GetDelivery{
+		Deliveries: e.deliveries(),
+		Now:        e.machine.Now,
+	}
+}
+
+// ResendDelivery sends a delivery again.
+func (e *Environment) ResendDelivery() api.ResendDelivery {
+	return api.ResendDelivery{
+		Deliveries: e.deliveries(),
+		Configs:    e.configs(),
+		Queue:      e.queue(),
+		Now:        e.machine.Now,
+	}
+}
+
+// SendTest sends a test event to a config.
+func (e *Environment) SendTest() api.SendTest {
+	return api.SendTest{
+		Configs: e.configs(),
+		Queue:   e.queue(),
+		Now:     e.machine.Now,
+		Random:  e.machine.Random,
+	}
+}
+
+// Resend sends a document's status, or what failed of a config, again.
+func (e *Environment) Resend() api.Resend {
+	return api.Resend{
+		Configs:    e.configs(),
+		Documents:  e.documents(),
+		Deliveries: e.deliveries(),
+		Queue:      e.queue(),
+		Now:        e.machine.Now,
+		Random:     e.machine.Random,
+	}
+}

@@ -215,7 +215,7 @@ func (ListConfigs) Route() string { return "GET " + configsPath }
 func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
 	var active *bool
 	query := jsonapi.ParseQuery(r.RawQuery, jsonapi.Parameters{
-		"filter[is_active]": boolean(&active),
+		"filter[is_active]": readBoolean(&active),
 		jsonapi.PageSize:    nil,
 		jsonapi.PageAfter:   nil,
 	})
@@ -224,13 +224,13 @@ func (o ListConfigs) Serve(ctx context.Context, r *Request) (*Response, error) {
 	}
 	size := query.Size()
 	scope := append([]string{configType, r.OrganizationID}, query.Scope()...)
-	cursor, err := query.Cursor(func(c jsonapi.Cursor) bool { return len(c) == 1 && webhook.ValidConfigID(c[0]) }, scope...)
+	from, err := query.Cursor(func(c jsonapi.Cursor) bool { return len(c) == 1 && webhook.ValidConfigID(c[0]) }, scope...)
 	if err != nil {
 		return nil, err
 	}
 	after := ""
-	if cursor != nil {
-		after = cursor[0]
+	if from != nil {
+		after = from[0]
 	}
 	configs, err := o.Configs.List(ctx, r.OrganizationID, active, after, size+1)
 	if err != nil {

@@ -24,8 +24,8 @@ const (
 // have more only if its limit was raised or it deletes and creates many.
 const maxMergedConfigs = 300
 
-// place reads page[after] of a list of deliveries, nil if there is none.
-func place(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
+// readPlace reads page[after] of a list of deliveries, nil if there is none.
+func readPlace(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
 	found, err := query.Cursor(func(c jsonapi.Cursor) bool {
 		if len(c) != 2 {
 			return false
@@ -39,8 +39,8 @@ func place(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
 	return &webhook.Place{EventID: found[0], ConfigID: found[1]}, nil
 }
 
-// cursor returns a place as page[after], "" for no place.
-func cursor(place *webhook.Place, scope []string) string {
+// encodePlace returns a place as page[after], "" for no place.
+func encodePlace(place *webhook.Place, scope []string) string {
 	if place == nil {
 		return ""
 	}
@@ -151,7 +151,7 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 		return nil, err
 	}
 	scope := append([]string{deliveryType, r.OrganizationID}, query.Scope()...)
-	if selection.After, err = place(query, scope); err != nil {
+	if selection.After, err = readPlace(query, scope); err != nil {
 		return nil, err
 	}
 	some, err := o.configs(ctx, &selection)
@@ -165,7 +165,7 @@ func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error
 		if deliveries, last, err = o.Deliveries.List(ctx, selection); err != nil {
 			return nil, err
 		}
-		next = cursor(last, scope)
+		next = encodePlace(last, scope)
 	}
 	resources := []jsonapi.Resource{}
 	for i := range deliveries {
@@ -185,10 +185,10 @@ func readSelection(raw string, s *webhook.Selection) (*jsonapi.Query, error) {
 			}
 			return nil
 		},
-		filterConfig:             configID(&s.ConfigID),
-		filterDocument:           documentID(&s.DocumentID),
-		"filter[created_after]":  momentParameter(&after),
-		"filter[created_before]": momentParameter(&before),
+		filterConfig:             readConfigID(&s.ConfigID),
+		filterDocument:           readDocumentID(&s.DocumentID),
+		"filter[created_after]":  readMomentParameter(&after),
+		"filter[created_before]": readMomentParameter(&before),
 		jsonapi.PageSize:         nil,
 		jsonapi.PageAfter:        nil,
 	})

@@ -199,10 +199,10 @@ func readOrder(body []byte) (order, *jsonapi.Request) {
 		Type: resendType,
 		ID:   jsonapi.RefuseID(),
 		Attributes: map[string]jsonapi.Attribute{
-			"document_id":       {Text: documentID(&wanted.documentID)},
-			"webhook_config_id": {Text: configID(&wanted.configID), Required: true, Unless: "document_id"},
-			"failed_since":      {Text: moment(&wanted.failedSince), Required: true, NotWith: "document_id"},
-			"failed_until":      {Text: moment(&wanted.failedUntil), NotWith: "document_id"},
+			"document_id":       {Text: readDocumentID(&wanted.documentID)},
+			"webhook_config_id": {Text: readConfigID(&wanted.configID), Required: true, Unless: "document_id"},
+			"failed_since":      {Text: readMoment(&wanted.failedSince), Required: true, NotWith: "document_id"},
+			"failed_until":      {Text: readMoment(&wanted.failedUntil), NotWith: "document_id"},
 		},
 	})
 	if !wanted.failedUntil.IsZero() && wanted.failedUntil.Before(wanted.failedSince.Time) {
@@ -314,7 +314,7 @@ func (o Resend) event(logged []webhook.Delivery, document *webhook.Document, doc
 // POST the same body there.
 func (o Resend) failed(ctx context.Context, r *Request, wanted order, query *jsonapi.Query) (*Response, error) {
 	scope := []string{resendType, r.OrganizationID, wanted.configID, wanted.failedSince.String(), wanted.failedUntil.String()}
-	after, err := place(query, scope)
+	after, err := readPlace(query, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -344,5 +344,5 @@ func (o Resend) failed(ctx context.Context, r *Request, wanted order, query *jso
 	if err := send(ctx, o.Queue, messages); err != nil {
 		return nil, err
 	}
-	return sentResponse(messages, query.Links(resendPath, cursor(last, scope))), nil
+	return sentResponse(messages, query.Links(resendPath, encodePlace(last, scope))), nil
 }

@@ -11,7 +11,7 @@ import (
 
 // The functions of this file return readers of values that attributes and query parameters share.
 
-func configID(target *string) func(string) error {
+func readConfigID(target *string) func(string) error {
 	return func(value string) error {
 		*target = value
 		if !webhook.ValidConfigID(value) {
@@ -21,9 +21,9 @@ func configID(target *string) func(string) error {
 	}
 }
 
-// documentID refuses only what the contract can tell: it counts characters. An id of more bytes than
+// readDocumentID refuses only what the contract can tell: it counts characters. An id of more bytes than
 // MaxDocumentIDLength may exist, but no webhook was ever sent for it.
-func documentID(target *string) func(string) error {
+func readDocumentID(target *string) func(string) error {
 	return func(value string) error {
 		*target = value
 		if value == "" || utf8.RuneCountInString(value) > webhook.MaxDocumentIDLength {
@@ -33,8 +33,8 @@ func documentID(target *string) func(string) error {
 	}
 }
 
-// moment reads a time. The limits keep it clear of what cannot be an event's time.
-func moment(target *webhook.Time) func(string) error {
+// readMoment reads a time. The limits keep it clear of what cannot be an event's time.
+func readMoment(target *webhook.Time) func(string) error {
 	return func(value string) error {
 		t, err := webhook.ParseTime(value)
 		if err != nil || value < "1970" || value >= "3000" {
@@ -45,19 +45,19 @@ func moment(target *webhook.Time) func(string) error {
 	}
 }
 
-// momentParameter reads a time from a query string, where a plus sign stands for a space.
-func momentParameter(target *webhook.Time) func(string) error {
+// readMomentParameter reads a time from a query string, where a plus sign stands for a space.
+func readMomentParameter(target *webhook.Time) func(string) error {
 	return func(value string) error {
-		err := moment(target)(value)
-		if err != nil && moment(target)(strings.ReplaceAll(value, " ", "+")) == nil {
+		err := readMoment(target)(value)
+		if err != nil && readMoment(target)(strings.ReplaceAll(value, " ", "+")) == nil {
 			return jsonapi.Invalidf("invalid_time", "must have the + of its zone percent-encoded, as %%2B")
 		}
 		return err
 	}
 }
 
-// boolean reads a query parameter that is true or false.
-func boolean(target **bool) func(string) error {
+// readBoolean reads a query parameter that is true or false.
+func readBoolean(target **bool) func(string) error {
 	return func(value string) error {
 		if value != "true" && value != "false" {
 			return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be true or false")

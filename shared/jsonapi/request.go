@@ -124,7 +124,7 @@ func (r *Request) refuse(status int, code, pointer, format string, args ...any) 
 }
 
 func (r *Request) readType(data object, want string) {
-	switch value, present, ok := text(data, "type"); {
+	switch value, present, ok := member(data, "type"); {
 	case !present:
 		r.refuse(422, CodeRequired, "/data", "type is required")
 	case !ok:
@@ -135,7 +135,7 @@ func (r *Request) readType(data object, want string) {
 }
 
 func (r *Request) readID(data object, rule IDRule) {
-	switch value, present, ok := text(data, "id"); {
+	switch value, present, ok := member(data, "id"); {
 	case !present && rule.required:
 		r.refuse(422, CodeRequired, "/data", "id is required")
 	case present && rule.id == "":
@@ -150,7 +150,7 @@ func (r *Request) readID(data object, rule IDRule) {
 // readUnused reads the members that JSON:API has and no operation needs: a local id, which nothing can
 // refer to in a document with one resource, and relationships, of which there may be none.
 func (r *Request) readUnused(data object) {
-	if _, present, ok := text(data, "lid"); present && !ok {
+	if _, present, ok := member(data, "lid"); present && !ok {
 		r.refuse(422, CodeInvalidType, "/data/lid", "lid must be a string")
 	}
 	raw, present := data["relationships"]
@@ -198,8 +198,8 @@ func escape(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// text returns a string member: whether it is there, and whether it is a string.
-func text(of object, name string) (value string, present, ok bool) {
+// member returns a string member: whether it is there, and whether it is a string.
+func member(of object, name string) (value string, present, ok bool) {
 	raw, present := of[name]
 	var s *string
 	if !present || json.Unmarshal(raw, &s) != nil || s == nil {

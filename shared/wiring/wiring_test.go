@@ -167,26 +167,43 @@ func TestEnvironmentInvalid(t *testing.T) {
 }
 
 func TestURLPolicy(t *testing.T) {
-	const https, http, private = "https://example.com/", "http://example.com/", "https://10.0.0.1/"
+	const (
+		https     = "https://example.com/"
+		http      = "http://example.com/"
+		private   = "https://10.0.0.1/"
+		loopback  = "http://127.0.0.1:8080/"
+		localhost = "http://localhost/"
+	)
 	for name, test := range map[string]struct {
-		variables               map[string]string
-		https, http, private    bool
-		plainPrivate, localhost bool
+		variables map[string]string
+		takes     []string
 	}{
-		"production takes https to public hosts":                 {map[string]string{"ENVIRONMENT": "production"}, true, false, false, false, false},
-		"production does so even if asked for private addresses": {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"}, true, false, false, false, false},
-		"a sandbox takes http too, to public hosts":              {map[string]string{"ENVIRONMENT": "sandbox"}, true, true, false, false, false},
-		"a sandbox takes private addresses when asked":           {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"}, true, true, true, true, true},
-		"a sandbox asked in other words does not":                {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "yes"}, true, true, false, false, false},
+		"production takes https to public hosts": {
+			variables: map[string]string{"ENVIRONMENT": "production"},
+			takes:     []string{https},
+		},
+		"production does so even if asked for private addresses": {
+			variables: map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"},
+			takes:     []string{https},
+		},
+		"a sandbox takes http too, to public hosts": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox"},
+			takes:     []string{https, http},
+		},
+		"a sandbox takes private addresses when asked": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"},
+			takes:     []string{https, http, private, loopback, localhost},
+		},
+		"a sandbox asked in other words does not": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "yes"},
+			takes:     []string{https, http},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := environment(test.variables)
-			policy := e.urlPolicy()
-			for raw, want := range map[string]bool{
-				https: test.https, http: test.http, private: test.private, "http://127.0.0.1:8080/": test.plainPrivate, "http://localhost/": test.localhost,
-			} {
+			policy := environment(test.variables).urlPolicy()
+			for _, raw := range []string{https, http, private, loopback, localhost} {
 				c := validConfig(raw)
-				if problems := c.Validate(policy); (len(problems) == 0) != want {
+				if problems := c.Validate(policy); (len(problems) == 0) != slices.Contains(test.takes, raw) {
 					t.Errorf("%s: %v", raw, problems)
 				}
 			}
@@ -200,14 +217,38 @@ func TestGuard(t *testing.T) {
 		variables map[string]string
 		called    []string
 	}{
-		"production calls public addresses":                            {map[string]string{"ENVIRONMENT": "production"}, []string{public}},
-		"production asked for private ones still does":                 {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"}, []string{public}},
-		"production restricted to this machine calls nothing":          {map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"}, nil},
-		"a sandbox calls public addresses":                             {map[string]string{"ENVIRONMENT": "sandbox"}, []string{public}},
-		"a sandbox restricted to this machine, but not to private":     {map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "true"}, nil},
-		"a sandbox asked for private addresses calls all":              {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"}, []string{loopback, private, public}},
-		"a sandbox asked for them on this machine calls only that":     {map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"}, []string{loopback}},
-		"a sandbox restricted in other words is not, and not loosened": {map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "false"}, []string{public}},
+		"production calls public addresses": {
+			variables: map[string]string{"ENVIRONMENT": "production"},
+			called:    []string{public},
+		},
+		"production asked for private ones still does": {
+			variables: map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true"},
+			called:    []string{public},
+		},
+		"production restricted to this machine calls nothing": {
+			variables: map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"},
+			called:    nil,
+		},
+		"a sandbox calls public addresses": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox"},
+			called:    []string{public},
+		},
+		"a sandbox restricted to this machine, but not to private": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "true"},
+			called:    nil,
+		},
+		"a sandbox asked for private addresses calls all": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true"},
+			called:    []string{loopback, private, public},
+		},
+		"a sandbox asked for them on this machine calls only that": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"},
+			called:    []string{loopback},
+		},
+		"a sandbox restricted in other words is not, and not loosened": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "false"},
+			called:    []string{public},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			guard := environment(test.variables).guard()
@@ -255,8 +296,10 @@ func TestExitNamesWhatIsWrong(t *testing.T) {
 	if stops(func() { e.GetConfig() }) != "exit" || code != 1 {
 		t.Errorf("exit code %d", code)
 	}
-	if line := out.String(); !strings.Contains(line, `"environment variable AWS_REGION is not set"`) || !strings.Contains(line, `"level":"ERROR"`) {
-		t.Errorf("the log says %s", line)
+	for _, part := range []string{`"environment variable AWS_REGION is not set"`, `"level":"ERROR"`} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("the log says %s, not %s", out.String(), part)
+		}
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package localtest starts the local stack, for the tests that need the whole of it.
+// Package localtest starts the local stack, or its AWS services alone, for tests.
 package localtest
 
 import (
@@ -16,16 +16,12 @@ import (
 // ends with the test.
 func Start(t testing.TB, arguments ...string) string {
 	t.Helper()
-	module, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	binary := filepath.Join(t.TempDir(), "local")
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/docuhook/docuhook/infra/local").CombinedOutput(); err != nil {
 		t.Fatalf("building the local stack: %v\n%s", err, out)
 	}
 	command := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0"}, arguments...)...)
-	command.Dir = filepath.Dir(string(module))
+	command.Dir = root(t)
 	out, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

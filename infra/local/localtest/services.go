@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,11 +33,7 @@ type Services struct {
 // the name of an exception with which the request is refused. Requests may come at the same time.
 func NewServices(t testing.TB, intercept func(target string, body []byte) (exception string)) *Services {
 	t.Helper()
-	module, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile(filepath.Join(filepath.Dir(string(module)), "template.yaml"))
+	source, err := os.ReadFile(filepath.Join(root(t), "template.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,4 +124,23 @@ func (s *Services) Environment(t testing.TB, folder string) map[string]string {
 	}
 	t.Fatalf("the template has no function in %s", folder)
 	return nil
+}
+
+// root returns the folder of the module.
+func root(t testing.TB) string {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return folder
+		}
+		above := filepath.Dir(folder)
+		if above == folder {
+			t.Fatal("there is no go.mod above the test")
+		}
+		folder = above
+	}
 }

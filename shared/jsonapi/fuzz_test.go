@@ -35,6 +35,12 @@ func FuzzReadRequest(f *testing.F) {
 		`{"data":{"type":"webhook_config","type":"other"}}`, `{"data":[]}`, `{"data":null}`, `[]`, `null`, `7`, `"`, ``, "\ufeff{}", `{} {}`,
 		`{"data":{"type":"webhook_config","relationships":{},"lid":"1"}}`, `[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]`, "{\"\xff\":1}",
 		`{"data":{"type":"webhook_config","attributes":{"url":"\ud800","overlap_seconds":1e400}}}`,
+		`{"data":{"type":"webhook_config","attributes":{"url":"\ud83d\ude00","overlap_seconds":7e0}}}`,
+		`{"data":{"type":"webhook_config","attributes":{"url":"a\nb","overlap_seconds":-1e400}}}`,
+		`{"data":{"type":"webhook_config","attributes":{"url":"","overlap_seconds":1e400}}}`,
+		`{"data":{"type":"webhook_config","attributes":{"url":"","overlap_seconds":7.5}}}`,
+		`{"data":{"attributes":{"created_at":7}}}`, `{"data":{"type":7}}`, `{"data":{"type":"other"}}`, `{}`,
+		`{"data":{"type":"webhook_config","id":7}}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -93,6 +99,8 @@ func FuzzParseQuery(f *testing.F) {
 		"", "page[size]=5", "page%5Bsize%5D=5&page[after]=abc", "filter[status]=failed&filter[status]=failed", "x=1", "a=%zz",
 		"filter[status]=%ff", "page[size]=0", "page[size]=+5", "page[size]=05", "page[size]=99999999999999999999", ";", "&&&", "=",
 		"filter%5bstatus%5d=%00", "include=x", "fields[a]=b",
+		"x=1&page[size]=0&=7", "page[after]=AAAA", "page[after]=AAAAAAAAAAAAAAAAAAAAAAAA",
+		PageAfter + "=" + Cursor{"evt_1", "config"}.Encode("scope"),
 	} {
 		f.Add(seed)
 	}
@@ -138,6 +146,8 @@ func FuzzCursor(f *testing.F) {
 	f.Add("evt_1", "config", "org", "failed", []byte("AAAA"))
 	f.Add("", "", "", "", []byte{})
 	f.Add("\x00", "\xff", "a\",\"b", "a", []byte("x"))
+	f.Add("evt_1", "config", "org", "failed", []byte("\xff"))
+	f.Add("evt_1", "config", "org", "failed", []byte(Cursor{"evt_2", "config"}.Encode("org", "failed")))
 	f.Fuzz(func(t *testing.T, first, second, organization, filter string, noise []byte) {
 		at := func(encoded string, n int, scope ...string) (Cursor, error) {
 			query := ParseQuery(url.Values{PageAfter: {encoded}}.Encode(), parameters(PageAfter))

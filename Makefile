@@ -1,19 +1,13 @@
 # Everything that is done with this repository. `make run` and `make test` need Go and make alone;
-# what else is needed is installed below .build, at the versions pinned here.
-CFN_LINT       := 1.51.0
-CHECKOV        := 3.3.30
-SAM_CLI        := 1.170.0
+# what else is needed is installed below .build, as infra/tools and the variables here pin it.
 DYNAMODB_LOCAL := 2.6.1
-MOTO           := 5.2.5
-MINISTACK      := 1.5.33
-SCHEMATHESIS   := 4.32.5
 
 PYTHON   ?= python3
 FUZZTIME ?= 5m
 ENV      ?= sandbox
 F        ?= deliver
 EVENT    ?= $(firstword $(wildcard functions/$(F)/events/*.json))
-SAM      := .build/aws-sam-cli-$(SAM_CLI)/bin/sam
+SAM      := .build/aws-sam-cli/bin/sam
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
@@ -33,9 +27,9 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 	go vet ./...
 	go tool staticcheck ./...
 	go mod tidy -diff
-template: .build/cfn-lint-$(CFN_LINT)/bin/cfn-lint .build/checkov-$(CHECKOV)/bin/checkov $(SAM) ## cfn-lint, checkov, sam validate
-	.build/cfn-lint-$(CFN_LINT)/bin/cfn-lint template.yaml
-	.build/checkov-$(CHECKOV)/bin/checkov --config-file .checkov.yaml
+template: .build/cfn-lint/bin/cfn-lint .build/checkov/bin/checkov $(SAM) ## cfn-lint, checkov, sam validate
+	.build/cfn-lint/bin/cfn-lint template.yaml
+	.build/checkov/bin/checkov --config-file .checkov.yaml
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 # Not stripped and trimmed, a function would be twice as large and hold the path of this folder.
 build: $(SAM) ## build the functions as they are deployed, into .aws-sam
@@ -50,16 +44,16 @@ deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of s
 invoke: $(SAM) ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; } && $(MAKE) build
 	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
-e2e: $(if $(filter emulated,$(STACK)),.build/ministack-$(MINISTACK)/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
+e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
 receivers: ## run the example receivers in Go, Node.js and Python against real requests
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
 	go test -count=1 ./infra/local/browser -browser $(FLAGS)
-conformance: .build/moto-$(MOTO)/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
+conformance: .build/moto/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
 	go run ./infra/bench/scale -install -dynamodb-local $(DYNAMODB_LOCAL)
 	go test -count=1 ./infra/local/conformance -moto $(CURDIR)/$< -dynamodb-local $(CURDIR)/.build/dynamodb-local/$(DYNAMODB_LOCAL) $(FLAGS)
-contract: .build/schemathesis-$(SCHEMATHESIS)/bin/st ## check the local stack's API against infra/openapi.yaml with made-up requests
+contract: .build/schemathesis/bin/st ## check the local stack's API against infra/openapi.yaml with made-up requests
 	go test -count=1 -v -timeout 30m -run '^TestSchemathesis$$' ./infra/contract -schemathesis $(CURDIR)/$<
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
@@ -73,7 +67,8 @@ scale: ## measure what API calls read from large tables (needs Maven and a JDK o
 	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st:
-	@command -v $(PYTHON) >/dev/null || { echo "this target needs Python 3 (set PYTHON)"; exit 1; }
-	$(PYTHON) -m venv .build/$*
-	.build/$*/bin/pip install --quiet --disable-pip-version-check $(shell echo $* | sed 's/^moto-/moto[server]-/; s/^ministack-/ministack[full]-/; s/-\([0-9.]*\)$$/==\1/')
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st: infra/tools/%.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "this target needs Python 3.11 or newer (set PYTHON)"; exit 1; }
+	$(PYTHON) -m venv --clear .build/$*
+	.build/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@

@@ -22,11 +22,13 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 test: ## run all tests, with the race detector: unit, adapters, end to end
 	go test -race ./...
 check: lint template test ## what CI runs: lint, template, test
-lint: ## gofmt, go vet, staticcheck, go mod tidy
+# An err or ok of an inner scope is how Go is written; every other name that hides one which is used afterwards is a mistake waiting.
+lint: ## gofmt, go mod tidy, go vet, staticcheck, shadow, deadcode
 	@unformatted=$$(gofmt -l functions shared infra); test -z "$$unformatted" || { echo "not formatted with gofmt: $$unformatted"; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
 	go mod tidy -diff
+	go vet ./... && go tool staticcheck ./...
+	@shadowed=$$(go tool shadow ./... 2>&1 | grep -Ev 'declaration of "(err|ok)" shadows'); test -z "$$shadowed" || { echo "$$shadowed"; exit 1; }
+	@dead=$$(go tool deadcode -test ./... 2>&1); test -z "$$dead" || { echo "$$dead"; exit 1; }
 template: .build/cfn-lint/bin/cfn-lint .build/checkov/bin/checkov $(SAM) ## cfn-lint, checkov, sam validate
 	.build/cfn-lint/bin/cfn-lint template.yaml
 	.build/checkov/bin/checkov --config-file .checkov.yaml

@@ -80,15 +80,6 @@ func (c *Contract) Routes() []string {
 	return routes
 }
 
-// Forbids returns why the contract forbids a request, nil if it does not or if the route is not in it.
-func (c *Contract) Forbids(request *http.Request, body []byte) error {
-	o, values := c.find(request.Method, request.URL)
-	if o == nil {
-		return nil
-	}
-	return c.forbids(o, request, values, body)
-}
-
 // VerifyWebhook errors with ErrMismatch if a request to an endpoint is not the webhook of the contract.
 func (c *Contract) VerifyWebhook(request *http.Request, body []byte) error {
 	for _, o := range c.webhooks {

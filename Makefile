@@ -8,6 +8,9 @@ ENV      ?= sandbox
 F        ?= deliver
 EVENT    ?= $(firstword $(wildcard functions/$(F)/events/*.json))
 SAM      := .build/aws-sam-cli/bin/sam
+# The release, by Git's tag of it, and between two releases also by the commit; dev where there is no tag.
+VERSION  ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),dev)
+LDFLAGS   = -X github.com/docuhook/docuhook/shared/endpoint.Version=$(VERSION)
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
@@ -17,7 +20,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 run: ## start the local stack and show a webhook delivered (FLAGS=-help lists what can be set)
 	@echo "Compiling the local stack …"
-	@go build -o .build/local ./infra/local
+	@go build -ldflags '$(LDFLAGS)' -o .build/local ./infra/local
 	@exec .build/local $(FLAGS)
 test: ## run all tests, with the race detector: unit, adapters, end to end
 	go test -race ./...
@@ -35,11 +38,11 @@ template: .build/cfn-lint/bin/cfn-lint .build/checkov/bin/checkov $(SAM) ## cfn-
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 # Not stripped and trimmed, a function would be twice as large and hold the path of this folder.
 build: $(SAM) ## build the functions as they are deployed, into .aws-sam
-	umask 022 && CGO_ENABLED=0 GOFLAGS="-tags=lambda.norpc -trimpath -buildvcs=false '-ldflags=-s -w -buildid='" $(SAM) build
+	umask 022 && CGO_ENABLED=0 GOFLAGS="-tags=lambda.norpc -trimpath -buildvcs=false '-ldflags=-s -w -buildid= $(LDFLAGS)'" $(SAM) build
 reproducible: build ## show that the same source, in another folder, gives the same packages
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && \
 	tar -cf - --exclude=./.git --exclude=./.build --exclude=./.aws-sam . | tar -xf - -C $$copy && \
-	$(MAKE) -s -C $$copy build SAM=$(abspath $(SAM)) >/dev/null 2>&1 && \
+	$(MAKE) -s -C $$copy build SAM=$(abspath $(SAM)) VERSION=$(VERSION) >/dev/null 2>&1 && \
 	$(dir $(SAM))python infra/packages.py .aws-sam/build $$copy/.aws-sam/build
 deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of samconfig.toml
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)

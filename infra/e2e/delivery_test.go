@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,11 +48,18 @@ func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 	endpoint.none(t)
 
 	for name, want := range map[string]string{
-		"Content-Type": "application/json", "X-Webhook-Attempt": "1", "User-Agent": "Docuhook/1.0.0", "X-Webhook-Token": config.credentials.Token.Reveal(),
+		"Content-Type": "application/json", "X-Webhook-Attempt": "1", "X-Webhook-Token": config.credentials.Token.Reveal(),
 	} {
 		if value := got.header.Get(name); value != want {
 			t.Errorf("%s: %q, want %q", name, value, want)
 		}
+	}
+	agent := regexp.MustCompile(`^Docuhook/[0-9A-Za-z.-]+$`)
+	if under.local != nil {
+		agent = regexp.MustCompile("^Docuhook/" + regexp.QuoteMeta(localVersion) + "$")
+	}
+	if value := got.header.Get("User-Agent"); !agent.MatchString(value) {
+		t.Errorf("User-Agent %q, want one like %s", value, agent)
 	}
 	eventID := got.header.Get("webhook-id")
 	if got.header.Get("Idempotency-Key") != eventID || !strings.HasPrefix(eventID, "evt_") {

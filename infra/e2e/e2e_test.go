@@ -125,6 +125,9 @@ type localStack struct {
 	api     string
 }
 
+// localVersion is the release that the local stack is built as; the functions that it builds have it too.
+const localVersion = "0.0.0-e2e"
+
 // startLocal builds and starts the local stack on free ports.
 func startLocal() (*system, error) {
 	root, err := filepath.Abs("../..")
@@ -136,7 +139,8 @@ func startLocal() (*system, error) {
 		return nil, err
 	}
 	binary := filepath.Join(directory, "local")
-	build := exec.Command("go", "build", "-o", binary, "./infra/local")
+	version := "-X github.com/docuhook/docuhook/shared/endpoint.Version=" + localVersion
+	build := exec.Command("go", "build", "-ldflags", version, "-o", binary, "./infra/local")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the local stack: %w\n%s", err, out)

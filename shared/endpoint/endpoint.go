@@ -25,8 +25,8 @@ import (
 	"github.com/docuhook/docuhook/shared/signature"
 )
 
-// Version is the release, as the User-Agent shows it.
-const Version = "1.0.0"
+// Version is the release, as the User-Agent shows it. The linker sets it (see the Makefile), and nothing else does.
+var Version = "dev"
 
 // Limits of one attempt.
 const (

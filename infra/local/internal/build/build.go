@@ -19,6 +19,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/process"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/shared/endpoint"
 )
 
 // patience is how long the compiler may take to end once it has been interrupted.
@@ -71,7 +72,10 @@ func Functions(ctx context.Context, functions []template.Function, root, directo
 	if err := removeWork(kept); err != nil {
 		return err
 	}
-	args := []string{"build", "-tags", "lambda.norpc", "-o", kept + string(os.PathSeparator)}
+	args := []string{
+		"build", "-tags", "lambda.norpc", "-o", kept + string(os.PathSeparator),
+		"-ldflags", "-X github.com/docuhook/docuhook/shared/endpoint.Version=" + endpoint.Version, // this stack's own
+	}
 	// The compiler works there as well: what it has finished it then moves, which is all or nothing.
 	environment := append(os.Environ(), "GOOS=", "GOARCH=", "GOTMPDIR="+kept)
 	if race {

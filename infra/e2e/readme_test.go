@@ -67,8 +67,8 @@ func TestReadmeKeepsItsPromises(t *testing.T) {
 		var got document
 		if !strings.Contains(command, " -d ") { // what it looks at takes a moment
 			answer = eventually(t, func() (string, bool) {
-				answer := run(command)
-				return answer, holds(want, decoded(t, answer))
+				latest := run(command)
+				return latest, holds(want, decoded(t, latest))
 			}, func() string { return promise })
 		} else if !holds(want, decoded(t, answer)) {
 			t.Errorf("%s\nanswers %s\nthe README shows %s", command, answer, promise)

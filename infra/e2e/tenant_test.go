@@ -55,12 +55,12 @@ func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 		{"deliveries of a config", "GET", "/v1/webhooks/deliveries?filter[webhook_config_id]=" + config.id, "/v1/webhooks/deliveries?filter[webhook_config_id]=" + unknownConfig, nil, "", "", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			foreign := &client{t, foreign.organization, foreign.key}
+			other := &client{t, foreign.organization, foreign.key}
 			var body, unknownBody any
 			if c.body != nil {
 				body, unknownBody = c.body(c.id), c.body(c.unknown)
 			}
-			got, want := foreign.call(c.method, c.theirs, body), foreign.call(c.method, c.nobody, unknownBody)
+			got, want := other.call(c.method, c.theirs, body), other.call(c.method, c.nobody, unknownBody)
 			if got.status != c.status || want.status != c.status {
 				t.Errorf("status %d for theirs, %d for nobody's, want %d: %s", got.status, want.status, c.status, got.body)
 			}

@@ -180,6 +180,7 @@ func imports(t *testing.T, all []file) {
 			case !ok:
 				t.Errorf("%s imports %s, for which the layout has no place", f.name, imported)
 			case imported == "infra/local/localtest" && f.test: // it runs the command
+			case imported == "infra/local/tables" && (from == forTests || f.folder() == "infra/bench/scale"): // measures and tests use its DynamoDB
 			case strings.HasPrefix(imported, "infra/local") && !strings.HasPrefix(f.name, "infra/local/"):
 				t.Errorf("%s imports %s: nothing imports the local stack", f.name, imported)
 			case strings.HasPrefix(imported, "infra/") && !strings.HasPrefix(f.name, "infra/") && !f.test:

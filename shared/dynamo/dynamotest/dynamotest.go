@@ -1,27 +1,18 @@
 // Package dynamotest runs the tables of template.yaml in this process, for tests alone.
 //
-// The engine is minidyn, behind the real SDK client. What it gets wrong is corrected here or left to
-// the end-to-end suite:
-//
-//   - Its secondary indexes keep an item whose index key was removed and lose another one when an
-//     update adds the key, so sparse indexes do not work. Query is therefore answered from a scan
-//     of the table: see query.go. An index is always up to date here, on AWS only a local one is.
-//   - Its UpdateItem lets the clause REMOVE leave top-level attributes where they are: see update.go.
-//   - Its PutItem never returns the item on which a condition failed: see put.go.
-//   - It serves a batch that names a key twice, which DynamoDB refuses, and so does this package.
-//   - Its transactions never conflict, time to live never deletes, nothing is throttled and there
-//     is no limit of sizes. Intercept plays what a test needs of it.
-//   - It knows no reserved words, no streams and no IAM: the end-to-end suite covers those.
+// The engine is the local stack's, behind the real SDK client. It never throttles, its transactions never
+// conflict, its indexes are always up to date and nothing expires by itself: Intercept plays what a test
+// needs of it.
 package dynamotest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +20,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	minidyn "github.com/truora/minidyn/server"
+
+	"github.com/docuhook/docuhook/infra/local/tables"
 )
 
 // DB is a DynamoDB with the tables of the template, which have their logical ids as names. It is
@@ -38,12 +30,10 @@ type DB struct {
 	Client *dynamodb.Client
 	URL    string // where it listens
 
-	tables map[string]*tableDefinition
+	engine http.Handler
 
-	mu        sync.Mutex // serializes requests: the engine encodes answers outside of its own lock
-	engine    http.Handler
+	mu        sync.Mutex
 	intercept func(operation string, body []byte) *Fault
-	scanned   map[string][]map[string]wire // all items of a table, until the next write
 }
 
 // Fault is an answer in the place of the engine's.
@@ -62,20 +52,23 @@ func Refusal(exception, message string) *Fault {
 // New starts a DB that ends with the test.
 func New(t testing.TB) *DB {
 	t.Helper()
-	db := &DB{tables: tables(t), engine: minidyn.NewServer(), scanned: map[string][]map[string]wire{}}
+	source, err := os.ReadFile(filepath.Join(root(t), "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := tables.New(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := &DB{engine: engine}
 	server := httptest.NewServer(db)
 	t.Cleanup(server.Close)
 	db.URL = server.URL
 	db.Client = dynamodb.New(dynamodb.Options{
-		Region: "eu-central-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Region: "us-east-1", BaseEndpoint: &db.URL, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		RetryMaxAttempts: 1, // a test says itself what is tried again
 		HTTPClient:       shortcut{db},
 	})
-	for name, definition := range db.tables {
-		if _, err := db.Client.CreateTable(context.Background(), definition.create(name)); err != nil {
-			t.Fatalf("creating %s: %v", name, err)
-		}
-	}
 	return db
 }
 
@@ -96,7 +89,7 @@ func (s shortcut) Do(r *http.Request) (*http.Response, error) {
 }
 
 // Intercept makes f see every request before the engine does: it may count, change nothing and
-// return nil, or return an answer of its own. Requests come one at a time. nil ends it.
+// return nil, or return an answer of its own. Requests come to it one at a time. nil ends it.
 func (db *DB) Intercept(f func(operation string, body []byte) *Fault) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -105,155 +98,72 @@ func (db *DB) Intercept(f func(operation string, body []byte) *Fault) {
 
 // ServeHTTP implements http.Handler.
 func (db *DB) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	var fault *Fault
-	if db.intercept != nil {
-		fault = db.intercept(operation, body)
-	}
-	if fault == nil {
-		fault = db.check(operation, body)
-	}
-	if fault == nil && operation == "Query" {
-		fault = db.query(body)
-	}
-	if fault != nil {
+	if fault := db.fault(operation, body); fault != nil {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 		w.WriteHeader(fault.Status)
 		io.WriteString(w, fault.Body)
 		return
 	}
-	if !slices.Contains([]string{"GetItem", "BatchGetItem", "Scan"}, operation) {
-		clear(db.scanned)
-	}
-	answer := db.ask(operation, body)
-	if answer.Code == http.StatusOK {
-		err = db.remove(operation, body)
-	} else if operation == "PutItem" {
-		err = db.bring(body, answer)
-	}
-	if err != nil {
-		answer.Code, answer.Body = http.StatusInternalServerError, bytes.NewBufferString(err.Error())
-	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
-	w.WriteHeader(answer.Code)
-	answer.Body.WriteTo(w)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	db.engine.ServeHTTP(w, r)
 }
 
-// ask hands a request to the engine.
-func (db *DB) ask(operation string, body []byte) *httptest.ResponseRecorder {
-	request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
-	request.Header.Set("X-Amz-Target", "DynamoDB_20120810."+operation)
-	answer := httptest.NewRecorder()
-	db.engine.ServeHTTP(answer, request)
-	return answer
-}
-
-// wire is an attribute value as it travels, {"S":"…"}.
-type wire map[string]any
-
-// call makes a request of the engine itself.
-func (db *DB) call(operation string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	answer := db.ask(operation, body)
-	if answer.Code != http.StatusOK {
-		return fmt.Errorf("%s: %s", operation, answer.Body)
-	}
-	return json.Unmarshal(answer.Body.Bytes(), out)
-}
-
-// check refuses the batches that DynamoDB refuses and the engine does not.
-func (db *DB) check(operation string, body []byte) *Fault {
-	var request struct{ RequestItems map[string]json.RawMessage }
-	if !strings.HasPrefix(operation, "Batch") || json.Unmarshal(body, &request) != nil {
-		return nil
-	}
-	most, total := 100, 0
-	for table, raw := range request.RequestItems {
-		definition := db.tables[table]
-		if definition == nil {
-			return Refusal("ResourceNotFoundException", "Requested resource not found")
-		}
-		var keys []map[string]wire
-		if operation == "BatchGetItem" {
-			var wanted struct{ Keys []map[string]wire }
-			_ = json.Unmarshal(raw, &wanted)
-			keys = wanted.Keys
-		} else {
-			most = 25
-			var writes []struct {
-				PutRequest struct{ Item map[string]wire }
-			}
-			_ = json.Unmarshal(raw, &writes)
-			for _, write := range writes {
-				keys = append(keys, write.PutRequest.Item)
-			}
-		}
-		total += len(keys)
-		seen := map[string]bool{}
-		for _, key := range keys {
-			one := identity(key, definition.KeySchema.names())
-			if seen[one] {
-				return Refusal("ValidationException", "Provided list of item keys contains duplicates")
-			}
-			seen[one] = true
-		}
-	}
-	if total > most {
-		return Refusal("ValidationException", "Too many items requested for the "+operation+" call")
-	}
-	return nil
-}
-
-// identity returns the values of some attributes of an item as one string.
-func identity(item map[string]wire, names []string) string {
-	values := map[string]wire{}
-	for _, name := range names {
-		values[name] = item[name]
-	}
-	text, _ := json.Marshal(values) // sorts the names
-	return string(text)
-}
-
-// Items returns all items of a table as JSON, one each, in an order that does not change.
-func (db *DB) Items(t testing.TB, table string) []string {
-	t.Helper()
+func (db *DB) fault(operation string, body []byte) *Fault {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	items, err := db.scan(table)
-	if err != nil {
-		t.Fatal(err)
+	if db.intercept == nil {
+		return nil
 	}
+	return db.intercept(operation, body)
+}
+
+// Items returns all items of a table as JSON, one each, in an order that does not change. Intercept does
+// not see this.
+func (db *DB) Items(t testing.TB, table string) []string {
+	t.Helper()
 	var texts []string
-	for _, item := range items {
-		text, err := json.Marshal(item)
-		if err != nil {
-			t.Fatal(err)
+	for from := json.RawMessage("null"); from != nil; {
+		request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"TableName":"`+table+`","ExclusiveStartKey":`+string(from)+`}`))
+		request.Header.Set("X-Amz-Target", "DynamoDB_20120810.Scan")
+		answer := httptest.NewRecorder()
+		db.engine.ServeHTTP(answer, request)
+		var page struct {
+			Items            []json.RawMessage
+			LastEvaluatedKey json.RawMessage
 		}
-		texts = append(texts, string(text))
+		if err := json.Unmarshal(answer.Body.Bytes(), &page); err != nil || answer.Code != http.StatusOK {
+			t.Fatalf("scanning %s: %v: %s", table, err, answer.Body)
+		}
+		for _, item := range page.Items {
+			texts = append(texts, string(item))
+		}
+		from = page.LastEvaluatedKey
 	}
 	slices.Sort(texts)
 	return texts
 }
 
-// scan returns all items of a table, which must not be changed.
-func (db *DB) scan(table string) ([]map[string]wire, error) {
-	if items, ok := db.scanned[table]; ok {
-		return items, nil
+// root returns the folder of the module, where template.yaml is.
+func root(t testing.TB) string {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
 	}
-	var answer struct{ Items []map[string]wire }
-	if err := db.call("Scan", map[string]any{"TableName": table}, &answer); err != nil {
-		return nil, err
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return folder
+		}
+		parent := filepath.Dir(folder)
+		if parent == folder {
+			t.Fatal("no go.mod above the test")
+		}
+		folder = parent
 	}
-	db.scanned[table] = answer.Items
-	return answer.Items, nil
 }

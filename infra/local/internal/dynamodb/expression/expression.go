@@ -5,21 +5,12 @@
 // refuses before it looks at an item; what is parsed is immutable and can be evaluated by many
 // goroutines at once. Evaluating never changes an item: an update copies what it changes. Numbers are
 // compared and added as decimals of 38 digits.
-//
-// The list of reserved words is that of minidyn. Its interpreter is not used, because what it
-// gets wrong are the cases that such an emulation is for: a missing or differently typed attribute
-// makes a comparison, begins_with, contains or size an error rather than false; an index beyond a
-// list's end panics; numbers are floats, in an update even those of attributes that it does not name;
-// REMOVE leaves top-level attributes in place, ADD and DELETE ignore nested paths, and the assignments
-// of one SET see each other. A test compares the two where minidyn is right.
 package expression
 
 import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/truora/minidyn/interpreter/language"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 )
@@ -241,7 +232,7 @@ func (p *parser) attributeName() (string, error) {
 	t := p.peek()
 	switch t.kind {
 	case word:
-		if language.IsReservedWord(strings.ToUpper(t.text)) {
+		if isReserved(t.text) {
 			return "", p.errorf("Attribute name is a reserved keyword; reserved keyword: %s", t.text)
 		}
 		p.next()

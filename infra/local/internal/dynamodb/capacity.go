@@ -21,8 +21,9 @@ type capacity struct {
 	table       *table
 	tableUnits  float64
 	indexUnits  map[string]float64
-	transaction bool // which counts double
-	reads       bool // units are read units, else write units
+	failedUnits float64 // of statements that failed, which are in the total and in no detail
+	transaction bool    // which counts double
+	reads       bool    // units are read units, else write units
 }
 
 func (c *capacity) write(size int) { c.tableUnits += writeUnits(size) }
@@ -44,6 +45,7 @@ func (c *capacity) writeIndex(x *index, units float64) {
 
 func (c *capacity) add(other capacity) {
 	c.tableUnits += other.tableUnits
+	c.failedUnits += other.failedUnits
 	for name, units := range other.indexUnits {
 		if c.indexUnits == nil {
 			c.indexUnits = map[string]float64{}
@@ -74,7 +76,7 @@ func (c capacity) report(detail string) *consumedCapacity {
 	if detail != "TOTAL" && detail != "INDEXES" {
 		return nil
 	}
-	all := c.tableUnits
+	all := c.tableUnits + c.failedUnits
 	for _, units := range c.indexUnits {
 		all += units
 	}

@@ -7,9 +7,9 @@
 // anything is changed.
 //
 // Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard; the
-// legacy parameters (Expected, KeyConditions, …), PartiQL, TransactGetItems, parallel scans, and
-// operations on tables other than describing them are refused; reads are always consistent, and only
-// charged as asked.
+// legacy parameters (Expected, KeyConditions, …), PartiQL other than INSERT with parameters,
+// TransactGetItems, parallel scans, and operations on tables other than describing them are refused;
+// reads are always consistent, and only charged as asked.
 package dynamodb
 
 import (
@@ -175,6 +175,10 @@ func (s service) Serve(_ context.Context, operation string, body []byte, allow a
 		return serve(body, allow, s.db.batchGetItem)
 	case "BatchWriteItem":
 		return serve(body, allow, s.db.batchWriteItem)
+	case "ExecuteStatement":
+		return serve(body, allow, s.db.executeStatement)
+	case "BatchExecuteStatement":
+		return serve(body, allow, s.db.batchExecuteStatement)
 	case "TransactWriteItems":
 		return serve(body, allow, s.db.transactWriteItems)
 	case "DescribeTable":

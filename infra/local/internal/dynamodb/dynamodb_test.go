@@ -219,8 +219,8 @@ func TestWhatIsNotSupportedIsRefusedByName(t *testing.T) {
 		"a description of expiry": {
 			operation: "DescribeTimeToLive", body: `{}`, want: "DescribeTimeToLive is not supported by the local stack",
 		},
-		"PartiQL": {
-			operation: "ExecuteStatement", body: `{}`, want: "ExecuteStatement is not supported by the local stack",
+		"a transaction of PartiQL": {
+			operation: "ExecuteTransaction", body: `{}`, want: "ExecuteTransaction is not supported by the local stack",
 		},
 		"a parallel scan": {
 			operation: "Scan", body: `{"TableName":"notes","Segment":0,"TotalSegments":2}`,
@@ -323,6 +323,10 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 				ctx,
 				&dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": {{PutRequest: &types.PutRequest{Item: a}}}}},
 			)
+			return err
+		}},
+		{"PartiQLInsert", notesARN, func(f *fixture) error {
+			_, err := f.ExecuteStatement(ctx, &dynamodb.ExecuteStatementInput{Statement: ptr(insertNote), Parameters: []types.AttributeValue{s("a")}})
 			return err
 		}},
 		{"PutItem", notesARN, func(f *fixture) error {

@@ -45,7 +45,7 @@ type write struct {
 	table     *table
 	key       string
 	keyItem   attribute.Item
-	row       *row               // to put; nil for anything else
+	row       *row               // to put or insert; nil for anything else
 	update    *expression.Update // may be nil of an update, which then only makes sure that there is an item
 	condition *expression.Condition
 	kind      writeKind
@@ -55,7 +55,8 @@ type write struct {
 type writeKind int
 
 const (
-	put writeKind = iota
+	put    writeKind = iota
+	insert           // a put that fails where there is an item
 	update
 	remove
 	check
@@ -130,6 +131,11 @@ func (w *write) evaluate() (old, r *row, err error) {
 	switch w.kind {
 	case put:
 		return old, w.row, nil
+	case insert:
+		if old != nil {
+			return old, nil, awsjson.Errorf("DuplicateItemException", "Duplicate primary key exists in table")
+		}
+		return nil, w.row, nil
 	case remove:
 		return old, nil, nil
 	case check:

@@ -1,6 +1,6 @@
 # Everything that is done with this repository. `make run` and `make test` need Go and make alone;
 # what else is needed is installed below .build, as infra/tools and the variables here pin it.
-DYNAMODB_LOCAL := 2.6.1
+DYNOXIDE := 3.2.0
 
 PYTHON   ?= python3
 FUZZTIME ?= 5m
@@ -55,9 +55,8 @@ receivers: ## run the example receivers in Go, Node.js and Python against real r
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
 	go test -count=1 ./infra/local/browser -browser $(FLAGS)
-conformance: .build/moto/bin/moto_server ## compare the local services with moto and DynamoDB Local (needs Maven and a JDK)
-	go run ./infra/bench/scale -install -dynamodb-local $(DYNAMODB_LOCAL)
-	go test -count=1 ./infra/local/conformance -moto $(CURDIR)/$< -dynamodb-local $(CURDIR)/.build/dynamodb-local/$(DYNAMODB_LOCAL) $(FLAGS)
+conformance: .build/moto/bin/moto_server .build/dynalite/node_modules/.bin/dynalite .build/dynoxide-$(DYNOXIDE)/bin/dynoxide ## compare the local services with moto, dynalite and dynoxide (needs Node.js and Rust)
+	go test -count=1 ./infra/local/conformance -moto $(abspath $<) -dynalite $(abspath $(word 2,$^)) -dynoxide $(abspath $(word 3,$^)) $(FLAGS)
 contract: .build/schemathesis/bin/st ## check the local stack's API against infra/openapi.yaml with made-up requests
 	go test -count=1 -v -timeout 30m -run '^TestSchemathesis$$' ./infra/contract -schemathesis $(CURDIR)/$<
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
@@ -68,8 +67,8 @@ fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
 	go test -run '^$$' -bench . ./infra/bench
 	go run ./infra/bench/cost
-scale: ## measure what API calls read from large tables (needs Maven and a JDK of version 17 or newer)
-	go run ./infra/bench/scale -dynamodb-local $(DYNAMODB_LOCAL)
+scale: ## measure what API calls read from large tables
+	go run ./infra/bench/scale
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
 .build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st: infra/tools/%.txt
@@ -77,3 +76,11 @@ clean: ## remove what the other targets have made
 	$(PYTHON) -m venv --clear .build/$*
 	.build/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
+.build/dynalite/node_modules/.bin/dynalite: infra/local/conformance/package-lock.json
+	@command -v npm >/dev/null || { echo "make conformance needs Node.js with npm"; exit 1; }
+	mkdir -p .build/dynalite && cp infra/local/conformance/package.json $< .build/dynalite
+	npm ci --prefix .build/dynalite --ignore-scripts --no-audit --no-fund
+	@touch $@
+.build/dynoxide-%/bin/dynoxide:
+	@command -v cargo >/dev/null || { echo "make conformance needs Rust with cargo"; exit 1; }
+	cargo install --quiet --locked --root .build/dynoxide-$* --version $* dynoxide-rs

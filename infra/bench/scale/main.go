@@ -1,9 +1,9 @@
 // Command scale measures what API calls read from large tables.
 //
-// It runs DynamoDB Local in memory, creates the tables of template.yaml, fills them through the same
-// code that the functions use, and makes the calls of the list operations, twice: on a small table and
-// on one that is ten times larger. Every request asks DynamoDB for the capacity that it consumed. The
-// command fails if a call goes beyond its bound or grows with the table.
+// It fills the tables of template.yaml, in the local stack's DynamoDB, through the same code that the
+// functions use, and makes the calls of the list operations, twice: on a small table and on one that is
+// ten times larger. Every request asks DynamoDB for the capacity that it consumed. The command fails if
+// a call goes beyond its bound or grows with the table.
 //
 // Usage:
 //
@@ -12,10 +12,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,26 +26,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/docuhook/docuhook/infra/local/tables"
 	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
 )
 
 type settings struct {
-	version    string
-	directory  string
 	template   string
-	install    bool
 	deliveries int
 	configs    int
 }
 
 func main() {
 	var s settings
-	flag.StringVar(&s.version, "dynamodb-local", "2.6.1", "`version` of DynamoDB Local, from Maven Central")
-	flag.StringVar(&s.directory, "directory", ".build/dynamodb-local", "where DynamoDB Local is kept")
 	flag.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`")
-	flag.BoolVar(&s.install, "install", false, "only install DynamoDB Local")
 	flag.IntVar(&s.deliveries, "deliveries", 200_000, "deliveries in the large table")
 	flag.IntVar(&s.configs, "configs", 10_000, "configs in the large table")
 	flag.Parse()
@@ -57,30 +52,20 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, s settings, out io.Writer) (err error) {
+func run(ctx context.Context, s settings, out io.Writer) error {
 	source, err := os.ReadFile(s.template)
 	if err != nil {
-		return fmt.Errorf("reading the template: %w", err)
+		return err
 	}
-	tables, err := parseTables(source)
+	engine, err := tables.New(source)
 	if err != nil {
 		return err
 	}
-	folder, err := install(ctx, s.directory, s.version)
-	if err != nil || s.install {
-		return err
-	}
-	local, err := start(ctx, folder)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, local.stop()) }()
+	server := httptest.NewServer(engine)
+	defer server.Close()
 	client := dynamodb.New(dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: &local.url, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
+		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
 	}, meter)
-	if err := createTables(ctx, client, tables); err != nil {
-		return err
-	}
 	b := &bench{
 		out: out, configs: &dynamo.Configs{Client: client, Table: "ConfigsTable"},
 		deliveries: &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"},
@@ -171,8 +156,6 @@ func (b *bench) measureDeliver(ctx context.Context, fresh written, total int) er
 	const messages = 10
 	var keys []delivery.Key
 	for n := range messages {
-		// These are there already. DynamoDB takes as much for a key without an item; DynamoDB Local
-		// would count nothing.
 		message := entry(n, total).Message
 		keys = append(keys, delivery.Key{OrganizationID: message.OrganizationID, ConfigID: message.ConfigID, EventID: message.Event.ID})
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,40 +20,6 @@ import (
 	"github.com/docuhook/docuhook/shared/jsonapi"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
-
-func TestTablesAreThoseOfTheTemplate(t *testing.T) {
-	source, err := os.ReadFile("../../../template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tables, err := parseTables(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	indexes := map[string][]string{}
-	for name, table := range tables {
-		input := table.input(name)
-		indexes[name] = []string{}
-		for _, i := range input.GlobalSecondaryIndexes {
-			indexes[name] = append(indexes[name], *i.IndexName+" global "+string(i.Projection.ProjectionType)+" "+*i.KeySchema[0].AttributeName)
-		}
-		for _, i := range input.LocalSecondaryIndexes {
-			indexes[name] = append(indexes[name], *i.IndexName+" local "+string(i.Projection.ProjectionType)+" "+*i.KeySchema[0].AttributeName)
-		}
-		if len(input.KeySchema) == 0 || len(input.AttributeDefinitions) < len(input.KeySchema) {
-			t.Errorf("%s has no key", name)
-		}
-	}
-	want := map[string][]string{
-		"ApiKeysTable":    {},
-		"ConfigsTable":    {"by_state local ALL organization_id"},
-		"DeliveriesTable": {"by_document global KEYS_ONLY document_key", "unsettled global KEYS_ONLY config_id"},
-		"DocumentsTable":  {},
-	}
-	if diff := cmp.Diff(want, indexes); diff != "" {
-		t.Errorf("indexes (-want +got):\n%s", diff)
-	}
-}
 
 func TestJudge(t *testing.T) {
 	limit := bound{10, 20, "the page"}

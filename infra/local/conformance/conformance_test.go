@@ -2,8 +2,10 @@
 // its tools depend on it. It runs against the local stack's services in every test run, and on demand
 // against other implementations of the same services:
 //
-//	go test ./infra/local/conformance -moto .build/venv/bin/moto_server
-//	go test ./infra/local/conformance -dynamodb-local .build/dynamodb-local/2.6.1
+//	go test ./infra/local/conformance -moto moto_server -dynalite dynalite -dynoxide dynoxide
+//
+// Moto has all of them, dynalite and dynoxide have DynamoDB: dynalite was made beside AWS's own and counts
+// capacity, dynoxide is compared with it to this day and knows PartiQL.
 //
 // A case does something and says in one line what came of it. The line that AWS documents is beside
 // it. Where another implementation differs, differences_test.go says how and why, and the suite
@@ -17,12 +19,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -42,15 +45,17 @@ import (
 )
 
 var (
-	motoServer  = flag.String("moto", "", "run the suite against this moto_server `command`")
-	dynamoLocal = flag.String("dynamodb-local", "", "run the suite against DynamoDB Local, whose jars and Local.java are in this `folder`")
+	motoServer      = flag.String("moto", "", "run the suite against this moto_server `command`")
+	dynaliteCommand = flag.String("dynalite", "", "run the suite against this dynalite `command`")
+	dynoxideCommand = flag.String("dynoxide", "", "run the suite against this dynoxide `command`")
 )
 
 // Implementations of the services.
 const (
-	stack         = "the local stack"
-	moto          = "moto"
-	dynamoDBLocal = "DynamoDB Local"
+	stack    = "the local stack"
+	moto     = "moto"
+	dynalite = "dynalite"
+	dynoxide = "dynoxide"
 )
 
 // Names of what every implementation has. The queues are small: a message dies after one receive.
@@ -115,7 +120,8 @@ func TestLocalStack(t *testing.T) {
 	t.Cleanup(server.Close)
 	s := connect(server.URL)
 	s.shard = aws.String(localdynamodb.ShardID)
-	check(t, stack, s, dynamoDBBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
+	check(t, stack, s, dynamoDBBehaviours(), capacityBehaviours(), transactionBehaviours(),
+		streamBehaviours(), partiQLBehaviours(), insertStreamBehaviours(), sqsBehaviours(), secretsBehaviours())
 }
 
 func TestMoto(t *testing.T) {
@@ -129,18 +135,45 @@ func TestMoto(t *testing.T) {
 	if _, err := s.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String(secret), SecretString: aws.String(firstSecret)}); err != nil {
 		t.Fatal(err)
 	}
-	check(t, moto, s, dynamoDBBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
+	check(t, moto, s, dynamoDBBehaviours(), transactionBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
 }
 
-func TestDynamoDBLocal(t *testing.T) {
-	if *dynamoLocal == "" {
-		t.Skip("needs -dynamodb-local")
+func TestDynalite(t *testing.T) {
+	if *dynaliteCommand == "" {
+		t.Skip("needs -dynalite")
 	}
-	lib := filepath.Join(*dynamoLocal, "lib")
-	port := run(t, regexp.MustCompile(`^port (\d+)`), "java", "-cp", filepath.Join(lib, "*"), "-Dsqlite4java.library.path="+lib, filepath.Join(*dynamoLocal, "Local.java"))
+	port := run(t, regexp.MustCompile(`^Dynalite listening at: http://127\.0\.0\.1:(\d+)`), *dynaliteCommand,
+		"--host", "127.0.0.1", "--port", freePort(t), "--createTableMs", "0")
 	s := connect("http://127.0.0.1:" + port)
 	createTable(t, s)
-	check(t, dynamoDBLocal, s, dynamoDBBehaviours(), streamBehaviours())
+	check(t, dynalite, s, dynamoDBBehaviours(), capacityBehaviours())
+}
+
+func TestDynoxide(t *testing.T) {
+	if *dynoxideCommand == "" {
+		t.Skip("needs -dynoxide")
+	}
+	port := run(t, regexp.MustCompile(`listening on http://127\.0\.0\.1:(\d+)`), *dynoxideCommand,
+		"serve", "--host", "127.0.0.1", "--port", freePort(t))
+	s := connect("http://127.0.0.1:" + port)
+	createTable(t, s)
+	check(t, dynoxide, s, dynamoDBBehaviours(), capacityBehaviours(), transactionBehaviours(),
+		streamBehaviours(), partiQLBehaviours(), insertStreamBehaviours())
+}
+
+// freePort returns a port that was free a moment ago, for servers that choose none themselves.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // check runs the cases against an implementation, one after the other.
@@ -182,15 +215,10 @@ func run(t *testing.T, ready *regexp.Regexp, name string, arguments ...string) s
 	command := exec.CommandContext(ctx, name, arguments...)
 	reader, writer := io.Pipe()
 	command.Stdout, command.Stderr = writer, writer
-	stdin, err := command.StdinPipe() // DynamoDB Local ends with it
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close()
 		cancel()
 		command.Wait() // an error says that it was killed
 	})
@@ -224,6 +252,10 @@ func createTable(t *testing.T, s services) {
 		StreamSpecification: &dynamodbtypes.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: "NEW_AND_OLD_IMAGES"},
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	waiter := dynamodb.NewTableExistsWaiter(s.dynamodb, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay = 10 * time.Millisecond })
+	if err := waiter.Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: aws.String(orders)}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -148,15 +148,6 @@ func dynamoDBBehaviours() []behaviour {
 			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(orders), Key: item{"customer": text("a"), "number": text("1")}})
 			return code(err)
 		}, "ValidationException"},
-		{"a write of 1.5 KB with an index entry takes three units", func(ctx context.Context, s services) string {
-			out, err := s.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{
-				TableName: aws.String(orders), Item: order("capacity", 1, item{"state": text("capacity"), "a": text(strings.Repeat("x", 1500))}), ReturnConsumedCapacity: types.ReturnConsumedCapacityTotal,
-			})
-			if err != nil {
-				return code(err)
-			}
-			return fmt.Sprint(aws.ToFloat64(out.ConsumedCapacity.CapacityUnits))
-		}, "3"},
 		{"a batch read with the same key twice is refused", func(ctx context.Context, s services) string {
 			_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: []item{order("batch", 1), order("batch", 1)}}}})
 			return says(err, "Provided list of item keys contains duplicates")
@@ -178,26 +169,6 @@ func dynamoDBBehaviours() []behaviour {
 				numbers[n] = n
 			}
 			return code(batchWrite(ctx, s, numbers...))
-		}, "ValidationException"},
-		{"a transaction tells for each item why it failed", func(ctx context.Context, s services) string {
-			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
-				{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 1)}},
-				{ConditionCheck: &types.ConditionCheck{TableName: aws.String(orders), Key: order("transaction", 2), ConditionExpression: aws.String("attribute_exists(customer)")}},
-			}})
-			var canceled *types.TransactionCanceledException
-			if !errors.As(err, &canceled) {
-				return code(err)
-			}
-			var reasons []string
-			for _, r := range canceled.CancellationReasons {
-				reasons = append(reasons, aws.ToString(r.Code))
-			}
-			return strings.Join(reasons, " ")
-		}, "None ConditionalCheckFailed"},
-		{"a transaction on the same item twice is refused", func(ctx context.Context, s services) string {
-			put := types.TransactWriteItem{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 3)}}
-			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{put, put}})
-			return code(err)
 		}, "ValidationException"},
 		{"a query goes by the range key, as a number, and pages", func(ctx context.Context, s services) string {
 			for _, n := range []int{10, 9, 100} {
@@ -238,6 +209,31 @@ func dynamoDBBehaviours() []behaviour {
 			}
 			return show(out.Items[0])
 		}, "customer=sparse number=1 state=open"},
+		{"an index of times is read up to now, and an update that finds its time pushes it on", func(ctx context.Context, s services) string {
+			for n := range 3 {
+				if err := put(ctx, s, order("due", n+10, item{"state": text("due"), "note": text("x")})); err != nil {
+					return code(err)
+				}
+			}
+			due := &dynamodb.QueryInput{
+				IndexName: aws.String("by_state"), KeyConditionExpression: aws.String("#s = :s AND #n <= :now"),
+				ExpressionAttributeNames:  map[string]string{"#s": "state", "#n": "number"},
+				ExpressionAttributeValues: item{":s": text("due"), ":now": number("11")},
+			}
+			push := func() string {
+				out, err := s.dynamodb.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+					TableName: aws.String(orders), Key: order("due", 10), UpdateExpression: aws.String("SET #s = :later"),
+					ConditionExpression: aws.String("#s = :s"), ExpressionAttributeNames: map[string]string{"#s": "state"},
+					ExpressionAttributeValues: item{":s": text("due"), ":later": text("later")}, ReturnValues: types.ReturnValueAllNew,
+				})
+				if err != nil {
+					return code(err)
+				}
+				return show(out.Attributes)
+			}
+			return queryNumbers(ctx, s, due) + " | " + push() + " | " + push() + " | " + queryNumbers(ctx, s, due)
+		}, "number=10 number=11; scanned 2; more: false | customer=due note=x number=10 state=later | ConditionalCheckFailedException | " +
+			"number=11; scanned 1; more: false"},
 		{"a global index cannot be read consistently", func(ctx context.Context, s services) string {
 			return queryNumbers(ctx, s, &dynamodb.QueryInput{
 				IndexName: aws.String("by_state"), ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("#s = :s"),
@@ -247,10 +243,37 @@ func dynamoDBBehaviours() []behaviour {
 	}
 }
 
+// transactionBehaviours are of transactions on the table orders.
+func transactionBehaviours() []behaviour {
+	return []behaviour{
+		{"a transaction tells for each item why it failed", func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+				{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 1)}},
+				{ConditionCheck: &types.ConditionCheck{TableName: aws.String(orders), Key: order("transaction", 2), ConditionExpression: aws.String("attribute_exists(customer)")}},
+			}})
+			var canceled *types.TransactionCanceledException
+			if !errors.As(err, &canceled) {
+				return code(err)
+			}
+			var reasons []string
+			for _, r := range canceled.CancellationReasons {
+				reasons = append(reasons, aws.ToString(r.Code))
+			}
+			return strings.Join(reasons, " ")
+		}, "None ConditionalCheckFailed"},
+		{"a transaction on the same item twice is refused", func(ctx context.Context, s services) string {
+			put := types.TransactWriteItem{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 3)}}
+			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{put, put}})
+			return code(err)
+		}, "ValidationException"},
+	}
+}
+
 func batchWrite(ctx context.Context, s services, numbers ...int) error {
 	var requests []types.WriteRequest
-	for _, n := range numbers {
-		requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: order("batch", n)}})
+	for i, n := range numbers {
+		different := order("batch", n, item{"note": text(fmt.Sprint(i))})
+		requests = append(requests, types.WriteRequest{PutRequest: &types.PutRequest{Item: different}})
 	}
 	_, err := s.dynamodb.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{orders: requests}})
 	return err

@@ -32,7 +32,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:3000", "loopback `address` of the API")
 	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
 	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
-	flags.Float64Var(&s.timeScale, "time-scale", 1, "let all SQS times pass `N` times faster")
+	flags.Float64Var(&s.timeScale, "time-scale", 1, "let the clock of the stack, its functions included, run `N` times faster; deadlines stay the machine's")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")

@@ -27,6 +27,7 @@ import (
 	"syscall"
 
 	"github.com/docuhook/docuhook/infra/local/internal/build"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/control"
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
@@ -101,14 +102,16 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	for _, name := range declared.DeadLetterQueues() {
 		deadLetterQueues = append(deadLetterQueues, template.QueueARN(name))
 	}
+	stackClock := clock.New(s.timeScale, nil)
 	told := journal.New(journal.Options{
+		Clock:            stackClock,
 		DeadLetterQueues: deadLetterQueues,
 		Fetch: func(ctx context.Context, organization, delivery string) (*journal.Details, error) {
 			return running.Delivery(ctx, organization, delivery)
 		},
 	})
 	running, err = stack.New(stack.Options{
-		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations, TimeScale: s.timeScale,
+		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations, Clock: stackClock,
 		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public,
 		Observe: told.Queued, Log: stderr,
 	})
@@ -178,7 +181,7 @@ func banner(s settings, running *stack.Stack) string {
 		fmt.Fprintf(&out, "  organization  %s   X-Api-Key: %s\n", o.ID, o.Key)
 	}
 	if s.timeScale != 1 {
-		fmt.Fprintf(&out, "  clock         SQS times pass %g times faster\n", s.timeScale)
+		fmt.Fprintf(&out, "  clock         %g times faster than this machine's\n", s.timeScale)
 	}
 	if !s.enforceIAM {
 		out.WriteString("  IAM           not enforced, denials are only reported\n")

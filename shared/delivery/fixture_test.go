@@ -243,7 +243,7 @@ func newFixture() *fixture {
 		Store: f.store, Health: f.health, Queue: f.queue, Credentials: f.credentials, Poster: f.poster,
 		Schedule:         Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
 		FailureThreshold: 20, Metrics: f.metrics, Log: slog.New(slog.NewJSONHandler(f.lines, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now: time.Now, Random: func() float64 { return 0.5 }, // no jitter
+		Now: time.Now, MachineNow: time.Now, Random: func() float64 { return 0.5 }, // no jitter
 	}
 	return f
 }

@@ -208,7 +208,7 @@ func (r *run) start(t *testing.T, m request, succeeds bool) {
 			return endpoint.Result{StartedAt: start(), Status: 500, Code: endpoint.CodeHTTPStatus}
 		}},
 		Schedule: delivery.Schedule{time.Second, time.Second, time.Second, time.Second},
-		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)), Now: start, Random: func() float64 { return 0 },
+		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)), Now: start, MachineNow: time.Now, Random: func() float64 { return 0 },
 	}
 	go func() {
 		answer, _ := d.Handle(t.Context(), delivery.Batch{Records: []delivery.Record{record}})

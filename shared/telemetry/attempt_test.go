@@ -41,7 +41,7 @@ func attempt(t *testing.T, level slog.Level, result endpoint.Result) []byte {
 		Store: s, Health: s, Queue: s, Credentials: answering{}, Poster: answering(result), FailureThreshold: 20,
 		Schedule: delivery.Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Metrics:  &telemetry.Metrics{Out: &out, Namespace: "Docuhook/test", Now: noon}, Log: telemetry.NewLogger(&out, level),
-		Now: func() time.Time { return noon().Add(3 * time.Second) }, Random: func() float64 { return 0.5 },
+		Now: func() time.Time { return noon().Add(3 * time.Second) }, MachineNow: time.Now, Random: func() float64 { return 0.5 },
 	}
 	ctx := lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{AwsRequestID: "8f5e-1"})
 	one := batch(t)

@@ -181,7 +181,7 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 						}),
 						Schedule: delivery.Schedule{time.Second, time.Second, time.Second, time.Second}, FailureThreshold: 1,
 						Metrics: &telemetry.Metrics{Out: &out, Namespace: "Docuhook", Now: time.Now}, Log: telemetry.NewLogger(&out, slog.LevelDebug),
-						Now: time.Now, Random: func() float64 { return 0.5 },
+						Now: time.Now, MachineNow: time.Now, Random: func() float64 { return 0.5 },
 					}
 					change(s, d)
 					if _, err := d.Handle(t.Context(), batch(t)); err != nil {

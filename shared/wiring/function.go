@@ -38,13 +38,14 @@ func (e *Environment) Deliver() *delivery.Deliverer {
 		Poster: endpoint.NewClient(endpoint.ClientOptions{
 			Guard:     e.guard(),
 			AllowHTTP: e.sandbox(),
-			Now:       e.machine.Now,
+			Now:       e.machine.Now, // receivers compare webhook-timestamp with their own clock
 		}),
 		Schedule:         schedule,
 		FailureThreshold: e.number("ENDPOINT_FAILURE_THRESHOLD", 0),
 		Metrics:          e.metrics(),
 		Log:              e.log,
-		Now:              e.machine.Now,
+		Now:              e.now,
+		MachineNow:       e.machine.Now,
 		Random:           e.machine.Jitter,
 	}
 }

@@ -9,7 +9,7 @@ func (e *Environment) CreateConfig() api.CreateConfig {
 		Keyring: e.keyring(),
 		Policy:  e.urlPolicy(),
 		Limit:   e.number("CONFIG_LIMIT", 1),
-		Now:     e.machine.Now,
+		Now:     e.now,
 		Random:  e.machine.Random,
 	}
 }
@@ -18,7 +18,7 @@ func (e *Environment) CreateConfig() api.CreateConfig {
 func (e *Environment) ListConfigs() api.ListConfigs {
 	return api.ListConfigs{
 		Configs: e.configs(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 	}
 }
 
@@ -26,7 +26,7 @@ func (e *Environment) ListConfigs() api.ListConfigs {
 func (e *Environment) GetConfig() api.GetConfig {
 	return api.GetConfig{
 		Configs: e.configs(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 	}
 }
 
@@ -35,7 +35,7 @@ func (e *Environment) UpdateConfig() api.UpdateConfig {
 	return api.UpdateConfig{
 		Configs: e.configs(),
 		Policy:  e.urlPolicy(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 	}
 }
 
@@ -43,7 +43,7 @@ func (e *Environment) UpdateConfig() api.UpdateConfig {
 func (e *Environment) DeleteConfig() api.DeleteConfig {
 	return api.DeleteConfig{
 		Configs: e.configs(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 	}
 }
 
@@ -52,7 +52,7 @@ func (e *Environment) RotateSecret() api.RotateSecret {
 	return api.RotateSecret{
 		Configs: e.configs(),
 		Keyring: e.keyring(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 		Random:  e.machine.Random,
 	}
 }
@@ -62,7 +62,7 @@ func (e *Environment) ListDeliveries() api.ListDeliveries {
 	return api.ListDeliveries{
 		Deliveries: e.deliveries(),
 		Configs:    e.configs(),
-		Now:        e.machine.Now,
+		Now:        e.now,
 	}
 }
 
@@ -70,7 +70,7 @@ func (e *Environment) ListDeliveries() api.ListDeliveries {
 func (e *Environment) GetDelivery() api.GetDelivery {
 	return api.GetDelivery{
 		Deliveries: e.deliveries(),
-		Now:        e.machine.Now,
+		Now:        e.now,
 	}
 }
 
@@ -80,7 +80,7 @@ func (e *Environment) ResendDelivery() api.ResendDelivery {
 		Deliveries: e.deliveries(),
 		Configs:    e.configs(),
 		Queue:      e.queue(),
-		Now:        e.machine.Now,
+		Now:        e.now,
 	}
 }
 
@@ -89,7 +89,7 @@ func (e *Environment) SendTest() api.SendTest {
 	return api.SendTest{
 		Configs: e.configs(),
 		Queue:   e.queue(),
-		Now:     e.machine.Now,
+		Now:     e.now,
 		Random:  e.machine.Random,
 	}
 }
@@ -101,7 +101,7 @@ func (e *Environment) Resend() api.Resend {
 		Documents:  e.documents(),
 		Deliveries: e.deliveries(),
 		Queue:      e.queue(),
-		Now:        e.machine.Now,
+		Now:        e.now,
 		Random:     e.machine.Random,
 	}
 }

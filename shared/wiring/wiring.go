@@ -17,6 +17,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,6 +49,7 @@ type Machine struct {
 // Environment is what a function finds around it. It is for one goroutine at a time.
 type Environment struct {
 	machine Machine
+	now     func() time.Time // the machine's clock, or that of the local stack
 	log     *slog.Logger
 
 	tables *dynamodb.Client // of all tables, so that they share connections; nil until it is needed
@@ -73,7 +75,23 @@ func On(machine Machine) *Environment {
 	level := slog.LevelInfo
 	// Set by Lambda from LoggingConfig; anything else leaves the default.
 	_ = level.UnmarshalText([]byte(machine.Getenv("AWS_LAMBDA_LOG_LEVEL")))
-	return &Environment{machine: machine, log: telemetry.NewLogger(machine.Out, level)}
+	e := &Environment{machine: machine, now: machine.Now, log: telemetry.NewLogger(machine.Out, level)}
+	if text := machine.Getenv("LOCAL_CLOCK"); text != "" {
+		e.now = e.localClock(text)
+	}
+	return e
+}
+
+// localClock returns the clock of the local stack: the machine's at its start, and from then on so
+// many times faster. Only the local stack sets the variable.
+func (e *Environment) localClock(text string) func() time.Time {
+	began, times, _ := strings.Cut(text, " ")
+	start, err := time.Parse(time.RFC3339Nano, began)
+	scale, notNumber := strconv.ParseFloat(times, 64)
+	if err != nil || notNumber != nil || !(scale > 0) {
+		e.exit("environment variable LOCAL_CLOCK is not a time and how many times faster the clock is")
+	}
+	return func() time.Time { return start.Add(time.Duration(float64(e.machine.Now().Sub(start)) * scale)) }
 }
 
 // Handler returns the Lambda function that serves operations of the API.
@@ -170,13 +188,13 @@ func (e *Environment) apiKeys() *dynamo.APIKeys {
 
 // queue returns the delivery queue.
 func (e *Environment) queue() *queue.Queue {
-	return &queue.Queue{Client: sqs.NewFromConfig(e.aws()), URL: e.require("DELIVERY_QUEUE_URL"), Now: e.machine.Now}
+	return &queue.Queue{Client: sqs.NewFromConfig(e.aws()), URL: e.require("DELIVERY_QUEUE_URL"), Now: e.now}
 }
 
 func (e *Environment) keyring() *keyring.Cache {
 	return &keyring.Cache{
 		Source: &secrets.Secret{Client: secretsmanager.NewFromConfig(e.aws()), ARN: e.require("KEYRING_SECRET_ARN")},
-		Now:    e.machine.Now,
+		Now:    e.now,
 	}
 }
 
@@ -186,5 +204,5 @@ func (e *Environment) urlPolicy() webhook.URLPolicy {
 }
 
 func (e *Environment) metrics() *telemetry.Metrics {
-	return &telemetry.Metrics{Out: e.machine.Out, Namespace: e.require("METRICS_NAMESPACE"), Now: e.machine.Now}
+	return &telemetry.Metrics{Out: e.machine.Out, Namespace: e.require("METRICS_NAMESPACE"), Now: e.now}
 }

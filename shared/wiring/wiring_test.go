@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -313,4 +314,38 @@ func TestLogLevelIsLambdas(t *testing.T) {
 
 func validConfig(url string) webhook.Config {
 	return webhook.Config{URL: url, SubscribedStatuses: []webhook.Status{webhook.Processed}}
+}
+
+func TestNow(t *testing.T) {
+	for name, test := range map[string]struct {
+		variable string
+		want     time.Duration // since the bubble's time began, an hour after it did
+		stops    bool
+	}{
+		"is the machine's time":                      {variable: "", want: time.Hour},
+		"is that of the local stack's faster clock":  {variable: "2000-01-01T00:00:00Z 60", want: 60 * time.Hour},
+		"may have begun later than the machine's":    {variable: "2000-01-01T00:30:00Z 3", want: 2 * time.Hour},
+		"is not guessed without a scale":             {variable: "2000-01-01T00:00:00Z", stops: true},
+		"is not guessed without a start":             {variable: "60", stops: true},
+		"is not that of a clock that stands still":   {variable: "2000-01-01T00:00:00Z 0", stops: true},
+		"is not that of a clock that runs backwards": {variable: "2000-01-01T00:00:00Z -1", stops: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				time.Sleep(time.Hour)
+				var e *Environment
+				message := stops(func() { e = environment(map[string]string{"LOCAL_CLOCK": test.variable}) })
+				if (message != "") != test.stops {
+					t.Fatalf("stops with %q, want that it does: %t", message, test.stops)
+				}
+				if test.stops {
+					return
+				}
+				if got := e.now().Sub(began); got != test.want {
+					t.Errorf("it is %s after the beginning, want %s", got, test.want)
+				}
+			})
+		})
+	}
 }

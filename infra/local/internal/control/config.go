@@ -50,7 +50,7 @@ func (c *Control) configuration() Configuration {
 		Endpoint:   c.Stack.Endpoint(),
 		Region:     template.Region,
 		Account:    template.Account,
-		TimeScale:  c.Stack.TimeScale,
+		TimeScale:  c.Stack.Clock.Scale(),
 		Parameters: c.Stack.Template.Parameters,
 		Outputs:    map[string]string{},
 		Tables:     map[string]tableConfig{},

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
@@ -24,13 +23,10 @@ type Control struct {
 	Journal *journal.Journal
 	Demo    *demo.Demo      // nil: none
 	Closing <-chan struct{} // closed when open pages are to end
-
-	started time.Time // tells one run from the next
 }
 
 // Handler serves everything below /_local/.
 func (c *Control) Handler() http.Handler {
-	c.started = time.Now()
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /_local/documents/{id}", c.serveDocument)
 	mux.HandleFunc("GET /_local/queues", c.serveQueues)

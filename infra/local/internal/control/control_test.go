@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
@@ -44,7 +45,7 @@ func start(t *testing.T, organizations ...stack.Organization) *running {
 	told := journal.New(journal.Options{})
 	s, err := stack.New(stack.Options{
 		Template: declared, Binaries: t.TempDir(), API: listen(), AWS: listen(), Organizations: organizations,
-		TimeScale: 1, Observe: told.Queued, Log: io.Discard,
+		Clock: clock.New(1, nil), Observe: told.Queued, Log: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 // pageStatus is what the page shows beside the flows.
 type pageStatus struct {
-	Started       time.Time        `json:"started"` // tells one run from the next
+	Started       time.Time        `json:"started"` // of the stack's clock; tells one run from the next
 	API           string           `json:"api"`
 	Endpoint      string           `json:"endpoint"`
 	TimeScale     float64          `json:"time_scale"`
@@ -51,7 +51,7 @@ func (c *Control) pageStatus(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	status := pageStatus{
-		Started: c.started, API: c.Stack.APIURL(), Endpoint: c.Stack.Endpoint(), TimeScale: c.Stack.TimeScale,
+		Started: c.Stack.Clock.Start(), API: c.Stack.APIURL(), Endpoint: c.Stack.Endpoint(), TimeScale: c.Stack.Clock.Scale(),
 		Organizations: c.organizationIDs(), Statuses: webhook.Statuses(), Denied: []string{}, PassedOver: c.Journal.PassedOver(),
 	}
 	if endpoint := c.Demo.Endpoint(); endpoint != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 	"github.com/docuhook/docuhook/infra/local/internal/gateway"
@@ -75,7 +76,7 @@ func Queue(q template.Queue) sqs.Definition {
 // the function finds the services of this stack.
 func reserved(name string) bool {
 	switch name {
-	case "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_ENDPOINT_URL",
+	case "_HANDLER", "_X_AMZN_TRACE_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "AWS_ENDPOINT_URL", clock.Variable,
 		"AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR":
 		return true
 	}
@@ -84,10 +85,11 @@ func reserved(name string) bool {
 
 // Options are what a function is told, or not, beside what the template says.
 type Options struct {
-	Binaries string // directory of the built functions
-	Endpoint string // of the AWS services
-	Sandbox  bool   // endpoints may have private addresses
-	Public   bool   // endpoints may be on other machines
+	Binaries string       // directory of the built functions
+	Endpoint string       // of the AWS services
+	Sandbox  bool         // endpoints may have private addresses
+	Public   bool         // endpoints may be on other machines
+	Clock    *clock.Clock // nil: the machine's
 }
 
 // Function is a function with the environment that Lambda gives it, and nothing of this
@@ -124,6 +126,9 @@ func Function(f template.Function, o Options) (lambda.Function, error) {
 	if o.Sandbox {
 		// Endpoints of a developer are on this machine. A deployed function is never told so.
 		environment["ALLOW_PRIVATE_ADDRESSES"] = "true"
+	}
+	if o.Clock != nil && o.Clock.Scale() != 1 {
+		environment[clock.Variable] = o.Clock.String()
 	}
 	if !o.Public {
 		// What is made up for a test may be somebody's host. The variable can only make a function stricter.

@@ -1,12 +1,14 @@
 package definition
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
@@ -63,11 +65,23 @@ func TestFunctionRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Function(
-				test.function, Options{Binaries: "/binaries", Endpoint: "http://127.0.0.1:1"},
-			); err == nil || !strings.Contains(err.Error(), test.want) {
+			_, err := Function(test.function, Options{Binaries: "/binaries", Endpoint: "http://127.0.0.1:1", Clock: clock.New(1, nil)})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error = %v, want it to say %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestFunctionIsToldAFastClock(t *testing.T) {
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for scale, want := range map[float64]bool{1: false, 60: true} {
+		f, err := Function(template.Function{Name: "F"}, Options{Clock: clock.New(scale, func() time.Time { return start })})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(f.Env, "LOCAL_CLOCK=2026-01-02T03:04:05Z 60"); got != want {
+			t.Errorf("%g times as fast: told is %v, want %v, in %q", scale, got, want, f.Env)
+		}
 	}
 }

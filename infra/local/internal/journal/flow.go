@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -83,6 +84,7 @@ type Step struct {
 type flow struct {
 	Flow
 	deliveries []*delivery
+	clock      *clock.Clock
 }
 
 type delivery struct {
@@ -159,7 +161,7 @@ func (d *delivery) outcome() string {
 	return OutcomeUnknown
 }
 
-// clockSlack is how much earlier than its attempt a request may seem to arrive: the log has milliseconds.
+// clockSlack is how much earlier than its attempt a request may seem to arrive on the machine's clock: the log has milliseconds.
 const clockSlack = 2 * time.Millisecond
 
 // tries puts the requests that have arrived to the attempts that made them, by their times. A
@@ -173,12 +175,16 @@ func (d *delivery) tries() []Try {
 		return t.Request.ArrivedAt
 	}
 	taken := make([]bool, len(d.requests))
+	scaled := func(machine time.Duration) time.Duration {
+		return time.Duration(float64(machine) * d.flow.clock.Scale())
+	}
+	slack := scaled(clockSlack)
 	for i := range d.details.Attempts {
 		a := d.details.Attempts[i]
 		t := Try{Attempt: &a}
-		end := a.StartedAt.Add(time.Duration(a.DurationMS)*time.Millisecond + clockSlack)
+		end := a.StartedAt.Add(scaled(time.Duration(a.DurationMS)*time.Millisecond) + slack)
 		for n, r := range d.requests {
-			if !taken[n] && !r.ArrivedAt.Before(a.StartedAt.Add(-clockSlack)) && !r.ArrivedAt.After(end) {
+			if !taken[n] && !r.ArrivedAt.Before(a.StartedAt.Add(-slack)) && !r.ArrivedAt.After(end) {
 				taken[n], t.Request = true, new(*r)
 				break
 			}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -62,6 +63,8 @@ type Options struct {
 	DeadLetterQueues []string
 	// Fetch asks for a delivery's details; nil, nil if there is no such delivery yet.
 	Fetch func(ctx context.Context, organizationID, deliveryID string) (*Details, error)
+	// Clock is the stack's; the machine's by default.
+	Clock *clock.Clock
 }
 
 // Journal is what has flowed lately. Its methods may be called concurrently.
@@ -89,6 +92,9 @@ type reference struct {
 
 // New makes an empty Journal.
 func New(options Options) *Journal {
+	if options.Clock == nil {
+		options.Clock = clock.New(1, nil)
+	}
 	return &Journal{
 		options:     options,
 		events:      make(chan sqs.Event, queuedEvents),
@@ -258,7 +264,7 @@ func (j *Journal) flow(eventID string, at time.Time) *flow {
 		return f
 	}
 	j.serial++
-	f := &flow{Flow: Flow{ID: eventID, Serial: j.serial, At: at}}
+	f := &flow{clock: j.options.Clock, Flow: Flow{ID: eventID, Serial: j.serial, At: at}}
 	j.flows[eventID] = f
 	j.order = append(j.order, f)
 	if len(j.order) > keptFlows {

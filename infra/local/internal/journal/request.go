@@ -26,7 +26,8 @@ type Request struct {
 // that it was verified. The function that it returns tells of the answer, with the HTTP status, or 0
 // if the sender gave up before.
 func (j *Journal) Arrived(at time.Time, header http.Header, body []byte, rejected error) (answered func(at time.Time, status int)) {
-	r := &Request{ArrivedAt: at, Body: string(body[:min(len(body), keptBody)]), Verified: rejected == nil}
+	arrived := j.options.Clock.At(at)
+	r := &Request{ArrivedAt: arrived, Body: string(body[:min(len(body), keptBody)]), Verified: rejected == nil}
 	if rejected != nil {
 		r.Rejected = rejected.Error()
 	}
@@ -40,19 +41,19 @@ func (j *Journal) Arrived(at time.Time, header http.Header, body []byte, rejecte
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	d := j.deliveryOf(header.Get("Webhook-Id"), body, at, rejected == nil)
+	d := j.deliveryOf(header.Get("Webhook-Id"), body, arrived, rejected == nil)
 	if d == nil {
 		r.Unexpected = true
-		d = j.flow(fmt.Sprintf("request %d", j.serial+1), at).delivery("")
+		d = j.flow(fmt.Sprintf("request %d", j.serial+1), arrived).delivery("")
 	}
 	d.requests = append(d.requests, r)
 	d.requests = d.requests[max(0, len(d.requests)-keptSteps):]
 	j.touch(d.flow)
-	return func(at time.Time, status int) {
+	return func(answered time.Time, status int) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		r.Answered, r.GaveUp = status, status == 0
-		r.TookMS = float64(at.Sub(r.ArrivedAt).Microseconds()) / 1000
+		r.TookMS = float64(answered.Sub(at).Microseconds()) / 1000
 		j.touch(d.flow)
 	}
 }

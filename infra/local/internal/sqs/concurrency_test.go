@@ -11,12 +11,13 @@ import (
 	client "github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 )
 
 func TestConcurrentConsumersSettleEveryMessageOnce(t *testing.T) {
 	const producers, consumers, each = 4, 8, 250
-	b := newBroker(t, sqs.Options{TimeScale: 1e4}) // visibility ends after 3 ms: only the hold keeps a message from being seen twice
+	b := newBroker(t, sqs.Options{Clock: clock.New(1e4, nil)}) // visibility ends after 3 ms: only the hold keeps a message from being seen twice
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 

@@ -65,7 +65,7 @@ func (s *service) receiveMessage(ctx context.Context, q *queue, in receiveReques
 		defer cancel()
 	}
 	var messages []receivedMessage
-	how := intake{max: or(in.MaxNumberOfMessages, 1), visibility: s.scaled(or(in.VisibilityTimeout, q.visibility))}
+	how := intake{max: or(in.MaxNumberOfMessages, 1), visibility: duration(or(in.VisibilityTimeout, q.visibility))}
 	full, err := q.receive(ctx, wait > 0, how, func(m *message) {
 		messages = append(messages, receivedMessage{
 			MessageID:     m.id,
@@ -154,7 +154,7 @@ func (s *service) erase(q *queue, in received) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q.erase(r, s.opts.Now())
+	q.erase(r, s.opts.Clock.Now())
 	return nil
 }
 
@@ -174,7 +174,7 @@ func (s *service) postpone(q *queue, in received) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.opts.Now()
+	now := s.opts.Clock.Now()
 	q.advance(now)
 	m := q.find(r)
 	if m == nil || m.state != stateInFlight && m.state != stateHeld {
@@ -182,14 +182,14 @@ func (s *service) postpone(q *queue, in received) error {
 	}
 	// An invocation runs at the real pace, so what a held message has spent with it is not scaled: else
 	// a fast clock would forbid the retry delays that SQS allows.
-	spent := now.Sub(m.received).Seconds()
-	if m.state != stateHeld {
-		spent *= s.opts.TimeScale
+	spent := now.Sub(m.received)
+	if m.state == stateHeld {
+		spent = s.opts.Clock.Real(spent)
 	}
-	if *in.VisibilityTimeout > 0 && spent+float64(*in.VisibilityTimeout) > maxVisibility {
+	if *in.VisibilityTimeout > 0 && spent+duration(*in.VisibilityTimeout) > duration(maxVisibility) {
 		return invalidValue("VisibilityTimeout", *in.VisibilityTimeout,
 			fmt.Sprintf("Total VisibilityTimeout for the message is beyond the limit [%d seconds].", maxVisibility))
 	}
-	q.postpone(m, now, s.scaled(*in.VisibilityTimeout))
+	q.postpone(m, now, duration(*in.VisibilityTimeout))
 	return nil
 }

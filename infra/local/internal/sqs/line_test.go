@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 )
 
 // lineOf has messages of these groups, in this order, visible in a queue.
@@ -76,12 +77,12 @@ func TestOrderOfService(t *testing.T) {
 				flying = append(flying, repeat(n, group)...)
 			}
 			b, q := lineOf(t, flying...)
-			q.take(b.opts.Now(), intake{max: len(flying), visibility: time.Hour})
+			q.take(b.opts.Clock.Now(), intake{max: len(flying), visibility: time.Hour})
 			for _, group := range test.visible {
 				q.send(content{body: group, groupID: group}, nil)
 			}
 			var got []string
-			for _, m := range q.take(b.opts.Now(), intake{max: len(test.visible), visibility: time.Hour}) {
+			for _, m := range q.take(b.opts.Clock.Now(), intake{max: len(test.visible), visibility: time.Hour}) {
 				got = append(got, m.groupID)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -97,7 +98,7 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 	for seed := range uint64(6) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		now := time.Unix(0, 0)
-		b := New(Options{Now: func() time.Time { return now }})
+		b := New(Options{Clock: clock.New(1, func() time.Time { return now })})
 		if err := b.CreateQueue(Definition{Name: "q", DelaySeconds: new(1), VisibilityTimeout: new(2)}); err != nil {
 			t.Fatal(err)
 		}
@@ -190,8 +191,8 @@ func verify(t *testing.T, q *queue) {
 
 func TestGroupsWithoutMessagesAreForgotten(t *testing.T) {
 	b, q := lineOf(t, "a", "b", "c")
-	for _, m := range q.take(b.opts.Now(), intake{max: 3}) {
-		q.erase(receipt{m.id, m.receipt}, b.opts.Now())
+	for _, m := range q.take(b.opts.Clock.Now(), intake{max: 3}) {
+		q.erase(receipt{m.id, m.receipt}, b.opts.Clock.Now())
 	}
 	if len(q.line.groups) != 0 || len(q.line.small.items.items) != 0 {
 		t.Errorf("%d groups are left", len(q.line.groups))
@@ -224,7 +225,7 @@ func TestLimitOfMessagesInFlight(t *testing.T) {
 	full := func(t *testing.T) (*Broker, *queue) {
 		b, q := lineOf(t, repeat(3, "")...)
 		q.limit = 2
-		if got := len(q.take(b.opts.Now(), intake{max: 3, visibility: time.Hour})); got != 2 {
+		if got := len(q.take(b.opts.Clock.Now(), intake{max: 3, visibility: time.Hour})); got != 2 {
 			t.Fatalf("received %d messages, want the limit of 2", got)
 		}
 		return b, q
@@ -246,7 +247,7 @@ func TestLimitOfMessagesInFlight(t *testing.T) {
 		b, q := full(t)
 		for _, m := range q.messages {
 			if m.state == stateInFlight {
-				q.erase(receipt{m.id, m.receipt}, b.opts.Now())
+				q.erase(receipt{m.id, m.receipt}, b.opts.Clock.Now())
 				break
 			}
 		}

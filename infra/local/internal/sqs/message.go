@@ -33,6 +33,8 @@ type message struct {
 	receivesHere int
 	receipt      uint64 // number of the latest receive in this queue
 	received     time.Time
+	about        string    // while it is held: what it is about
+	holdUntil    time.Time // then: when its visibility timeout ends
 
 	state     state
 	visibleAt time.Time

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 )
 
 // FuzzReceiptHandle checks that whatever a client sends as a handle names one receive or nothing.
@@ -34,7 +36,7 @@ func FuzzReceiptHandle(f *testing.F) {
 
 func TestMessageInProcessIsALambdaRecord(t *testing.T) {
 	now := time.UnixMilli(1767323045123)
-	b := New(Options{Region: "eu-west-1", Account: "123456789012", Now: func() time.Time { return now }})
+	b := New(Options{Region: "eu-west-1", Account: "123456789012", Clock: clock.New(1, func() time.Time { return now })})
 	if err := b.CreateQueue(Definition{Name: "q"}); err != nil {
 		t.Fatal(err)
 	}

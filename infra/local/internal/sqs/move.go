@@ -92,7 +92,7 @@ func (s *service) startMoveTask(in startMoveRequest, allow awsjson.Allow) (any, 
 	if len(source.tasks) > 0 && source.tasks[0].status == taskRunning {
 		return nil, unsupported("There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
 	}
-	t := newMoveTask(source, dest, in.MaxNumberOfMessagesPerSecond, s.opts.Now())
+	t := newMoveTask(source, dest, in.MaxNumberOfMessagesPerSecond, s.opts.Clock.Now())
 	source.tasks = append([]*moveTask{t}, source.tasks[:min(len(source.tasks), keptTasks-1)]...)
 	s.work(t, 0)
 	return taskHandle{t.handle}, nil
@@ -131,12 +131,11 @@ func (b *Broker) work(t *moveTask, after time.Duration) {
 	time.AfterFunc(after, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		now := b.opts.Now()
+		now := b.opts.Clock.Now()
 		rate := float64(defaultMoveRate)
 		if t.rate != nil {
 			rate = float64(*t.rate)
 		}
-		rate *= b.opts.TimeScale
 		allowed := 1 + int(now.Sub(t.started).Seconds()*rate)
 		for t.status == taskRunning && len(t.pending) > 0 && t.moved < allowed {
 			id := t.pending[0]
@@ -147,7 +146,7 @@ func (b *Broker) work(t *moveTask, after time.Duration) {
 			t.status = taskCompleted
 		}
 		if t.status == taskRunning {
-			b.work(t, max(moveInterval, time.Duration(float64(time.Second)/rate)))
+			b.work(t, max(moveInterval, b.opts.Clock.Real(time.Duration(float64(time.Second)/rate))))
 		}
 	})
 }
@@ -171,7 +170,7 @@ func (b *Broker) redrive(t *moveTask, id string, now time.Time) {
 	t.moved++
 	dest.advance(now)
 	fresh := &message{content: m.content, id: uuid.NewString(), sent: now}
-	dest.add(fresh, now, b.scaled(dest.delay))
+	dest.add(fresh, now, duration(dest.delay))
 	b.observeMove(now, dest, fresh, t.source.arn, m.id)
 	dest.signal()
 }

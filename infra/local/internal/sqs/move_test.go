@@ -10,6 +10,7 @@ import (
 	client "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 )
 
@@ -134,7 +135,7 @@ func TestMoveTask(t *testing.T) {
 
 func TestMoveTaskKeepsItsRateUntilItIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBroker(t, sqs.Options{TimeScale: 2})
+		b := newBroker(t, sqs.Options{Clock: clock.New(2, nil)})
 		c := newClient("http://sqs.test", direct{handler(b, nil)})
 		for range 50 {
 			mustSend(t, c, "dead", "b")

@@ -3,6 +3,8 @@ package sqs
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -15,7 +17,7 @@ func (b *Broker) Receive(ctx context.Context, queueARN string, limit int) ([]Mes
 	if err != nil {
 		return nil, err
 	}
-	in := intake{max: limit, visibility: b.scaled(q.visibility), hold: true}
+	in := intake{max: limit, visibility: duration(q.visibility), hold: true}
 	var messages []Message
 	_, err = q.receive(ctx, true, in, func(m *message) { messages = append(messages, q.record(m)) })
 	return messages, err
@@ -32,7 +34,7 @@ func (b *Broker) Settle(queueARN string, done, failed []string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.Now()
+	now := b.opts.Clock.Now()
 	for _, handle := range done {
 		if r, ok := q.parseHandle(handle); ok {
 			q.erase(r, now)
@@ -82,15 +84,43 @@ func (b *Broker) queue(arn string) (*queue, error) {
 // The lock is held.
 func (q *queue) send(c content, delay *int) (id string) {
 	b := q.broker
-	now := b.opts.Now()
+	now := b.opts.Clock.Now()
 	q.advance(now)
 	seconds := q.delay
 	if delay != nil {
 		seconds = *delay
 	}
 	m := &message{content: c, id: uuid.NewString(), sent: now}
-	q.add(m, now, b.scaled(seconds))
+	q.add(m, now, duration(seconds))
 	b.observe(EventSent, now, q, m)
 	q.signal()
 	return m.id
+}
+
+// overduePause is how long a message waits that is about the same as one that is held for too long.
+const overduePause = 30 * time.Second
+
+// hold keeps m from everybody until it is settled; its visibility timeout ends at until.
+func (b *Broker) hold(m *message, until time.Time) {
+	m.state, m.holdUntil = stateHeld, until
+	if m.about = b.opts.About(m.body); m.about != "" {
+		b.held[m.about] = append(b.held[m.about], m)
+	}
+}
+
+// letGo ends a hold, if there is one.
+func (b *Broker) letGo(m *message) {
+	if m.about == "" {
+		return
+	}
+	left := slices.DeleteFunc(b.held[m.about], func(other *message) bool { return other == m })
+	if b.held[m.about] = left; len(left) == 0 {
+		delete(b.held, m.about)
+	}
+	m.about = ""
+}
+
+// overdue says whether a message about the same as m has been held for longer than its visibility timeout.
+func (b *Broker) overdue(m *message, now time.Time) bool {
+	return len(b.held) > 0 && slices.ContainsFunc(b.held[b.opts.About(m.body)], func(other *message) bool { return !other.holdUntil.After(now) })
 }

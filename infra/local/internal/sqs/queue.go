@@ -41,16 +41,21 @@ func (q *queue) add(m *message, now time.Time, delay time.Duration) {
 	q.line.join(m)
 	m.receivesHere, m.receipt = 0, 0
 	m.hiddenIndex = -1
-	m.expires = m.sent.Add(q.broker.scaled(q.retention))
+	m.expires = m.sent.Add(duration(q.retention))
 	q.expiring.push(m)
 	if delay > 0 {
-		m.state = stateDelayed
-		m.visibleAt = now.Add(delay)
-		q.delayed++
-		q.hidden.push(m)
+		q.hide(m, now.Add(delay))
 		return
 	}
 	q.show(m)
+}
+
+// hide makes a message that is in no place visible at a later time.
+func (q *queue) hide(m *message, until time.Time) {
+	m.state = stateDelayed
+	m.visibleAt = until
+	q.delayed++
+	q.hidden.push(m)
 }
 
 // show makes a message that is in no place visible.
@@ -67,6 +72,7 @@ func (q *queue) detach(m *message) {
 	case stateDelayed:
 		q.delayed--
 	case stateInFlight, stateHeld:
+		q.broker.letGo(m)
 		q.inFlight--
 		q.line.flying(m.group, -1)
 	}
@@ -123,6 +129,11 @@ func (q *queue) take(now time.Time, in intake) []*message {
 			q.bury(m, now)
 			continue
 		}
+		if q.broker.overdue(m, now) {
+			q.detach(m)
+			q.hide(m, now.Add(overduePause))
+			continue
+		}
 		q.line.remove(m)
 		q.inFlight++
 		q.line.flying(m.group, 1)
@@ -136,7 +147,7 @@ func (q *queue) take(now time.Time, in intake) []*message {
 		}
 		m.visibleAt = now.Add(in.visibility)
 		if in.hold {
-			m.state = stateHeld
+			q.broker.hold(m, now.Add(in.visibility))
 		} else {
 			q.hidden.push(m)
 		}
@@ -191,6 +202,7 @@ func (q *queue) postpone(m *message, now time.Time, timeout time.Duration) {
 
 // release ends the hold on a message: from now on its visibility timeout counts.
 func (q *queue) release(m *message, now time.Time) {
+	q.broker.letGo(m)
 	m.state = stateInFlight
 	q.hidden.push(m)
 	q.broker.observe(EventReturned, now, q, m)
@@ -232,14 +244,15 @@ func (q *queue) arm() {
 	}
 	q.alarm = at
 	// Not less than a millisecond, lest an injected clock that lags behind the timers makes this spin.
-	q.timer = time.AfterFunc(max(at.Sub(q.broker.opts.Now()), time.Millisecond), func() {
+	clock := q.broker.opts.Clock
+	q.timer = time.AfterFunc(max(clock.Real(at.Sub(clock.Now())), time.Millisecond), func() {
 		b := q.broker
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if q.alarm.Equal(at) { // else an earlier one has been set since
 			q.alarm = time.Time{}
 		}
-		q.advance(b.opts.Now())
+		q.advance(b.opts.Clock.Now())
 		q.signal()
 	})
 }
@@ -255,7 +268,7 @@ func (q *queue) receive(ctx context.Context, wait bool, in intake, read func(*me
 			b.mu.Unlock()
 			return false, err
 		}
-		now := b.opts.Now()
+		now := b.opts.Clock.Now()
 		q.advance(now)
 		taken := q.take(now, in)
 		for _, m := range taken {

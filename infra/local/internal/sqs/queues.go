@@ -21,7 +21,7 @@ type attributesRequest struct {
 func (s *service) getQueueAttributes(q *queue, in attributesRequest) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q.advance(s.opts.Now())
+	q.advance(s.opts.Clock.Now())
 	all := q.attributes()
 	chosen := map[string]string{}
 	for _, name := range in.AttributeNames {
@@ -43,8 +43,8 @@ func (s *service) getQueueAttributes(q *queue, in attributesRequest) (any, error
 func (s *service) purgeQueue(q *queue, _ target) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.opts.Now()
-	if !q.purged.IsZero() && now.Sub(q.purged) < s.scaled(60) {
+	now := s.opts.Clock.Now()
+	if !q.purged.IsZero() && now.Sub(q.purged) < duration(60) {
 		return nil, legacy("PurgeQueueInProgress", "Only one PurgeQueue operation on %s is allowed every 60 seconds.", q.name)
 	}
 	q.purged = now

@@ -9,9 +9,11 @@
 //
 // # Time
 //
-// Options.TimeScale makes visibility timeouts, delays, retention, the 60 seconds between purges and
-// the rate of move tasks pass faster. The wait of a long poll is a client's real time and is not
-// scaled, and timestamps are those of the real clock.
+// Visibility timeouts, delays, retention, timestamps, the 60 seconds between purges and the rate of
+// move tasks go by Options.Clock, which may be faster than the machine's. The wait of a long poll is
+// a client's real time. Where an invocation holds a message for longer than the queue's visibility
+// timeout, as it can only with a fast clock, a message about the same (Options.About) is not received
+// before that invocation ends: on AWS it would have ended long before.
 //
 // # Fairness
 //
@@ -43,6 +45,7 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 )
 
 // Errors of the in-process API.
@@ -56,12 +59,12 @@ const inFlightLimit = 120_000
 
 // Options configure a Broker.
 type Options struct {
-	Region    string           // default us-east-1; part of the ARN of queues defined without one
-	Account   string           // default 000000000000
-	BaseURL   string           // a queue's URL is BaseURL/Account/Name
-	TimeScale float64          // how many times faster SQS times pass; 0 means 1
-	Now       func() time.Time // default time.Now; it must advance with the timers of package time
-	Observe   func(Event)      // optional; called in order while the broker is locked: be quick, and do not call back
+	Region  string                   // default us-east-1; part of the ARN of queues defined without one
+	Account string                   // default 000000000000
+	BaseURL string                   // a queue's URL is BaseURL/Account/Name
+	Clock   *clock.Clock             // default the machine's; it must advance with the timers of package time
+	Observe func(Event)              // optional; called in order while the broker is locked: be quick, and do not call back
+	About   func(body string) string // optional: what a message is about, "" for nothing that another could be about
 }
 
 // EventKind says what happened to a message.
@@ -115,7 +118,8 @@ type Broker struct {
 	mu     sync.Mutex
 	byName map[string]*queue
 	byARN  map[string]*queue
-	serial uint64 // source of the numbers that order visible messages and distinguish receives
+	held   map[string][]*message // by what they are about
+	serial uint64                // source of the numbers that order visible messages and distinguish receives
 }
 
 // New makes a Broker without queues.
@@ -126,14 +130,14 @@ func New(opts Options) *Broker {
 	if opts.Account == "" {
 		opts.Account = "000000000000"
 	}
-	if opts.TimeScale <= 0 {
-		opts.TimeScale = 1
+	if opts.Clock == nil {
+		opts.Clock = clock.New(1, nil)
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
+	if opts.About == nil {
+		opts.About = func(string) string { return "" }
 	}
 	opts.BaseURL = strings.TrimRight(opts.BaseURL, "/")
-	return &Broker{opts: opts, byName: map[string]*queue{}, byARN: map[string]*queue{}}
+	return &Broker{opts: opts, byName: map[string]*queue{}, byARN: map[string]*queue{}, held: map[string][]*message{}}
 }
 
 // Service answers the AWS JSON protocol (target prefix AmazonSQS) from this Broker.
@@ -144,7 +148,7 @@ func (b *Broker) Service() awsjson.Service { return &service{b} }
 func (b *Broker) CreateQueue(definitions ...Definition) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.Now()
+	now := b.opts.Clock.Now()
 	names, arns := map[string]*queue{}, map[string]*queue{}
 	for _, d := range definitions {
 		if d.ARN == "" {
@@ -219,10 +223,8 @@ func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
 	return q, errors.Join(errs...)
 }
 
-// scaled is how long so many seconds of SQS take.
-func (b *Broker) scaled(seconds int) time.Duration {
-	return time.Duration(float64(seconds) * float64(time.Second) / b.opts.TimeScale)
-}
+// duration is a number of seconds, as attributes and requests have it.
+func duration(seconds int) time.Duration { return time.Duration(seconds) * time.Second }
 
 // url is the queue's address for clients.
 func (b *Broker) url(q *queue) string {

@@ -19,28 +19,32 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 )
 
-// clock is a clock that only moves when told.
-type clock struct {
+// machine is a machine's clock that only moves when told.
+type machine struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func newClock() *clock { return &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
+func newClock() *machine { return &machine{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
 
-func (c *clock) Now() time.Time {
+func (c *machine) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *machine) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
+
+// scaled is a stack's clock that is so many times faster.
+func (c *machine) scaled(scale float64) *clock.Clock { return clock.New(scale, c.Now) }
 
 const arnPrefix = "arn:aws:sqs:eu-west-1:123456789012:"
 
@@ -161,7 +165,7 @@ func wantSame(t testing.TB, got, want any) {
 }
 
 func TestSentMessageArrivesWithAllItsAttributes(t *testing.T) {
-	c := connect(t, newBroker(t, sqs.Options{Now: newClock().Now}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: newClock().scaled(1)}), nil)
 	sent, err := c.SendMessage(t.Context(), &client.SendMessageInput{
 		QueueUrl:       queueURL("orders"),
 		MessageBody:    aws.String("Grüße, 👋"),
@@ -293,7 +297,7 @@ func TestQueueThatDoesNotExistIsTheSDKsTypedError(t *testing.T) {
 }
 
 func TestDescriptionOfQueues(t *testing.T) {
-	c := connect(t, newBroker(t, sqs.Options{Now: newClock().Now}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: newClock().scaled(1)}), nil)
 	wantSame(t, attributes(t, c, "orders", "All"), map[string]string{
 		"ApproximateNumberOfMessages":           "0",
 		"ApproximateNumberOfMessagesDelayed":    "0",

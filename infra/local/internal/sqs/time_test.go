@@ -3,6 +3,7 @@ package sqs_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 )
 
@@ -20,7 +22,7 @@ func TestReceivedMessageIsInvisibleUntilItsTimeoutEnds(t *testing.T) {
 	for name, scale := range map[string]float64{"at the real pace": 1, "ten times faster": 10} {
 		t.Run(name, func(t *testing.T) {
 			clock := newClock()
-			c := connect(t, newBroker(t, sqs.Options{Now: clock.Now, TimeScale: scale}), nil)
+			c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(scale)}), nil)
 			tick := func(seconds float64) { clock.advance(time.Duration(seconds / scale * float64(time.Second))) }
 
 			mustSend(t, c, "orders", "b")
@@ -53,7 +55,7 @@ func TestReceivedMessageIsInvisibleUntilItsTimeoutEnds(t *testing.T) {
 
 func TestVisibilityEndsTwelveHoursAfterTheReceive(t *testing.T) {
 	clock := newClock()
-	c := connect(t, newBroker(t, sqs.Options{Now: clock.Now, TimeScale: 2}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(2)}), nil)
 	mustSend(t, c, "other", "b")
 	handle := mustReceive(t, c, "other")[0].ReceiptHandle
 	clock.advance(10 * time.Second) // 20 of the queue's
@@ -80,7 +82,7 @@ func TestDeleteWithAnOldHandle(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			clock := newClock()
-			c := connect(t, newBroker(t, sqs.Options{Now: clock.Now}), nil)
+			c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(1)}), nil)
 			mustSend(t, c, "other", "b")
 			handle := mustReceive(t, c, "other")[0].ReceiptHandle
 			clock.advance(time.Minute)
@@ -132,7 +134,7 @@ func TestDelayHidesAMessage(t *testing.T) {
 func TestMessagesVanishAtTheEndOfRetention(t *testing.T) {
 	clock := newClock()
 	var expired []string
-	b := sqs.New(sqs.Options{Now: clock.Now, Account: "123456789012", Observe: func(e sqs.Event) {
+	b := sqs.New(sqs.Options{Clock: clock.scaled(1), Account: "123456789012", Observe: func(e sqs.Event) {
 		if e.Kind == sqs.EventExpired {
 			expired = append(expired, e.MessageID)
 		}
@@ -155,7 +157,7 @@ func TestMessagesVanishAtTheEndOfRetention(t *testing.T) {
 
 func TestPurgeDeletesEverythingOncePerMinute(t *testing.T) {
 	clock := newClock()
-	c := connect(t, newBroker(t, sqs.Options{Now: clock.Now, TimeScale: 2}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(2)}), nil)
 	mustSend(t, c, "orders", "in flight")
 	mustReceive(t, c, "orders")
 	mustSend(t, c, "orders", "visible")
@@ -188,7 +190,7 @@ func TestLongPoll(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBroker(t, sqs.Options{TimeScale: 100})
+				b := newBroker(t, sqs.Options{Clock: clock.New(100, nil)})
 				c := newClient("http://sqs.test", direct{handler(b, nil)})
 				if test.sendAfter > 0 {
 					time.AfterFunc(test.sendAfter, func() { _, _ = b.Send(arnPrefix+"orders", "b") }) // a failure shows in the answer
@@ -208,7 +210,7 @@ func TestLongPoll(t *testing.T) {
 func TestMessageMovesToTheDeadLetterQueueInsteadOfOneMoreReceive(t *testing.T) {
 	clock := newClock()
 	var events []sqs.Event
-	c := connect(t, newBroker(t, sqs.Options{Now: clock.Now, Observe: func(e sqs.Event) { events = append(events, e) }}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }}), nil)
 	id := mustSend(t, c, "orders", "poison")
 	for range 2 {
 		if got := bodies(mustReceive(t, c, "orders")); len(got) != 1 {
@@ -243,7 +245,7 @@ func TestMessageMovesToTheDeadLetterQueueInsteadOfOneMoreReceive(t *testing.T) {
 func TestObserversSeeWhereAMessageGoes(t *testing.T) {
 	var events []sqs.Event
 	clock := newClock()
-	b := newBroker(t, sqs.Options{Now: clock.Now, Observe: func(e sqs.Event) { events = append(events, e) }})
+	b := newBroker(t, sqs.Options{Clock: clock.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }})
 	if _, err := b.Send(arnPrefix+"orders", "work"); err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +340,7 @@ func TestHeldMessage(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBroker(t, sqs.Options{TimeScale: 1000})
+				b := newBroker(t, sqs.Options{Clock: clock.New(1000, nil)})
 				c := newClient("http://sqs.test", direct{handler(b, nil)})
 				if _, err := b.Send(arnPrefix+"other", "b"); err != nil {
 					t.Fatal(err)
@@ -387,6 +389,72 @@ func TestHeldMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// On a fast clock an invocation can hold a message for longer than its visibility timeout. What would
+// on AWS come long after its end, as a message that a sweep has sent again, then comes after it too.
+func TestMessageAboutTheSameAsOneThatIsHeldForTooLongWaits(t *testing.T) {
+	for name, test := range map[string]struct {
+		second  string
+		held    time.Duration // before the second message is sent
+		waits   bool
+		settles bool // before the second message is sent
+	}{
+		"while the invocation runs":                        {second: "a 2", held: time.Second, waits: true},
+		"not if the invocation has ended":                  {second: "a 2", held: time.Second, settles: true},
+		"not if it is about something else":                {second: "b 1", held: time.Second},
+		"not within the visibility timeout, as on AWS too": {second: "a 2", held: 20 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBroker(t, sqs.Options{
+					Clock: clock.New(1000, nil), About: func(body string) string { about, _, _ := strings.Cut(body, " "); return about },
+				})
+				send := func(queue, body string) {
+					if _, err := b.Send(arnPrefix+queue, body); err != nil {
+						t.Fatal(err)
+					}
+				}
+				send("other", "a 1")
+				first, err := b.Receive(t.Context(), arnPrefix+"other", 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				settle := func() {
+					if err := b.Settle(arnPrefix+"other", []string{first[0].ReceiptHandle}, nil); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(test.held)
+				if test.settles {
+					settle()
+				} else {
+					time.AfterFunc(10*time.Second, settle)
+				}
+				send("orders", test.second)
+				start := time.Now()
+				second, err := b.Receive(t.Context(), arnPrefix+"orders", 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if waited := time.Since(start); waited >= 10*time.Second != test.waits {
+					t.Errorf("it was received after %s", waited)
+				}
+				wantSame(t, second[0].Attributes["ApproximateReceiveCount"], "1")
+			})
+		})
+	}
+}
+
+func TestTimestampsAreThoseOfTheStacksClock(t *testing.T) {
+	machine := newClock()
+	c := connect(t, newBroker(t, sqs.Options{Clock: machine.scaled(600)}), nil)
+	machine.advance(time.Second)
+	mustSend(t, c, "orders", "b")
+	machine.advance(time.Second)
+	got := mustReceive(t, c, "orders")[0].Attributes
+	wantSame(t, got["SentTimestamp"], "1767323645000")
+	wantSame(t, got["ApproximateFirstReceiveTimestamp"], "1767324245000")
 }
 
 func TestLastFailureWithVisibilityZeroReachesTheDeadLetterQueueAtOnce(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // This file stands for the document system: it writes documents.
@@ -54,7 +53,7 @@ func (s *Stack) PutDocument(ctx context.Context, id string, document map[string]
 			return nil, fmt.Errorf("%s must be a text", name)
 		}
 	}
-	document["updated_at"] = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	document["updated_at"] = s.Clock.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	item := map[string]any{}
 	for name, value := range document {
 		item[name] = attributeValue(value)

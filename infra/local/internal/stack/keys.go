@@ -27,7 +27,7 @@ func (s *Stack) giveKeys() error {
 				table.PartitionKey.Name: apikey.Hash(o.Key),
 				"organization_id":       o.ID,
 				"name":                  "local",
-				"created_at":            time.Now().UTC().Format(time.RFC3339),
+				"created_at":            s.Clock.Now().UTC().Format(time.RFC3339),
 			}
 			for name, value := range item {
 				item[name] = attributeValue(value)

@@ -17,6 +17,7 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 	options := eventsource.Options{
 		Invoker:     s.Functions,
 		Destination: failureQueues{s.Broker},
+		Now:         s.Clock.Now,
 		Log:         slog.New(slog.NewTextHandler(s.Log, nil)),
 	}
 	var mappings []*eventsource.Mapping

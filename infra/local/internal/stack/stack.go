@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
@@ -25,6 +26,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // Grace is how long running invocations may take to end once the stack stops.
@@ -42,7 +44,7 @@ type Options struct {
 	Binaries      string       // directory of the built functions
 	API, AWS      net.Listener // of the API and of the AWS services
 	Organizations []Organization
-	TimeScale     float64         // how many times faster SQS times pass
+	Clock         *clock.Clock
 	Enforce       bool            // IAM policies; false: denials are only reported
 	Metrics       bool            // among the functions' log lines
 	Sandbox       bool            // endpoints may have private addresses
@@ -104,15 +106,16 @@ func (s *Stack) QueueURL(queue string) string {
 
 // makeStorage makes tables, queues and secrets, and gives every organization its API key.
 func (s *Stack) makeStorage() error {
-	s.Database = dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account})
+	s.Database = dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account, Clock: s.Clock.Now})
 	for _, t := range s.Template.Tables {
 		if err := s.Database.CreateTable(definition.Table(t)); err != nil {
 			return err
 		}
 	}
-	s.Broker = sqs.New(
-		sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), TimeScale: s.TimeScale, Observe: s.Observe},
-	)
+	s.Broker = sqs.New(sqs.Options{
+		Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(),
+		Clock: s.Clock, Observe: s.Observe, About: s.about(),
+	})
 	var queues []sqs.Definition
 	for _, q := range s.Template.Queues {
 		queues = append(queues, definition.Queue(q))
@@ -127,6 +130,20 @@ func (s *Stack) makeStorage() error {
 		}
 	}
 	return s.giveKeys()
+}
+
+// about tells what a message is about: its delivery. Only on a fast clock does anybody need to know.
+func (s *Stack) about() func(body string) string {
+	if s.Clock.Scale() <= 1 {
+		return nil
+	}
+	return func(body string) string {
+		message, err := webhook.ParseMessage(body)
+		if err != nil {
+			return ""
+		}
+		return message.ConfigID + " " + message.Event.ID
+	}
 }
 
 // checkNeeds asks, as AWS does when a function or an event source mapping is made, whether each
@@ -153,7 +170,7 @@ func (s *Stack) makeFunctions() error {
 	if s.Functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.Log, metrics: s.Metrics}}); err != nil {
 		return err
 	}
-	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public}
+	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, Clock: s.Clock}
 	for _, f := range s.Template.Functions {
 		function, err := definition.Function(f, told)
 		if err != nil {
@@ -268,8 +285,8 @@ func (s *Stack) expire(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			s.Database.Expire(now)
+		case <-ticker.C:
+			s.Database.Expire(s.Clock.Now())
 		}
 	}
 }

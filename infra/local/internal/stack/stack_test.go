@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
@@ -31,7 +32,7 @@ func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		s := &Stack{Database: database}
+		s := &Stack{Options: Options{Clock: clock.New(1, nil)}, Database: database}
 		for _, item := range []string{
 			`{"id":{"S":"old"},"end":{"N":"946684800"}}`, // when the bubble's time begins
 			`{"id":{"S":"new"},"end":{"N":"4000000000"}}`,
@@ -128,7 +129,7 @@ func made(t *testing.T, declared *template.Template) (*Stack, error) {
 		Template: declared, Binaries: t.TempDir(), API: listen(), AWS: listen(), Organizations: []Organization{
 			{"org_a", "key_a"}, {"org_b", "key_b"},
 		},
-		TimeScale: 1, Log: io.Discard,
+		Clock: clock.New(1, nil), Log: io.Discard,
 	})
 	if err == nil {
 		t.Cleanup(func() {

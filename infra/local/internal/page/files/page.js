@@ -226,12 +226,14 @@ $("change").addEventListener("submit", e => {
 // ---- time and the stream of events
 
 setInterval(() => {
-  const now = Date.now();
+  // The stack's clock is the machine's at its start, and may be faster.
+  const started = status ? Date.parse(status.started) : 0, scale = status ? status.time_scale : 1;
+  const now = started + (Date.now() - started) * scale;
   for (const e of document.querySelectorAll("[data-until]")) {
     const left = Date.parse(e.dataset.until) - now;
     e.textContent = e.dataset.before + (left > 0 ? `in ${left < 10000 ? (left / 1000).toFixed(1) : Math.round(left / 1000)} s` : "now");
   }
-  for (const e of document.querySelectorAll("[data-since]")) e.textContent = ((now - Date.parse(e.dataset.since)) / 1000).toFixed(1) + " s";
+  for (const e of document.querySelectorAll("[data-since]")) e.textContent = ((now - Date.parse(e.dataset.since)) / scale / 1000).toFixed(1) + " s";
 }, 100);
 
 function link(state, text) {

@@ -53,6 +53,23 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			MaximumConcurrency:      source.MaxConcurrency,
 		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options))
 	}
+	for _, schedule := range f.Schedules {
+		if !schedule.Enabled {
+			continue
+		}
+		mappings = append(mappings, eventsource.NewSchedule(eventsource.Schedule{
+			Function:  f.Name,
+			Every:     schedule.Every,
+			Scheduler: schedule.Scheduler,
+			ARN:       template.ScheduleARN(f.Name, schedule),
+			Account:   template.Account,
+			Region:    template.Region,
+			Input:     schedule.Input,
+			Retries:   f.AsyncRetries,
+			MaxAge:    f.AsyncMaxAge,
+			Clock:     s.Clock,
+		}, options))
+	}
 	return mappings, nil
 }
 

@@ -2,7 +2,9 @@ package template
 
 import (
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,6 +52,12 @@ func (r *reader) readFunction(id string, o *object) {
 		}
 		environment.done()
 	}
+	f.AsyncRetries, f.AsyncMaxAge = 2, 6*time.Hour
+	if async := o.child("EventInvokeConfig"); async != nil {
+		f.AsyncRetries = async.integer("MaximumRetryAttempts", f.AsyncRetries, 0, 2)
+		f.AsyncMaxAge = async.seconds("MaximumEventAgeInSeconds", 6*3600, 60, 6*3600)
+		async.done()
+	}
 	f.Role, f.Statements = r.functionPolicies(id, o)
 	names, events := o.members("Events")
 	for i, event := range events {
@@ -76,6 +84,17 @@ func (r *reader) readEvent(f *Function, name string, event *object) {
 		f.Streams = append(f.Streams, r.readStream(name, properties))
 	case "SQS":
 		f.QueueFeeds = append(f.QueueFeeds, r.readFeed(name, properties))
+	case "Schedule":
+		f.Schedules = append(f.Schedules, readSchedule(name, properties, "Schedule"))
+	case "ScheduleV2":
+		properties.ignore("every time zone has the same minutes, and rates know no other unit of less than a day", "ScheduleExpressionTimezone")
+		if window := properties.child("FlexibleTimeWindow"); window != nil {
+			window.oneOf("Mode", "OFF", "OFF")
+			window.done()
+		}
+		schedule := readSchedule(name, properties, "ScheduleExpression")
+		schedule.Scheduler = true
+		f.Schedules = append(f.Schedules, schedule)
 	default:
 		event.fail("Type", "the event type %q is not supported by the local stack", kind)
 		return
@@ -188,6 +207,26 @@ func (r *reader) readFeed(name string, o *object) QueueSource {
 		scaling.done()
 	}
 	return source
+}
+
+var rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|[2-9] (minute|hour|day)s|[1-9][0-9]+ (minute|hour|day)s)\)$`)
+
+func readSchedule(name string, o *object, expression string) Schedule {
+	o.ignore("it is text for people", "Description", "Name")
+	o.ignore("the function's queue of events always takes what is due", "RetryPolicy", "DeadLetterConfig")
+	schedule := Schedule{Event: name, Input: o.text("Input", "")}
+	schedule.Enabled = o.boolean("Enabled", true) && o.oneOf("State", "ENABLED", "DISABLED") == "ENABLED"
+	rate := o.required(expression)
+	if !rateExpression.MatchString(rate) {
+		if rate != "" {
+			o.fail(expression, "%q is not supported by the local stack, only rate(1 minute), rate(5 minutes) and the like", rate)
+		}
+		return schedule
+	}
+	number, unit, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(rate, "rate("), ")"), " ")
+	n, _ := strconv.Atoi(number) // digits; too many of them are refused as a period
+	schedule.Every = time.Duration(n) * map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": day * time.Second}[strings.TrimSuffix(unit, "s")]
+	return schedule
 }
 
 func (r *reader) readAPI(id string, o *object) {

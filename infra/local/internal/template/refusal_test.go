@@ -3,6 +3,7 @@ package template
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -117,6 +118,55 @@ func TestMinimalTemplate(t *testing.T) {
 	}
 }
 
+// scheduled is what makes a schedule with these properties the event before Feed.
+func scheduled(properties string) string {
+	return "        Tick: {Type: Schedule, Properties: {" + properties + "}}\n        Feed:\n"
+}
+
+func TestSchedules(t *testing.T) {
+	for name, test := range map[string]struct {
+		events string
+		want   Schedule
+		arn    string
+	}{
+		"a rule": {
+			events: scheduled("Schedule: rate(1 minute)"),
+			want:   Schedule{Event: "Tick", Every: time.Minute, Enabled: true}, arn: "arn:aws:events:us-east-1:000000000000:rule/FTick",
+		},
+		"a rule that is off": {
+			events: scheduled("Schedule: rate(12 hours), Enabled: false, Input: '{}', RetryPolicy: {MaximumRetryAttempts: 0}"),
+			want:   Schedule{Event: "Tick", Every: 12 * time.Hour, Input: "{}"}, arn: "arn:aws:events:us-east-1:000000000000:rule/FTick",
+		},
+		"a schedule of the Scheduler": {
+			events: "        Tick: {Type: ScheduleV2, Properties: {ScheduleExpression: rate(2 days), FlexibleTimeWindow: {Mode: OFF}}}\n        Feed:\n",
+			want:   Schedule{Event: "Tick", Every: 48 * time.Hour, Scheduler: true, Enabled: true}, arn: "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
+		},
+		"a schedule of the Scheduler that is off": {
+			events: "        Tick: {Type: ScheduleV2, Properties: {ScheduleExpression: rate(1 hour), State: DISABLED}}\n        Feed:\n",
+			want:   Schedule{Event: "Tick", Every: time.Hour, Scheduler: true}, arn: "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := strings.Replace(minimal, "        Feed:\n", test.events, 1)
+			source = strings.Replace(source, "      CodeUri", "      EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}\n      CodeUri", 1)
+			got, err := Parse([]byte(source), Options{Endpoint: endpoint})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := got.Functions[0]
+			if diff := cmp.Diff([]Schedule{test.want}, f.Schedules); diff != "" {
+				t.Errorf("schedules (-want +got):\n%s", diff)
+			}
+			if arn := ScheduleARN("F", f.Schedules[0]); arn != test.arn {
+				t.Errorf("ARN %s, want %s", arn, test.arn)
+			}
+			if f.AsyncRetries != 0 || f.AsyncMaxAge != time.Minute {
+				t.Errorf("events are repeated %d times and for %s", f.AsyncRetries, f.AsyncMaxAge)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for name, test := range map[string]struct {
 		old, new string
@@ -146,7 +196,17 @@ func TestRefusals(t *testing.T) {
 			"    Type: AWS::SQS::Queue", "    Type: AWS::S3::Bucket", []string{"Queue: the resource type AWS::S3::Bucket"},
 		},
 		"an unknown event type": {
-			"          Type: SQS", "          Type: Schedule", []string{"F: Properties.Events.Feed.Type", "Schedule"},
+			"          Type: SQS", "          Type: Kinesis", []string{"F: Properties.Events.Feed.Type", "Kinesis"},
+		},
+		"a rate that EventBridge refuses": {
+			"        Feed:\n", scheduled("Schedule: rate(1 minutes)"), []string{"F: Properties.Events.Tick.Properties.Schedule", "rate(1 minutes)"},
+		},
+		"a cron expression":         {"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"}},
+		"a schedule without a rate": {"        Feed:\n", scheduled("Enabled: true"), []string{"Tick.Properties.Schedule: is required"}},
+		"a schedule's odd property": {"        Feed:\n", scheduled("Schedule: rate(1 day), Colour: red"), []string{"Tick.Properties.Colour"}},
+		"more retries than Lambda has": {
+			"      CodeUri", "      EventInvokeConfig: {MaximumRetryAttempts: 3}\n      CodeUri",
+			[]string{"F: Properties.EventInvokeConfig.MaximumRetryAttempts", "between 0 and 2"},
 		},
 		"a physical name": {
 			"    Type: AWS::SQS::Queue", "    Type: AWS::SQS::Queue\n    Properties: {QueueName: q}",

@@ -79,6 +79,10 @@ type Function struct {
 	Routes      []Route
 	Streams     []StreamSource
 	QueueFeeds  []QueueSource
+	Schedules   []Schedule
+
+	AsyncRetries int           // of an asynchronous invocation with which the function failed
+	AsyncMaxAge  time.Duration // of its event
 }
 
 // Statement is one statement of an IAM policy.
@@ -143,6 +147,15 @@ type QueueSource struct {
 	EventSource
 	Queue          string // logical id
 	MaxConcurrency int    // 0: no limit of its own
+}
+
+// Schedule invokes a function again and again.
+type Schedule struct {
+	Event     string // name in the function's Events
+	Every     time.Duration
+	Scheduler bool   // EventBridge Scheduler and not a rule of EventBridge
+	Input     string // the event; "": what AWS sends by default
+	Enabled   bool
 }
 
 // Key is an attribute of a key. SortKey's Name is "" where there is none.

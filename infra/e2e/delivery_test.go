@@ -126,7 +126,7 @@ func TestFailuresAreRetriedThenRedriven(t *testing.T) {
 	}
 	failed := c.delivery(config.id, "failed")
 	if under.local != nil {
-		planned(t, config.id, []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}, 0.2)
+		planned(t, config.id, failed, []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}, 0.2)
 	}
 	if len(failed.Attributes.Attempts) != 5 || failed.Attributes.Attempts[4].ErrorCode != "http_status" || failed.Attributes.Attempts[4].ResponseStatus != 500 {
 		t.Errorf("the log has %+v", failed.Attributes.Attempts)

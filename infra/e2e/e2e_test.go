@@ -44,7 +44,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
-// timeScale is how much faster SQS times pass in the local stack: retries after 10 s, 1, 5 and 15
+// timeScale is how much faster the clock of the local stack is: retries after 10 s, 1, 5 and 15
 // minutes come after 0.05, 0.3, 1.5 and 4.5 s.
 const timeScale = 200
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/docuhook/docuhook/infra/local/internal/lambda"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 )
 
@@ -17,6 +19,8 @@ type settings struct {
 	organizations []stack.Organization
 	parameters    map[string]string
 	timeScale     float64
+	concurrency   int
+	inFlightLimit int
 	demo          bool
 	public        bool
 	race          bool
@@ -33,6 +37,8 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
 	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
 	flags.Float64Var(&s.timeScale, "time-scale", 1, "let the clock of the stack, its functions included, run `N` times faster; deadlines stay the machine's")
+	flags.IntVar(&s.concurrency, "account-concurrency", lambda.Account, "how many invocations the account may run at once, `N`")
+	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
@@ -77,6 +83,9 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	}
 	if !(s.timeScale > 0) {
 		return settings{}, fmt.Errorf("-time-scale must be above 0, got %v", s.timeScale)
+	}
+	if s.concurrency < 1 || s.inFlightLimit < 1 {
+		return settings{}, errors.New("-account-concurrency and -in-flight-limit must be above 0")
 	}
 	if len(s.organizations) == 0 {
 		s.organizations = []stack.Organization{{ID: "org_local", Key: "dk_test_local"}}

@@ -20,6 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/control"
@@ -309,6 +312,34 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 	}
 }
 
+func TestRecursiveLoopOfAScheduledFunctionEnds(t *testing.T) {
+	r := start(t, "-template", "testdata/loop.yaml", "-demo=false", "-time-scale", "60")
+	c := r.configuration(t)
+	client := sqs.New(sqs.Options{
+		Region: c.Region, BaseEndpoint: &c.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("any", "any", ""),
+	})
+	url := c.Queues["DeadLetterQueue"].URL
+	var dead []types.Message
+	for len(dead) == 0 && t.Context().Err() == nil {
+		out, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: &url, WaitTimeSeconds: 20, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead = out.Messages
+	}
+	if trace := dead[0].Attributes["AWSTraceHeader"]; !regexp.MustCompile(`;Lineage=[0-9a-f]{8}:16$`).MatchString(trace) {
+		t.Errorf("the message was sent with %q, want the function's sixteenth invocation in its chain", trace)
+	}
+	if n := dead[0].Attributes["ApproximateReceiveCount"]; n != "3" {
+		t.Errorf("it was received %s times, want the queue's two and this one", n)
+	}
+	if !strings.Contains(r.stderr.String(), "RecursiveInvocationsDropped") {
+		t.Error("the refusal is not shown")
+	}
+}
+
 func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
 	r := start(
 		t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-public", "-parameter",
@@ -403,6 +434,8 @@ func TestRunRefuses(t *testing.T) {
 		"two organizations of one key": {[]string{"-organization", "a=k", "-organization", "b=k"}, []string{"same API key as a"}},
 		"half a parameter":             {[]string{"-parameter", "Colour"}, []string{"NAME=VALUE"}},
 		"a parameter twice":            {[]string{"-parameter", "A=1", "-parameter", "A=2"}, []string{"A is given twice"}},
+		"an account without places":    {[]string{"-account-concurrency", "0"}, []string{"-account-concurrency", "above 0"}},
+		"queues without places":        {[]string{"-in-flight-limit", "-1"}, []string{"-in-flight-limit", "above 0"}},
 		"a clock that stands still":    {[]string{"-time-scale", "0"}, []string{"-time-scale must be above 0"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,7 +101,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return s.Policies.Allow(accessKey, action, arn)
 	}
-	result, err := service.Serve(r.Context(), operation, body, allow)
+	result, err := service.Serve(context.WithValue(r.Context(), traceKey{}, r.Header.Get("X-Amzn-Trace-Id")), operation, body, allow)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -114,6 +114,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	write(w, http.StatusOK, payload)
+}
+
+type traceKey struct{}
+
+// TraceHeader is the tracing header of the request that a service is serving, or "".
+func TraceHeader(ctx context.Context) string {
+	header, _ := ctx.Value(traceKey{}).(string)
+	return header
 }
 
 // readBody reads a body of a size that its sender has named, or -1, into no more memory than it takes.

@@ -3,9 +3,11 @@
 // A stream mapping spreads a shard's records over lanes by partition key, and every lane brings its batches through in
 // order, retrying, bisecting and at last discarding what does not work. A queue mapping invokes as many batches at once
 // as there is work, up to its maximum concurrency, and then deletes or gives back every message by what the function
-// reported. A schedule invokes its function at its times. Mappings judge a function's answer as Lambda documents it and,
-// when closed, finish the batches that are running. Of filters, a stream mapping has those that compare with values and ask
-// whether there is one; batching windows and filters of messages are left out.
+// reported. A message that has gone through its function 16 times, in one chain of requests, is refused, as if the function
+// were throttled: it uses its receives up and is a dead letter then. A schedule invokes its function at its times. Mappings
+// judge a function's answer as Lambda documents it and, when closed, finish the batches that are running. Of filters, a
+// stream mapping has those that compare with values and ask whether there is one; batching windows and filters of messages
+// are left out.
 //
 // What differs from AWS: a stream has one shard; what a mapping has read of a stream stays in memory, and its position
 // is lost with the process, as the stream is; a failing queue mapping is not slowed down.

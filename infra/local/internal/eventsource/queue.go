@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
 // How concurrency grows, as AWS documents it: five batches at once at first, and 300 more a minute while there is
@@ -28,6 +30,7 @@ type Queue interface {
 type Message struct {
 	ID     string // its itemIdentifier
 	Handle string
+	Trace  string // the tracing header that it was sent with
 	JSON   []byte // its record in a Lambda event
 }
 
@@ -39,6 +42,10 @@ type QueueMapping struct {
 	BatchSize               int // 1 to 10
 	ReportBatchItemFailures bool
 	MaximumConcurrency      int // 2 to 1,000; 0 means no limit of its own
+	// Patience is how long a batch that finds the function throttled is tried again. Lambda does so until
+	// the visibility timeout that is left is below the function's timeout.
+	Patience      time.Duration
+	RecursiveLoop bool // the function may be invoked in a chain without end
 }
 
 // queueMapping is a running QueueMapping.
@@ -101,32 +108,52 @@ func (q *queueMapping) run(poll, work context.Context) {
 		}
 		busy++
 		running.Go(func() {
-			q.process(work, messages)
+			q.process(poll, work, messages)
 			ended <- struct{}{}
 		})
 	}
 }
 
 // process brings received messages to the function and settles them.
-func (q *queueMapping) process(ctx context.Context, messages []Message) {
-	for len(messages) > 0 {
-		n := fit(messages, q.BatchSize, Message.encoded)
-		if err := q.queue.Settle(q.invoke(ctx, messages[:n])); err != nil {
-			q.Log.Error("settling messages", "error", err)
+func (q *queueMapping) process(poll, work context.Context, messages []Message) {
+	var passed []Message
+	var refused []string
+	for _, m := range messages {
+		if !q.RecursiveLoop && lineage.Parse(m.Trace).Count(q.Function) >= lineage.Limit {
+			refused = append(refused, m.Handle)
+		} else {
+			passed = append(passed, m)
 		}
-		messages = messages[n:]
+	}
+	if len(refused) > 0 {
+		q.Log.Error("the function is part of a recursive loop, and its RecursiveLoop is not Allow",
+			"metric", "RecursiveInvocationsDropped", "messages", len(refused))
+		q.settle(nil, refused)
+	}
+	for len(passed) > 0 {
+		n := fit(passed, q.BatchSize, Message.encoded)
+		q.settle(q.invoke(poll, work, passed[:n]))
+		passed = passed[n:]
+	}
+}
+
+func (q *queueMapping) settle(done, failed []string) {
+	if err := q.queue.Settle(done, failed); err != nil {
+		q.Log.Error("settling messages", "error", err)
 	}
 }
 
 // invoke delivers one batch and returns the handles of what is done and what has failed.
-func (q *queueMapping) invoke(ctx context.Context, batch []Message) (done, failed []string) {
+func (q *queueMapping) invoke(poll, work context.Context, batch []Message) (done, failed []string) {
 	handles := map[string]string{}
 	all := make([]string, len(batch))
+	chain := lineage.Lineage{}
 	for i, m := range batch {
+		chain.Merge(lineage.Parse(m.Trace))
 		handles[m.ID] = m.Handle
 		all[i] = m.Handle
 	}
-	response, err := q.Invoker.Invoke(ctx, q.Function, event(batch, Message.encoded))
+	response, err := q.reach(poll, lineage.NewContext(work, chain), event(batch, Message.encoded))
 	if err != nil {
 		q.Log.Warn("the batch failed", "messages", len(batch), "error", err)
 		return nil, all
@@ -151,4 +178,15 @@ func (q *queueMapping) invoke(ctx context.Context, batch []Message) (done, faile
 		}
 	}
 	return done, failed
+}
+
+// reach invokes the function, and while it is throttled again and again, ever later, until patience or polling ends.
+func (q *queueMapping) reach(poll, work context.Context, payload []byte) ([]byte, error) {
+	begun := time.Now()
+	for pause := q.RetryDelay; ; pause = min(2*pause, q.MaxRetryDelay) {
+		response, err := q.Invoker.Invoke(work, q.Function, payload)
+		if err == nil || functionError(err) != "" || time.Since(begun)+pause > q.Patience || !sleep(poll, pause) {
+			return response, err
+		}
+	}
 }

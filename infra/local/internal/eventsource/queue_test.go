@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
 func queueMappingOf(change func(*QueueMapping)) QueueMapping {
@@ -33,6 +35,91 @@ func startQueue(t *testing.T, m QueueMapping, q Queue, invoke fakeInvoker) *Mapp
 		}
 	})
 	return mapping
+}
+
+func TestThrottledBatchIsTriedAgainAsLongAsTheMappingIsPatient(t *testing.T) {
+	for name, test := range map[string]struct {
+		throttled int // the first so many invocations
+		closes    bool
+		want      []time.Duration // of invocations, since the first
+		failed    []string
+	}{
+		"until the function has room":    {throttled: 3, want: []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond, 1750 * time.Millisecond}},
+		"until its patience is over":     {throttled: 99, want: []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond, 1750 * time.Millisecond}, failed: []string{"handle a"}},
+		"until the mapping is closed":    {throttled: 99, closes: true, want: []time.Duration{0}, failed: []string{"handle a"}},
+		"not if the function has failed": {throttled: -1, want: []time.Duration{0}, failed: []string{"handle a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newFakeQueue("{}")
+				var invoked journal[time.Duration]
+				start := time.Now()
+				m := queueMappingOf(func(m *QueueMapping) { m.Patience = 3 * time.Second })
+				mapping := startQueue(t, m, q, func(context.Context, []string) (string, error) {
+					switch n := invoked.add(time.Since(start)); {
+					case test.throttled < 0:
+						return "", errFunction{}
+					case n <= test.throttled:
+						return "", errThrottled
+					}
+					return ok, nil
+				})
+				synctest.Wait()
+				if test.closes {
+					if err := mapping.Close(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				time.Sleep(time.Minute)
+				if diff := cmp.Diff(test.want, invoked.all()); diff != "" {
+					t.Errorf("invocations (-want +got):\n%s", diff)
+				}
+				q.mu.Lock()
+				defer q.mu.Unlock()
+				if diff := cmp.Diff(test.failed, q.failed); diff != "" {
+					t.Errorf("messages that stay (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestRecursiveLoopEndsUnlessItIsAllowed(t *testing.T) {
+	for name, test := range map[string]struct {
+		allow        bool
+		count        int
+		done, failed []string
+	}{
+		"the sixteenth invocation of a chain is one":       {count: 15, done: []string{"handle a", "handle b"}},
+		"the next is refused, and only for its message":    {count: 16, done: []string{"handle b"}, failed: []string{"handle a"}},
+		"an allowed loop goes on":                          {count: 999, allow: true, done: []string{"handle a", "handle b"}},
+		"a chain of other functions is none of this one's": {count: 0, done: []string{"handle a", "handle b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newFakeQueue("1", "2")
+				m := queueMappingOf(func(m *QueueMapping) { m.RecursiveLoop = test.allow })
+				chain := lineage.Lineage{}
+				for range test.count {
+					chain = lineage.Parse(chain.Enter(m.Function))
+				}
+				chain.Merge(lineage.Parse(chain.Enter("Other")))
+				q.visible[0].Trace = "Root=1;" + chain.Enter("Another")
+				startQueue(t, m, q, func(ctx context.Context, ids []string) (string, error) {
+					if got := lineage.FromContext(ctx).Count("Another"); got != len(ids)-1 {
+						t.Errorf("the chain of %v has another function %d times", ids, got)
+					}
+					return ok, nil
+				})
+				synctest.Wait()
+				q.mu.Lock()
+				defer q.mu.Unlock()
+				if diff := cmp.Diff([][]string{test.done, test.failed}, [][]string{q.done, q.failed}); diff != "" {
+					t.Errorf("done and refused (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 func TestQueueSettles(t *testing.T) {

@@ -66,8 +66,10 @@ type Options struct {
 	Routes   []Route
 	Throttle *Throttle // of all routes together; nil: no limit
 	Invoker  Invoker
-	Now      func() time.Time                                  // nil: time.Now
-	Report   func(route, requestID, message string, err error) // why the answer is 5xx; nil: nobody asks
+	// Throttled is the Invoker's error for a function that had no place for the request; nil: there is none.
+	Throttled error
+	Now       func() time.Time                                  // nil: time.Now
+	Report    func(route, requestID, message string, err error) // why the answer is 5xx; nil: nobody asks
 }
 
 // Gateway serves the API. It may be used by many goroutines at once.
@@ -77,6 +79,7 @@ type Gateway struct {
 	mux      *http.ServeMux
 	throttle *Throttle
 	invoker  Invoker
+	busy     error
 	now      func() time.Time
 	report   func(route, requestID, message string, err error)
 	started  string // part of every request id, so that ids differ between runs
@@ -95,6 +98,7 @@ func New(options Options) (*Gateway, error) {
 		account:  options.Account,
 		region:   options.Region,
 		invoker:  options.Invoker,
+		busy:     options.Throttled,
 		now:      options.Now,
 		report:   options.Report,
 		throttle: options.Throttle,
@@ -177,7 +181,7 @@ func (g *Gateway) integrate(w http.ResponseWriter, x *exchange) {
 		return
 	}
 	answer, err := g.invoke(x, x.route.Function, payload, patience)
-	if errors.Is(err, errPatience) {
+	if errors.Is(err, errPatience) || g.busy != nil && errors.Is(err, g.busy) {
 		g.report(x.key(), x.id, "waiting for "+x.route.Function, err)
 		message(w, http.StatusServiceUnavailable, "Service Unavailable")
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -213,6 +214,19 @@ func TestResponse(t *testing.T) {
 				t.Errorf("reports = %v for status %d; every 500 must be explained once", reports, got.Status)
 			}
 		})
+	}
+}
+
+func TestThrottledFunctionIsUnavailable(t *testing.T) {
+	throttled := errors.New("throttled")
+	g := newGateway(t, Options{
+		Routes:    []Route{{Method: "GET", Path: "/a", Function: "F"}},
+		Invoker:   invoker(func(string, []byte) ([]byte, error) { return nil, fmt.Errorf("invoking F: %w", throttled) }),
+		Throttled: throttled,
+	})
+	response := do(g, httptest.NewRequest("GET", "/a", nil))
+	if body := bodyOf(t, response); response.StatusCode != 503 || body != `{"message":"Service Unavailable"}` {
+		t.Errorf("answered %d %s", response.StatusCode, body)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
 // invocation is one event on its way through an instance.
@@ -15,6 +17,7 @@ type invocation struct {
 	id       string
 	function Function
 	payload  []byte
+	lineage  string    // the end of its tracing header
 	deadline time.Time // set before the event is handed over
 
 	answered chan struct{} // closed when the runtime has reported a result
@@ -26,9 +29,9 @@ type invocation struct {
 	err      error
 }
 
-func newInvocation(id string, f Function, payload []byte) *invocation {
+func newInvocation(id string, f Function, payload []byte, chain lineage.Lineage) *invocation {
 	return &invocation{
-		id: id, function: f, payload: payload,
+		id: id, function: f, payload: payload, lineage: chain.Enter(f.Name),
 		answered: make(chan struct{}),
 		released: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -49,7 +52,7 @@ func (inv *invocation) answer(response []byte, err error) bool {
 func (inv *invocation) traceID() string {
 	sum := sha256.Sum256([]byte(inv.id))
 	start := inv.deadline.Add(-inv.function.Timeout).Unix()
-	return fmt.Sprintf("Root=1-%08x-%x;Parent=%x;Sampled=0", start, sum[:12], sum[12:20])
+	return fmt.Sprintf("Root=1-%08x-%x;Parent=%x;Sampled=0;%s", start, sum[:12], sum[12:20], inv.lineage)
 }
 
 // run takes an invocation from start to end: on the given instance if it still lives, else on a new one.

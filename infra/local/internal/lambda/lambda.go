@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 	"github.com/docuhook/docuhook/infra/local/internal/process"
 	"github.com/google/uuid"
 )
@@ -180,7 +181,7 @@ func (s *Service) Invoke(ctx context.Context, name string, payload []byte) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("invoking %s: %w", name, err)
 	}
-	inv := newInvocation(s.options.NewID(), f.Function, slices.Clone(payload))
+	inv := newInvocation(s.options.NewID(), f.Function, slices.Clone(payload), lineage.FromContext(ctx))
 	go func() {
 		defer s.running.Done()
 		s.run(f, in, inv)

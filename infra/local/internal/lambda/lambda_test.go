@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
 const testARN = "arn:aws:lambda:eu-central-1:000000000000:function:Test"
@@ -249,7 +251,7 @@ func TestContextOfFunction(t *testing.T) {
 	want := map[string]any{
 		"arn": testARN, "id": true, "deadline": float64(x.clock.Now().Add(time.Minute).UnixMilli()),
 		"dir": dir, "memory": "256", "home": "", "trace": float64(
-			len("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0"),
+			len("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0;Lineage=f3d4aa5c:1"),
 		),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -522,5 +524,15 @@ func TestOutputIsPassedOn(t *testing.T) {
 	x.awaitLine("to stderr")
 	if diff := cmp.Diff("[Test] to stdout\n[Test] to stderr\n", x.log.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTracingHeaderCountsTheInvocationsOfItsChain(t *testing.T) {
+	chain := lineage.Parse("Lineage=0123abcd:7")
+	inv := newInvocation("r1", Function{Name: "Test"}, nil, chain)
+	again := newInvocation("r2", Function{Name: "Test"}, nil, lineage.Parse(inv.traceID()))
+	got := lineage.Parse(again.traceID())
+	if got.Count("Test") != 2 || got["0123abcd"] != 7 {
+		t.Errorf("the header of the second invocation is %q", again.traceID())
 	}
 }

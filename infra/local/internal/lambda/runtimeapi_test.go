@@ -48,7 +48,7 @@ func TestRuntimeAPI(t *testing.T) {
 			in := &instance{ready: make(chan struct{}), events: make(chan *invocation)}
 			server := httptest.NewServer(in.runtimeAPI())
 			defer server.Close()
-			inv := newInvocation("r1", Function{Timeout: time.Second}, []byte(`{"a":1}`))
+			inv := newInvocation("r1", Function{Timeout: time.Second}, []byte(`{"a":1}`), nil)
 			go func() { in.events <- inv }()
 			for _, c := range tc.calls {
 				if status, _ := do(t, server.URL+"/2018-06-01/runtime"+c.path, c.body); status != c.status {
@@ -65,7 +65,7 @@ func TestRuntimeAPI(t *testing.T) {
 
 func TestFailureInTheMiddleOfAnAnswer(t *testing.T) {
 	in := &instance{ready: make(chan struct{}), events: make(chan *invocation)}
-	inv := newInvocation("r1", Function{Timeout: time.Second}, nil)
+	inv := newInvocation("r1", Function{Timeout: time.Second}, nil, nil)
 	in.current = inv
 	server := httptest.NewServer(in.runtimeAPI())
 	defer server.Close()

@@ -22,6 +22,8 @@ type sendRequest struct {
 	MessageSystemAttributes map[string]systemAttribute
 	MessageGroupId          *string
 	MessageDeduplicationId  *string
+
+	trace string // the request's tracing header: AWSTraceHeader where the sender names none
 }
 
 // systemAttribute is a message system attribute as it is sent.
@@ -99,6 +101,7 @@ func (q *queue) compose(in sendRequest) (content, error) {
 		body:   *in.MessageBody,
 		md5:    md5Hex([]byte(*in.MessageBody)),
 		sender: q.broker.opts.Account,
+		trace:  in.trace,
 	}
 	if in.MessageGroupId != nil {
 		if !groupID.MatchString(*in.MessageGroupId) {

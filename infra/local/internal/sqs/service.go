@@ -16,9 +16,17 @@ type service struct{ *Broker }
 func (s *service) Serve(ctx context.Context, operation string, body []byte, allow awsjson.Allow) (any, error) {
 	switch operation {
 	case "SendMessage":
-		return onQueue(s, "sqs:SendMessage", body, allow, s.sendMessage)
+		return onQueue(s, "sqs:SendMessage", body, allow, func(q *queue, in sendRequest) (any, error) {
+			in.trace = awsjson.TraceHeader(ctx)
+			return s.sendMessage(q, in)
+		})
 	case "SendMessageBatch":
-		return onQueue(s, "sqs:SendMessage", body, allow, s.sendMessageBatch)
+		return onQueue(s, "sqs:SendMessage", body, allow, func(q *queue, in sendBatchRequest) (any, error) {
+			for i := range in.Entries {
+				in.Entries[i].trace = awsjson.TraceHeader(ctx)
+			}
+			return s.sendMessageBatch(q, in)
+		})
 	case "ReceiveMessage":
 		return onQueue(s, "sqs:ReceiveMessage", body, allow, func(q *queue, in receiveRequest) (any, error) {
 			return s.receiveMessage(ctx, q, in)

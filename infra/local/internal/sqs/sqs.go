@@ -54,17 +54,18 @@ var (
 	ErrNoQueue    = errors.New("no such queue")
 )
 
-// inFlightLimit is how many messages of a standard queue may be received and not yet deleted.
-const inFlightLimit = 120_000
+// InFlightLimit is how many messages of a standard queue may be received and not yet deleted. Delayed ones do not count.
+const InFlightLimit = 120_000
 
 // Options configure a Broker.
 type Options struct {
-	Region  string                   // default us-east-1; part of the ARN of queues defined without one
-	Account string                   // default 000000000000
-	BaseURL string                   // a queue's URL is BaseURL/Account/Name
-	Clock   *clock.Clock             // default the machine's; it must advance with the timers of package time
-	Observe func(Event)              // optional; called in order while the broker is locked: be quick, and do not call back
-	About   func(body string) string // optional: what a message is about, "" for nothing that another could be about
+	Region        string                   // default us-east-1; part of the ARN of queues defined without one
+	Account       string                   // default 000000000000
+	BaseURL       string                   // a queue's URL is BaseURL/Account/Name
+	InFlightLimit int                      // of every queue; default InFlightLimit
+	Clock         *clock.Clock             // default the machine's; it must advance with the timers of package time
+	Observe       func(Event)              // optional; called in order while the broker is locked: be quick, and do not call back
+	About         func(body string) string // optional: what a message is about, "" for nothing that another could be about
 }
 
 // EventKind says what happened to a message.
@@ -129,6 +130,9 @@ func New(opts Options) *Broker {
 	}
 	if opts.Account == "" {
 		opts.Account = "000000000000"
+	}
+	if opts.InFlightLimit == 0 {
+		opts.InFlightLimit = InFlightLimit
 	}
 	if opts.Clock == nil {
 		opts.Clock = clock.New(1, nil)
@@ -205,7 +209,7 @@ func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
 		delay:      pick("DelaySeconds", d.DelaySeconds, 0, 0, 900),
 		wait:       pick("ReceiveMessageWaitTimeSeconds", d.ReceiveMessageWaitTimeSeconds, 0, 0, 20),
 		maxSize:    pick("MaximumMessageSize", d.MaximumMessageSize, maxMessageSize, 1024, maxMessageSize),
-		limit:      inFlightLimit,
+		limit:      b.opts.InFlightLimit,
 		messages:   map[string]*message{},
 		line:       newLine(),
 		hidden: newRanking(

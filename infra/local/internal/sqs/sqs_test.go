@@ -164,6 +164,60 @@ func wantSame(t testing.TB, got, want any) {
 	}
 }
 
+// headed is a network whose requests have a tracing header.
+type headed struct{ http.Handler }
+
+func (h headed) Do(r *http.Request) (*http.Response, error) {
+	r.Header.Set("X-Amzn-Trace-Id", "Root=of-the-request")
+	return direct(h).Do(r)
+}
+
+func TestMessageKeepsTheTracingHeaderOfItsRequest(t *testing.T) {
+	b := newBroker(t, sqs.Options{})
+	c := newClient("http://sqs.test", headed{handler(b, nil)})
+	mustSend(t, c, "orders", "single")
+	if _, err := c.SendMessageBatch(t.Context(), &client.SendMessageBatchInput{QueueUrl: queueURL("orders"), Entries: []types.SendMessageBatchRequestEntry{
+		{Id: aws.String("1"), MessageBody: aws.String("of a batch")},
+		{Id: aws.String("2"), MessageBody: aws.String("with its own"), MessageSystemAttributes: map[string]types.MessageSystemAttributeValue{
+			"AWSTraceHeader": {DataType: aws.String("String"), StringValue: aws.String("Root=own")},
+		}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	messages, err := b.Receive(t.Context(), arnPrefix+"orders", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, m := range messages {
+		got[m.Body] = m.Attributes["AWSTraceHeader"]
+	}
+	wantSame(t, got, map[string]string{"single": "Root=of-the-request", "of a batch": "Root=of-the-request", "with its own": "Root=own"})
+}
+
+func TestDelayedMessagesAreNotInFlight(t *testing.T) {
+	b := newBroker(t, sqs.Options{InFlightLimit: 2})
+	c := connect(t, b, nil)
+	for range 3 {
+		if _, err := c.SendMessage(t.Context(), &client.SendMessageInput{QueueUrl: queueURL("orders"), MessageBody: aws.String("later"), DelaySeconds: 900}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		mustSend(t, c, "orders", "now")
+		wantSame(t, bodies(mustReceive(t, c, "orders")), []string{"now"})
+	}
+	mustSend(t, c, "orders", "one too many")
+	_, err := c.ReceiveMessage(t.Context(), &client.ReceiveMessageInput{QueueUrl: queueURL("orders")})
+	wantCode(t, err, "OverLimit")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got, err := b.Receive(ctx, arnPrefix+"orders", 1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an event source received %v, %v", got, err)
+	}
+	wantSame(t, attributes(t, c, "orders", "ApproximateNumberOfMessagesDelayed")["ApproximateNumberOfMessagesDelayed"], "3")
+}
+
 func TestSentMessageArrivesWithAllItsAttributes(t *testing.T) {
 	c := connect(t, newBroker(t, sqs.Options{Clock: newClock().scaled(1)}), nil)
 	sent, err := c.SendMessage(t.Context(), &client.SendMessageInput{

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
@@ -45,12 +46,18 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		}
 		mappings = append(mappings, mapping)
 	}
+	visibility := map[string]time.Duration{}
+	for _, queue := range s.Template.Queues {
+		visibility[queue.Name] = queue.Visibility
+	}
 	for _, source := range f.QueueFeeds {
 		mappings = append(mappings, eventsource.NewQueue(eventsource.QueueMapping{
 			Function:                f.Name,
 			BatchSize:               source.BatchSize,
 			ReportBatchItemFailures: source.ReportsBatchItems,
 			MaximumConcurrency:      source.MaxConcurrency,
+			Patience:                s.Clock.Real(visibility[source.Queue] - f.Timeout),
+			RecursiveLoop:           f.RecursiveLoop,
 		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options))
 	}
 	for _, schedule := range f.Schedules {
@@ -132,7 +139,9 @@ func (q polledQueue) Receive(ctx context.Context, limit int) ([]eventsource.Mess
 		if err != nil {
 			return nil, fmt.Errorf("encoding the message %s: %w", message.ID, err)
 		}
-		result = append(result, eventsource.Message{ID: message.ID, Handle: message.ReceiptHandle, JSON: body})
+		result = append(result, eventsource.Message{
+			ID: message.ID, Handle: message.ReceiptHandle, Trace: message.Attributes["AWSTraceHeader"], JSON: body,
+		})
 	}
 	return result, nil
 }

@@ -45,6 +45,8 @@ type Options struct {
 	API, AWS      net.Listener // of the API and of the AWS services
 	Organizations []Organization
 	Clock         *clock.Clock
+	Concurrency   int             // of the account; 0: lambda.Account
+	InFlightLimit int             // of every queue; 0: that of SQS
 	Enforce       bool            // IAM policies; false: denials are only reported
 	Metrics       bool            // among the functions' log lines
 	Sandbox       bool            // endpoints may have private addresses
@@ -113,7 +115,7 @@ func (s *Stack) makeStorage() error {
 		}
 	}
 	s.Broker = sqs.New(sqs.Options{
-		Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(),
+		Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), InFlightLimit: s.InFlightLimit,
 		Clock: s.Clock, Observe: s.Observe, About: s.about(),
 	})
 	var queues []sqs.Definition
@@ -167,7 +169,7 @@ func (s *Stack) makeFunctions() error {
 		return err
 	}
 	var err error
-	if s.Functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.Log, metrics: s.Metrics}}); err != nil {
+	if s.Functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.Log, metrics: s.Metrics}, Concurrency: s.Concurrency}); err != nil {
 		return err
 	}
 	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, Clock: s.Clock}
@@ -191,7 +193,7 @@ func (s *Stack) makeFunctions() error {
 // makeServers makes the API's server and that of the AWS services.
 func (s *Stack) makeServers() error {
 	options := definition.Gateway(s.Template)
-	options.Invoker = s.Functions
+	options.Invoker, options.Throttled = s.Functions, lambda.ErrThrottled
 	options.Report = func(route, requestID, message string, err error) {
 		fmt.Fprintf(s.Log, "[gateway] %s (request %s): %s: %v\n", route, requestID, message, err)
 	}

@@ -52,6 +52,7 @@ func (r *reader) readFunction(id string, o *object) {
 		}
 		environment.done()
 	}
+	f.RecursiveLoop = o.oneOf("RecursiveLoop", "Terminate", "Allow") == "Allow"
 	f.AsyncRetries, f.AsyncMaxAge = 2, 6*time.Hour
 	if async := o.child("EventInvokeConfig"); async != nil {
 		f.AsyncRetries = async.integer("MaximumRetryAttempts", f.AsyncRetries, 0, 2)

@@ -103,6 +103,9 @@ func TestMinimalTemplate(t *testing.T) {
 	if diff := cmp.Diff([]string{"AWSLambdaDynamoDBExecutionRole", "AWSLambdaSQSQueueExecutionRole"}, sids); diff != "" {
 		t.Errorf("statements that SAM adds (-want +got):\n%s", diff)
 	}
+	if f.AsyncRetries != 2 || f.AsyncMaxAge != 6*time.Hour || f.RecursiveLoop {
+		t.Errorf("by default events are repeated %d times and for %s, and loops are allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
+	}
 	if f.Folder != "functions/f" || f.Timeout.Seconds() != 7 || f.MemoryMB != 128 {
 		t.Errorf("folder, timeout, memory = %s, %s, %d", f.Folder, f.Timeout, f.MemoryMB)
 	}
@@ -148,7 +151,7 @@ func TestSchedules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			source := strings.Replace(minimal, "        Feed:\n", test.events, 1)
-			source = strings.Replace(source, "      CodeUri", "      EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}\n      CodeUri", 1)
+			source = strings.Replace(source, "      CodeUri", "      RecursiveLoop: Allow\n      EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}\n      CodeUri", 1)
 			got, err := Parse([]byte(source), Options{Endpoint: endpoint})
 			if err != nil {
 				t.Fatal(err)
@@ -160,8 +163,8 @@ func TestSchedules(t *testing.T) {
 			if arn := ScheduleARN("F", f.Schedules[0]); arn != test.arn {
 				t.Errorf("ARN %s, want %s", arn, test.arn)
 			}
-			if f.AsyncRetries != 0 || f.AsyncMaxAge != time.Minute {
-				t.Errorf("events are repeated %d times and for %s", f.AsyncRetries, f.AsyncMaxAge)
+			if f.AsyncRetries != 0 || f.AsyncMaxAge != time.Minute || !f.RecursiveLoop {
+				t.Errorf("events are repeated %d times and for %s, and loops are allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
 			}
 		})
 	}
@@ -201,9 +204,10 @@ func TestRefusals(t *testing.T) {
 		"a rate that EventBridge refuses": {
 			"        Feed:\n", scheduled("Schedule: rate(1 minutes)"), []string{"F: Properties.Events.Tick.Properties.Schedule", "rate(1 minutes)"},
 		},
-		"a cron expression":         {"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"}},
-		"a schedule without a rate": {"        Feed:\n", scheduled("Enabled: true"), []string{"Tick.Properties.Schedule: is required"}},
-		"a schedule's odd property": {"        Feed:\n", scheduled("Schedule: rate(1 day), Colour: red"), []string{"Tick.Properties.Colour"}},
+		"a cron expression":            {"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"}},
+		"a schedule without a rate":    {"        Feed:\n", scheduled("Enabled: true"), []string{"Tick.Properties.Schedule: is required"}},
+		"a schedule's odd property":    {"        Feed:\n", scheduled("Schedule: rate(1 day), Colour: red"), []string{"Tick.Properties.Colour"}},
+		"an unknown setting for loops": {"      CodeUri", "      RecursiveLoop: Maybe\n      CodeUri", []string{"F: Properties.RecursiveLoop", "Maybe"}},
 		"more retries than Lambda has": {
 			"      CodeUri", "      EventInvokeConfig: {MaximumRetryAttempts: 3}\n      CodeUri",
 			[]string{"F: Properties.EventInvokeConfig.MaximumRetryAttempts", "between 0 and 2"},

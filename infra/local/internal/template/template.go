@@ -81,6 +81,8 @@ type Function struct {
 	QueueFeeds  []QueueSource
 	Schedules   []Schedule
 
+	RecursiveLoop bool // the function may be invoked in a chain of requests without end
+
 	AsyncRetries int           // of an asynchronous invocation with which the function failed
 	AsyncMaxAge  time.Duration // of its event
 }

@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/lambda"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
@@ -19,6 +21,7 @@ type settings struct {
 	organizations []stack.Organization
 	parameters    map[string]string
 	timeScale     float64
+	faults        fault.Plan
 	concurrency   int
 	inFlightLimit int
 	demo          bool
@@ -45,6 +48,18 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
 	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
+	flags.Func("faults", "plan of faults of the AWS services, `JSON` or the name of a file with it; see the package fault", func(value string) error {
+		text := []byte(value)
+		if !strings.HasPrefix(value, "{") {
+			var err error
+			if text, err = os.ReadFile(value); err != nil {
+				return err
+			}
+		}
+		var err error
+		s.faults, err = fault.ParsePlan(text)
+		return err
+	})
 	flags.Func("organization", "`ID=API_KEY` of an organization; repeatable (default org_local=dk_test_local)", func(value string) error {
 		id, key, _ := strings.Cut(value, "=")
 		if id == "" || key == "" {

@@ -83,7 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	prefix, operation, ok := strings.Cut(target, ".")
 	service := s.Services[prefix]
 	if r.Method != http.MethodPost || !ok || service == nil {
-		writeError(
+		WriteError(
 			w,
 			Errorf("UnknownOperationException", "the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()),
 		)
@@ -91,7 +91,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
 	if err != nil {
-		writeError(w, Errorf("SerializationException", "reading the request: %v", err))
+		WriteError(w, Errorf("SerializationException", "reading the request: %v", err))
 		return
 	}
 	accessKey := AccessKey(r)
@@ -103,17 +103,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	result, err := service.Serve(context.WithValue(r.Context(), traceKey{}, r.Header.Get("X-Amzn-Trace-Id")), operation, body, allow)
 	if err != nil {
-		writeError(w, err)
+		WriteError(w, err)
 		return
 	}
 	payload := []byte("{}")
 	if result != nil {
 		if payload, err = json.Marshal(result); err != nil {
-			writeError(w, err)
+			WriteError(w, err)
 			return
 		}
 	}
-	write(w, http.StatusOK, payload)
+	Write(w, http.StatusOK, payload)
 }
 
 type traceKey struct{}
@@ -134,8 +134,8 @@ func readBody(r io.Reader, size int64) ([]byte, error) {
 	return body, err
 }
 
-// write sends a response with the checksum that DynamoDB's clients verify.
-func write(w http.ResponseWriter, status int, payload []byte) {
+// Write sends a response with the checksum that DynamoDB's clients verify.
+func Write(w http.ResponseWriter, status int, payload []byte) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(payload)), 10))
 	w.WriteHeader(status)
@@ -156,7 +156,8 @@ func AccessKey(r *http.Request) string {
 	return id
 }
 
-func writeError(w http.ResponseWriter, err error) {
+// WriteError sends an error: an *Error as AWS would, any other as an InternalServerError.
+func WriteError(w http.ResponseWriter, err error) {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: err.Error()}
@@ -176,5 +177,5 @@ func writeError(w http.ResponseWriter, err error) {
 	if err != nil {
 		payload = []byte(`{"__type":"InternalServerError"}`)
 	}
-	write(w, status, payload)
+	Write(w, status, payload)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/page"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
@@ -31,6 +32,9 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("PUT /_local/documents/{id}", c.serveDocument)
 	mux.HandleFunc("GET /_local/queues", c.serveQueues)
 	mux.HandleFunc("GET /_local/config", c.serveConfig)
+	mux.HandleFunc("GET /_local/faults", c.serveFaults)
+	mux.HandleFunc("PUT /_local/faults", c.serveFaults)
+	mux.HandleFunc("DELETE /_local/faults", c.serveFaults)
 	mux.HandleFunc("PUT /_local/endpoint", c.serveBehaviour)
 	mux.HandleFunc("POST /_local/queues/{name}/redrive", c.serveRedrive)
 	mux.HandleFunc("POST /_local/deliveries/{id}/resend", c.serveResend)
@@ -69,6 +73,29 @@ func (c *Control) serveBehaviour(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, map[string]demo.Behaviour{"behaviour": wanted.Behaviour})
+}
+
+// serveFaults tells the plan of faults and what it has hit, after following another one or none.
+func (c *Control) serveFaults(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		var plan fault.Plan
+		if r.Method == http.MethodPut {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+			if err == nil {
+				plan, err = fault.ParsePlan(body)
+			}
+			if err != nil {
+				answerError(w, http.StatusBadRequest, err.Error())
+				return
+			}
+		}
+		c.Stack.Injector.Follow(plan)
+	}
+	plan, hits := c.Stack.Injector.Report()
+	answer(w, http.StatusOK, struct {
+		fault.Plan
+		Hits []fault.Hit `json:"hits"`
+	}{plan, hits})
 }
 
 // serveRedrive moves what is in a dead-letter queue back to where it came from, as the console does.

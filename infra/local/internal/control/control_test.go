@@ -2,6 +2,7 @@ package control
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -83,6 +84,7 @@ func TestControlRefuses(t *testing.T) {
 		"an endpoint that is not there":            {"PUT", "/_local/endpoint", `{"behaviour":"fail"}`, nil, 404, "without its demo"},
 		"to redrive what is no dead-letter queue":  {"POST", "/_local/queues/Queue/redrive", "", nil, 404, `no dead-letter queue \"Queue\"`},
 		"to resend what the page does not show":    {"POST", "/_local/deliveries/dlv_1/resend", "", nil, 404, "does not show"},
+		"faults of an unknown kind":                {"PUT", "/_local/faults", `{"rules":[{"kind":"odd"}]}`, nil, 400, `kind \"odd\"`},
 		"a method that a path does not have":       {"DELETE", "/_local/documents/d", "", nil, 404, "no DELETE /_local/documents/d"},
 		"a file that the page does not consist of": {"GET", "/_local/other.js", "", nil, 404, ""},
 	} {
@@ -201,4 +203,30 @@ func (r eventReader) next(t *testing.T, kind string) []byte {
 	}
 	t.Fatalf("the events ended without one of %s: %v", kind, r.lines.Err())
 	return nil
+}
+
+func TestFaultsAreFollowedUntilTheyAreDeleted(t *testing.T) {
+	r := start(t, stack.Organization{ID: "org_a", Key: "key_1"})
+	plan := `{"seed":7,"rules":[{"function":"RelayFunction","operation":"SendMessage","kind":"reset-after","probability":0.5}]}`
+	for _, step := range []struct{ method, body, want string }{
+		{"GET", "", `{"seed":0,"rules":null,"hits":[]}`},
+		{"PUT", plan, strings.TrimSuffix(plan, "}") + `,"hits":[]}`},
+		{"GET", "", strings.TrimSuffix(plan, "}") + `,"hits":[]}`},
+		{"DELETE", "", `{"seed":0,"rules":null,"hits":[]}`},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), step.method, r.api+"/_local/faults", strings.NewReader(step.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		var got bytes.Buffer
+		if err != nil || response.StatusCode != http.StatusOK || json.Compact(&got, body) != nil || strings.TrimSpace(got.String()) != step.want {
+			t.Errorf("%s answered %s %s (%v), want %s", step.method, response.Status, body, err, step.want)
+		}
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/gateway"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/lambda"
@@ -45,6 +46,7 @@ type Options struct {
 	API, AWS      net.Listener // of the API and of the AWS services
 	Organizations []Organization
 	Clock         *clock.Clock
+	Faults        fault.Plan      // from the start on
 	Concurrency   int             // of the account; 0: lambda.Account
 	InFlightLimit int             // of every queue; 0: that of SQS
 	Enforce       bool            // IAM policies; false: denials are only reported
@@ -62,6 +64,7 @@ type Stack struct {
 	Database  *dynamodb.Database
 	Broker    *sqs.Broker
 	Functions *lambda.Service
+	Injector  *fault.Injector // of faults into the services
 
 	secrets    *secretsmanager.Vault
 	mappings   []*eventsource.Mapping
@@ -208,7 +211,11 @@ func (s *Stack) makeServers() error {
 		}
 		api.ServeHTTP(w, r)
 	}))
-	s.serve(s.AWS, &awsjson.Server{
+	functions := map[string]string{}
+	for _, f := range s.Template.Functions {
+		functions[identity.AccessKey(f.Name)] = f.Name
+	}
+	s.Injector = fault.New(&awsjson.Server{
 		Policies: s.Policies,
 		Services: map[string]awsjson.Service{
 			"DynamoDB_20120810":        s.Database.Service(),
@@ -216,7 +223,9 @@ func (s *Stack) makeServers() error {
 			"AmazonSQS":                s.Broker.Service(),
 			"secretsmanager":           s.secrets.Service(),
 		},
-	})
+	}, functions)
+	s.Injector.Follow(s.Faults)
+	s.serve(s.AWS, s.Injector)
 	return nil
 }
 

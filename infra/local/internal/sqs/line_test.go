@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -14,10 +15,16 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
 )
 
-// lineOf has messages of these groups, in this order, visible in a queue.
+// lineOf has messages of these groups, in this order, visible in a queue. Its clock stands still.
 func lineOf(t testing.TB, groups ...string) (*Broker, *queue) {
 	t.Helper()
-	b := New(Options{})
+	return lineAt(t, func() time.Time { return time.Unix(0, 0) }, groups...)
+}
+
+// lineAt is lineOf with a clock that moves.
+func lineAt(t testing.TB, now func() time.Time, groups ...string) (*Broker, *queue) {
+	t.Helper()
+	b := New(Options{Clock: clock.New(1, now)})
 	if err := b.CreateQueue(Definition{Name: "q"}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +102,7 @@ func TestOrderOfService(t *testing.T) {
 // TestLineAgreesWithASearchThroughEverything does random operations and compares every choice with
 // what the rule says about all messages.
 func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
+	slow := 0
 	for seed := range uint64(6) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		now := time.Unix(0, 0)
@@ -105,6 +113,7 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 		q := b.byName["q"]
 		var inFlight []*message
 		noisy := 0
+		var past []span
 		for step := range 3000 {
 			switch random.IntN(10) {
 			case 0, 1, 2, 3, 4:
@@ -116,8 +125,12 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 				q.send(content{body: "b", groupID: id}, new(random.IntN(2)))
 			case 5, 6, 7:
 				q.advance(now)
-				if want, got := search(q), q.line.next(); want != got {
+				want := search(q, now, past)
+				if got := q.line.next(); want != got {
 					t.Fatalf("seed %d: the line serves %v, want %v", seed, got, want)
+				}
+				if want != search(q, now, nil) {
+					slow++
 				}
 				inFlight = append(inFlight, q.take(now, intake{max: 3, visibility: time.Duration(random.IntN(60)) * time.Second})...)
 			case 8:
@@ -126,7 +139,10 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 					q.erase(receipt{m.id, m.receipt}, now)
 				}
 			case 9:
+				s := span{from: now, flying: flying(q)}
 				now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
+				s.to = now
+				past = append(past, s)
 				q.advance(now)
 			}
 			if len(q.line.large.items.items) > 0 {
@@ -140,34 +156,66 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 			t.Fatalf("seed %d: %d messages were received, in %d steps there was a large group: too few to tell", seed, len(inFlight), noisy)
 		}
 	}
+	if slow < 100 {
+		t.Errorf("processing time decided %d times: too few to tell", slow)
+	}
 }
 
-// search finds the message to serve by the rule of the package comment, looking at all.
-func search(q *queue) *message {
-	flying := map[string]int{}
+// span is a time during which nothing changed.
+type span struct {
+	from, to time.Time
+	flying   map[string]int // messages in flight, by group
+}
+
+// flying counts the messages in flight by their groups.
+func flying(q *queue) map[string]int {
+	count := map[string]int{}
 	for _, m := range q.messages {
 		if m.state == stateInFlight {
-			flying[m.groupID]++
+			count[m.groupID]++
 		}
 	}
-	var small, large *message
+	return count
+}
+
+// search finds the message to serve by the rule of the package comment, looking at all of the queue and of its past.
+func search(q *queue, now time.Time, past []span) *message {
+	seconds, total := map[string]float64{}, 0.0
+	for _, s := range past {
+		fades := func(at time.Time) float64 { return math.Exp(-now.Sub(at).Minutes()) }
+		for group, n := range s.flying {
+			seconds[group] += float64(n) * 60 * (fades(s.to) - fades(s.from))
+			total += float64(n) * 60 * (fades(s.to) - fades(s.from))
+		}
+	}
+	inFlight := flying(q)
+	// Of the quiet ones with few in flight the first counts, of the others that with the fewest.
+	var small, large, noisy *message
+	fewest := func(of, m *message) *message {
+		if n := inFlight[m.groupID]; of == nil || n < inFlight[of.groupID] || n == inFlight[of.groupID] && m.turn < of.turn {
+			return m
+		}
+		return of
+	}
 	for _, m := range q.messages {
-		if m.state != stateVisible {
-			continue
-		}
-		n := flying[m.groupID]
-		if m.groupID == "" || n < 30 {
-			if small == nil || m.turn < small.turn {
-				small = m
-			}
-		} else if large == nil || n < flying[large.groupID] || n == flying[large.groupID] && m.turn < large.turn {
-			large = m
+		n := inFlight[m.groupID]
+		switch {
+		case m.state != stateVisible:
+		case m.groupID != "" && (seconds[m.groupID]*10 > total*(1+1e-9) || n >= 30 && n*10 > q.inFlight):
+			noisy = fewest(noisy, m)
+		case m.groupID != "" && n >= 30:
+			large = fewest(large, m)
+		case small == nil || m.turn < small.turn:
+			small = m
 		}
 	}
-	if large == nil || small != nil && (flying[large.groupID]*10 > q.inFlight || small.turn < large.turn) {
+	switch {
+	case small != nil && (large == nil || small.turn < large.turn):
 		return small
+	case large != nil:
+		return large
 	}
-	return large
+	return noisy
 }
 
 // verify checks what must hold of a queue after every operation.
@@ -183,19 +231,63 @@ func verify(t *testing.T, q *queue) {
 			t.Fatalf("%d messages in state %d, counted %d", count[state], state, n)
 		}
 	}
-	if q.line.inFlight != q.inFlight || len(q.hidden.items.items) != q.inFlight+q.delayed || len(q.expiring.items.items) != len(q.messages) {
+	flying, hidden, expiring := q.line.all.inFlight, len(q.hidden.items.items), len(q.expiring.items.items)
+	if flying != q.inFlight || hidden != q.inFlight+q.delayed || expiring != len(q.messages) {
 		t.Fatalf("line %d, in flight %d, delayed %d, hidden %d, expiring %d, all %d",
-			q.line.inFlight, q.inFlight, q.delayed, len(q.hidden.items.items), len(q.expiring.items.items), len(q.messages))
+			flying, q.inFlight, q.delayed, hidden, expiring, len(q.messages))
 	}
 }
 
-func TestGroupsWithoutMessagesAreForgotten(t *testing.T) {
-	b, q := lineOf(t, "a", "b", "c")
-	for _, m := range q.take(b.opts.Clock.Now(), intake{max: 3}) {
-		q.erase(receipt{m.id, m.receipt}, b.opts.Clock.Now())
+// A tenant whose messages come one by one and take long has few in flight, but most of the time.
+func TestSlowGroupComesLastUntilItHasBeenQuiet(t *testing.T) {
+	now := time.Unix(0, 0)
+	b, q := lineAt(t, func() time.Time { return now })
+	work := func(group string, takes time.Duration) {
+		q.send(content{body: group, groupID: group}, nil)
+		for _, m := range q.take(now, intake{max: 1, visibility: time.Hour}) {
+			now = now.Add(takes)
+			q.erase(receipt{m.id, m.receipt}, now)
+		}
 	}
-	if len(q.line.groups) != 0 || len(q.line.small.items.items) != 0 {
-		t.Errorf("%d groups are left", len(q.line.groups))
+	order := func() (groups string) {
+		for _, group := range []string{"slow", "fast"} {
+			q.send(content{body: group, groupID: group}, nil)
+		}
+		for _, m := range q.take(b.opts.Clock.Now(), intake{max: 2, visibility: time.Hour}) {
+			groups += m.groupID + " "
+			q.erase(receipt{m.id, m.receipt}, now)
+		}
+		return groups
+	}
+	if got := order(); got != "slow fast " {
+		t.Errorf("before any work the order is %s", got)
+	}
+	work("slow", 10*time.Second)
+	work("fast", 100*time.Millisecond)
+	if got := order(); got != "fast slow " {
+		t.Errorf("after slow work the order is %s", got)
+	}
+	for range 5 {
+		work("", time.Minute) // of many other tenants
+	}
+	if got := order(); got != "slow fast " {
+		t.Errorf("long after slow work the order is %s", got)
+	}
+}
+
+func TestGroupsWithoutMessagesAreForgottenInTime(t *testing.T) {
+	now := time.Unix(0, 0)
+	b, q := lineAt(t, func() time.Time { return now })
+	for n := range 20 * idleGroups {
+		q.send(content{body: "b", groupID: fmt.Sprint(n)}, nil)
+		for _, m := range q.take(b.opts.Clock.Now(), intake{max: 1}) {
+			now = now.Add(time.Second)
+			q.erase(receipt{m.id, m.receipt}, now)
+		}
+	}
+	// Of the last ones there is still some time that counts.
+	if n := len(q.line.groups); n > 3*idleGroups || len(q.line.small.items.items) != 0 {
+		t.Errorf("%d groups are left", n)
 	}
 }
 

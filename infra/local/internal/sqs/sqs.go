@@ -18,12 +18,12 @@
 // # Fairness
 //
 // SQS calls a message group noisy that has at least 30 messages in flight and more than a tenth of
-// all that are in flight; its messages wait while any other group has some, and among noisy groups
-// the one with fewest in flight goes first. So does this package, with one approximation: groups of
-// 30 and more that are not noisy are ranked by messages in flight, not by age. The second measure of
-// SQS, a share of the recent processing time, is left out. Messages without a group are a tenant
-// each, so never noisy. Apart from that a queue is served in the order in which messages became
-// visible.
+// all that are in flight, or that has had more than a tenth of the recent processing time; its
+// messages wait while any other group has some, and among noisy groups the one with fewest in flight
+// goes first. So does this package, with two approximations: groups of 30 and more that are not noisy
+// are ranked by messages in flight, not by age, and "recent" is about the last minute, on the machine's
+// clock, as processing is. Messages without a group are a tenant each, so never noisy. Apart from that
+// a queue is served in the order in which messages became visible.
 //
 // # Dead letters
 //
@@ -211,7 +211,7 @@ func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
 		maxSize:    pick("MaximumMessageSize", d.MaximumMessageSize, maxMessageSize, 1024, maxMessageSize),
 		limit:      b.opts.InFlightLimit,
 		messages:   map[string]*message{},
-		line:       newLine(),
+		line:       newLine(b.opts.Clock),
 		hidden: newRanking(
 			func(x, y *message) bool { return x.visibleAt.Before(y.visibleAt) }, func(m *message, i int) { m.hiddenIndex = i },
 		),

@@ -267,7 +267,8 @@ func BenchmarkDeliver(b *testing.B) {
 			}
 			return endpoint.Result{StartedAt: at(), Duration: time.Millisecond, Status: http.StatusNoContent}
 		}},
-		Schedule: schedule, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Now: at, MachineNow: time.Now, Random: func() float64 { return 0.5 },
+		Schedule: schedule, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Now: at, MachineNow: time.Now,
+		Random: func() float64 { return 0.5 },
 	}
 	b.ReportAllocs()
 	for b.Loop() {

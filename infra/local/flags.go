@@ -39,7 +39,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.StringVar(&s.addr, "addr", "127.0.0.1:3000", "loopback `address` of the API")
 	flags.StringVar(&s.awsAddr, "aws-addr", "127.0.0.1:4566", "loopback `address` of the AWS services")
 	flags.StringVar(&s.template, "template", "template.yaml", "the SAM template, `file`; functions are built beside it")
-	flags.Float64Var(&s.timeScale, "time-scale", 1, "let the clock of the stack, its functions included, run `N` times faster; deadlines stay the machine's")
+	flags.Float64Var(&s.timeScale, "time-scale", 1, "let the clock of stack and functions run `N` times faster; deadlines stay real")
 	flags.IntVar(&s.concurrency, "account-concurrency", lambda.Account, "how many invocations the account may run at once, `N`")
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
@@ -48,7 +48,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
 	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
-	flags.Func("faults", "plan of faults of the AWS services, `JSON` or the name of a file with it; see the package fault", func(value string) error {
+	flags.Func("faults", "plan of faults of the AWS services, `JSON` or a file's name; see the package fault", func(value string) error {
 		text := []byte(value)
 		if !strings.HasPrefix(value, "{") {
 			var err error

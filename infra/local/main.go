@@ -111,7 +111,8 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		},
 	})
 	running, err = stack.New(stack.Options{
-		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations, Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
+		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations,
+		Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
 		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public,
 		Observe: told.Queued, Log: stderr,
 	})

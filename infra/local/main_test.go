@@ -436,7 +436,7 @@ func TestRunRefuses(t *testing.T) {
 		"a parameter twice":            {[]string{"-parameter", "A=1", "-parameter", "A=2"}, []string{"A is given twice"}},
 		"an account without places":    {[]string{"-account-concurrency", "0"}, []string{"-account-concurrency", "above 0"}},
 		"queues without places":        {[]string{"-in-flight-limit", "-1"}, []string{"-in-flight-limit", "above 0"}},
-		"faults of no kind":            {[]string{"-faults", `{"rules":[{"kind":"odd","probability":1}]}`}, []string{"-faults", `kind "odd"`}},
+		"faults of no kind":            {[]string{"-faults", `{"rules":[{"kind":"odd"}]}`}, []string{"-faults", `kind "odd"`}},
 		"faults in a file that is not": {[]string{"-faults", "testdata/none.json"}, []string{"-faults", "testdata/none.json"}},
 		"a clock that stands still":    {[]string{"-time-scale", "0"}, []string{"-time-scale must be above 0"}},
 	} {

@@ -225,7 +225,10 @@ func TestFaultsAreFollowedUntilTheyAreDeleted(t *testing.T) {
 		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
 		var got bytes.Buffer
-		if err != nil || response.StatusCode != http.StatusOK || json.Compact(&got, body) != nil || strings.TrimSpace(got.String()) != step.want {
+		if err == nil {
+			err = json.Compact(&got, body)
+		}
+		if err != nil || response.StatusCode != http.StatusOK || strings.TrimSpace(got.String()) != step.want {
 			t.Errorf("%s answered %s %s (%v), want %s", step.method, response.Status, body, err, step.want)
 		}
 	}

@@ -37,6 +37,8 @@ func startQueue(t *testing.T, m QueueMapping, q Queue, invoke fakeInvoker) *Mapp
 	return mapping
 }
 
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
 func TestThrottledBatchIsTriedAgainAsLongAsTheMappingIsPatient(t *testing.T) {
 	for name, test := range map[string]struct {
 		throttled int // the first so many invocations
@@ -44,8 +46,10 @@ func TestThrottledBatchIsTriedAgainAsLongAsTheMappingIsPatient(t *testing.T) {
 		want      []time.Duration // of invocations, since the first
 		failed    []string
 	}{
-		"until the function has room":    {throttled: 3, want: []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond, 1750 * time.Millisecond}},
-		"until its patience is over":     {throttled: 99, want: []time.Duration{0, 250 * time.Millisecond, 750 * time.Millisecond, 1750 * time.Millisecond}, failed: []string{"handle a"}},
+		"until the function has room": {throttled: 3, want: []time.Duration{0, ms(250), ms(750), ms(1750)}},
+		"until its patience is over": {
+			throttled: 99, want: []time.Duration{0, ms(250), ms(750), ms(1750)}, failed: []string{"handle a"},
+		},
 		"until the mapping is closed":    {throttled: 99, closes: true, want: []time.Duration{0}, failed: []string{"handle a"}},
 		"not if the function has failed": {throttled: -1, want: []time.Duration{0}, failed: []string{"handle a"}},
 	} {

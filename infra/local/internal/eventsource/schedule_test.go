@@ -51,8 +51,12 @@ func TestSchedule(t *testing.T) {
 		answer func(n int) error
 		want   []time.Duration
 	}{
-		"invokes the function each minute": {scale: 1, runs: 3*minute + time.Second, answer: works, want: []time.Duration{minute, 2 * minute, 3 * minute}},
-		"does so on the stack's clock":     {scale: 60, runs: 2500 * time.Millisecond, answer: works, want: []time.Duration{minute, 2 * minute}},
+		"invokes the function each minute": {
+			scale: 1, runs: 3*minute + time.Second, answer: works, want: []time.Duration{minute, 2 * minute, 3 * minute},
+		},
+		"does so on the stack's clock": {
+			scale: 60, runs: 2500 * time.Millisecond, answer: works, want: []time.Duration{minute, 2 * minute},
+		},
 		"leaves out what finds the one before at work": {
 			scale: 1, runs: 5 * minute, want: []time.Duration{minute, 4 * minute},
 			answer: func(int) error { time.Sleep(2*minute + time.Second); return nil },
@@ -79,7 +83,8 @@ func TestSchedule(t *testing.T) {
 			change: func(s *Schedule) { s.Every, s.MaxAge = time.Hour, minute }, scale: 1, runs: 119 * minute,
 			answer: func(int) error { return errThrottled },
 			want: []time.Duration{
-				60 * minute, 60*minute + time.Second, 60*minute + 3*time.Second, 60*minute + 7*time.Second, 60*minute + 15*time.Second, 60*minute + 31*time.Second,
+				60 * minute, 60*minute + time.Second, 60*minute + 3*time.Second,
+				60*minute + 7*time.Second, 60*minute + 15*time.Second, 60*minute + 31*time.Second,
 			},
 		},
 	} {
@@ -103,11 +108,17 @@ func TestScheduledEvent(t *testing.T) {
 		change func(*Schedule)
 		want   string
 	}{
-		"is that of EventBridge": {func(*Schedule) {}, `{"account":"1","detail":{},"detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
-			`"source":"aws.events","time":"2026-01-02T03:04:05Z","version":"0"}`},
-		"is that of the Scheduler": {func(s *Schedule) { s.Scheduler = true }, `{"account":"1","detail":"{}","detail-type":"Scheduled Event","id":"i",` +
-			`"region":"r","resources":["arn"],"source":"aws.scheduler","time":"2026-01-02T03:04:05Z","version":"0"}`},
-		"is the input": {func(s *Schedule) { s.Input = `{"a":1}` }, `{"a":1}`},
+		"is that of EventBridge": {
+			change: func(*Schedule) {},
+			want: `{"account":"1","detail":{},"detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
+				`"source":"aws.events","time":"2026-01-02T03:04:05Z","version":"0"}`,
+		},
+		"is that of the Scheduler": {
+			change: func(s *Schedule) { s.Scheduler = true },
+			want: `{"account":"1","detail":"{}","detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
+				`"source":"aws.scheduler","time":"2026-01-02T03:04:05Z","version":"0"}`,
+		},
+		"is the input": {change: func(s *Schedule) { s.Input = `{"a":1}` }, want: `{"a":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := schedule{Schedule: Schedule{Account: "1", Region: "r", ARN: "arn"}, Options: Options{NewID: func() string { return "i" }}}

@@ -49,6 +49,9 @@ type Rule struct {
 	Probability float64 `json:"probability"` // of a call that matches, up to 1
 }
 
+// message is what failures say.
+const message = "a fault of the plan"
+
 // Plan is a list of rules. The first that strikes decides.
 type Plan struct {
 	Seed  uint64 `json:"seed"`
@@ -129,7 +132,10 @@ func (i *Injector) Report() (Plan, []Hit) {
 		hits = append(hits, hit)
 	}
 	slices.SortFunc(hits, func(a, b Hit) int {
-		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind))
+		return cmp.Or(
+			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Service, b.Service),
+			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind),
+		)
 	})
 	return i.plan, hits
 }
@@ -161,7 +167,7 @@ func (i *Injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case Throttled:
 		awsjson.WriteError(w, throttling(c.service))
 	case Internal:
-		awsjson.WriteError(w, &awsjson.Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: "a fault of the plan"})
+		awsjson.WriteError(w, &awsjson.Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: message})
 	case Hanging:
 		<-r.Context().Done()
 		reset(w)
@@ -210,11 +216,11 @@ func (r Rule) matches(c call) bool {
 func throttling(service string) *awsjson.Error {
 	switch service {
 	case "dynamodb":
-		return awsjson.Errorf("com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "a fault of the plan")
+		return awsjson.Errorf("com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", message)
 	case "sqs":
-		return &awsjson.Error{Code: "com.amazonaws.sqs#RequestThrottled", Query: "RequestThrottled", Message: "a fault of the plan"}
+		return &awsjson.Error{Code: "com.amazonaws.sqs#RequestThrottled", Query: "RequestThrottled", Message: message}
 	}
-	return awsjson.Errorf("ThrottlingException", "a fault of the plan")
+	return awsjson.Errorf("ThrottlingException", message)
 }
 
 // reset ends the connection so that its other end sees a reset.

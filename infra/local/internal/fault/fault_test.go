@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
@@ -63,13 +64,15 @@ func plan(t *testing.T, rules ...string) fault.Plan {
 
 func (w *world) sqs(key string) *sqs.Client {
 	return sqs.New(sqs.Options{
-		Region: "us-east-1", BaseEndpoint: &w.url, Credentials: credentials.NewStaticCredentialsProvider(key, "x", ""), Retryer: aws.NopRetryer{},
+		Region: "us-east-1", BaseEndpoint: &w.url, Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider(key, "x", ""),
 	})
 }
 
 func (w *world) dynamodb(key string) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: &w.url, Credentials: credentials.NewStaticCredentialsProvider(key, "x", ""), Retryer: aws.NopRetryer{},
+		Region: "us-east-1", BaseEndpoint: &w.url, Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider(key, "x", ""),
 	})
 }
 
@@ -165,7 +168,9 @@ func TestRulesChoose(t *testing.T) {
 			_, hits := w.Report()
 			want := []fault.Hit{}
 			if test.strikes {
-				want = append(want, fault.Hit{Function: "DeliverFunction", Service: "sqs", Operation: "SendMessage", Kind: fault.Internal, Count: 1})
+				want = append(want, fault.Hit{
+					Function: "DeliverFunction", Service: "sqs", Operation: "SendMessage", Kind: fault.Internal, Count: 1,
+				})
 			}
 			if diff := cmp.Diff(want, hits); diff != "" {
 				t.Errorf("hits (-want +got):\n%s", diff)
@@ -231,7 +236,9 @@ func TestPartsOfBatchesFail(t *testing.T) {
 			for n := range entries {
 				all = append(all, types.WriteRequest{PutRequest: &types.PutRequest{Item: key(n)}})
 			}
-			out, err := w.dynamodb("deliver").BatchWriteItem(t.Context(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"T": all}})
+			out, err := w.dynamodb("deliver").BatchWriteItem(t.Context(), &dynamodb.BatchWriteItemInput{
+				RequestItems: map[string][]types.WriteRequest{"T": all},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +252,8 @@ func TestPartsOfBatchesFail(t *testing.T) {
 		"of reads": func(t *testing.T, w *world) (int, int, string) {
 			var keys []map[string]types.AttributeValue
 			for n := range entries {
-				if _, err := w.dynamodb("administrator").PutItem(t.Context(), &dynamodb.PutItemInput{TableName: aws.String("T"), Item: key(n)}); err != nil {
+				put := &dynamodb.PutItemInput{TableName: aws.String("T"), Item: key(n)}
+				if _, err := w.dynamodb("administrator").PutItem(t.Context(), put); err != nil {
 					t.Fatal(err)
 				}
 				keys = append(keys, key(n))
@@ -282,6 +290,31 @@ func TestBatchOfOneFailsWhole(t *testing.T) {
 	})
 	if err != nil || len(out.Successful) != 0 || len(out.Failed) != 1 || *out.Failed[0].Id != "1" {
 		t.Errorf("answered %+v, %v", out, err)
+	}
+}
+
+func TestMalformedBatchIsTheServicesToRefuse(t *testing.T) {
+	w := newWorld(t)
+	w.Follow(plan(t, `{"kind":"partial","probability":1}`))
+	for operation, body := range map[string]string{
+		"AmazonSQS.SendMessageBatch":       `{"QueueUrl":"Q","Entries":7}`,
+		"DynamoDB_20120810.BatchWriteItem": `[`,
+		"DynamoDB_20120810.BatchGetItem":   `null`,
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), "POST", w.url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("X-Amz-Target", operation)
+		request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=deliver/x")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s answered %s", operation, response.Status)
+		}
 	}
 }
 

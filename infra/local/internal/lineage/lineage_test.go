@@ -34,7 +34,9 @@ func TestBatchHasTheHighestCountOfItsMessages(t *testing.T) {
 }
 
 func TestMalformedHeadersCountAsNothing(t *testing.T) {
-	for _, header := range []string{"", "Root=1", "Lineage=", "Lineage=a", "Lineage=a:b", "Lineage=a:-1", "Lineage=a:0", "lineage=a:1", ";;=:,"} {
+	for _, header := range []string{
+		"", "Root=1", "Lineage=", "Lineage=a", "Lineage=a:b", "Lineage=a:-1", "Lineage=a:0", "lineage=a:1", ";;=:,",
+	} {
 		if l := lineage.Parse(header); len(l) != 0 {
 			t.Errorf("%q counts as %v", header, l)
 		}

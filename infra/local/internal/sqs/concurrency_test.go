@@ -17,7 +17,8 @@ import (
 
 func TestConcurrentConsumersSettleEveryMessageOnce(t *testing.T) {
 	const producers, consumers, each = 4, 8, 250
-	b := newBroker(t, sqs.Options{Clock: clock.New(1e4, nil)}) // visibility ends after 3 ms: only the hold keeps a message from being seen twice
+	// Visibility ends after 3 ms: only the hold keeps a message from being seen twice.
+	b := newBroker(t, sqs.Options{Clock: clock.New(1e4, nil)})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 

@@ -122,5 +122,8 @@ func (b *Broker) letGo(m *message) {
 
 // overdue says whether a message about the same as m has been held for longer than its visibility timeout.
 func (b *Broker) overdue(m *message, now time.Time) bool {
-	return len(b.held) > 0 && slices.ContainsFunc(b.held[b.opts.About(m.body)], func(other *message) bool { return !other.holdUntil.After(now) })
+	if len(b.held) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(b.held[b.opts.About(m.body)], func(other *message) bool { return !other.holdUntil.After(now) })
 }

@@ -176,12 +176,15 @@ func TestMessageKeepsTheTracingHeaderOfItsRequest(t *testing.T) {
 	b := newBroker(t, sqs.Options{})
 	c := newClient("http://sqs.test", headed{handler(b, nil)})
 	mustSend(t, c, "orders", "single")
-	if _, err := c.SendMessageBatch(t.Context(), &client.SendMessageBatchInput{QueueUrl: queueURL("orders"), Entries: []types.SendMessageBatchRequestEntry{
+	own := map[string]types.MessageSystemAttributeValue{
+		"AWSTraceHeader": {DataType: aws.String("String"), StringValue: aws.String("Root=own")},
+	}
+	entries := []types.SendMessageBatchRequestEntry{
 		{Id: aws.String("1"), MessageBody: aws.String("of a batch")},
-		{Id: aws.String("2"), MessageBody: aws.String("with its own"), MessageSystemAttributes: map[string]types.MessageSystemAttributeValue{
-			"AWSTraceHeader": {DataType: aws.String("String"), StringValue: aws.String("Root=own")},
-		}},
-	}}); err != nil {
+		{Id: aws.String("2"), MessageBody: aws.String("with its own"), MessageSystemAttributes: own},
+	}
+	batch := &client.SendMessageBatchInput{QueueUrl: queueURL("orders"), Entries: entries}
+	if _, err := c.SendMessageBatch(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	messages, err := b.Receive(t.Context(), arnPrefix+"orders", 10)
@@ -199,7 +202,8 @@ func TestDelayedMessagesAreNotInFlight(t *testing.T) {
 	b := newBroker(t, sqs.Options{InFlightLimit: 2})
 	c := connect(t, b, nil)
 	for range 3 {
-		if _, err := c.SendMessage(t.Context(), &client.SendMessageInput{QueueUrl: queueURL("orders"), MessageBody: aws.String("later"), DelaySeconds: 900}); err != nil {
+		later := &client.SendMessageInput{QueueUrl: queueURL("orders"), MessageBody: aws.String("later"), DelaySeconds: 900}
+		if _, err := c.SendMessage(t.Context(), later); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -172,7 +172,8 @@ func (s *Stack) makeFunctions() error {
 		return err
 	}
 	var err error
-	if s.Functions, err = lambda.New(lambda.Options{Log: functionLog{w: s.Log, metrics: s.Metrics}, Concurrency: s.Concurrency}); err != nil {
+	log := functionLog{w: s.Log, metrics: s.Metrics}
+	if s.Functions, err = lambda.New(lambda.Options{Log: log, Concurrency: s.Concurrency}); err != nil {
 		return err
 	}
 	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, Clock: s.Clock}

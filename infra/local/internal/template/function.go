@@ -1,6 +1,7 @@
 package template
 
 import (
+	"encoding/json"
 	"path"
 	"regexp"
 	"slices"
@@ -88,7 +89,7 @@ func (r *reader) readEvent(f *Function, name string, event *object) {
 	case "Schedule":
 		f.Schedules = append(f.Schedules, readSchedule(name, properties, "Schedule"))
 	case "ScheduleV2":
-		properties.ignore("every time zone has the same minutes, and rates know no other unit of less than a day", "ScheduleExpressionTimezone")
+		properties.ignore("a rate is the same in every time zone", "ScheduleExpressionTimezone")
 		if window := properties.child("FlexibleTimeWindow"); window != nil {
 			window.oneOf("Mode", "OFF", "OFF")
 			window.done()
@@ -210,12 +211,15 @@ func (r *reader) readFeed(name string, o *object) QueueSource {
 	return source
 }
 
-var rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|[2-9] (minute|hour|day)s|[1-9][0-9]+ (minute|hour|day)s)\)$`)
+var rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|[2-9] (minute|hour|day)s|[1-9][0-9]{1,5} (minute|hour|day)s)\)$`)
 
 func readSchedule(name string, o *object, expression string) Schedule {
 	o.ignore("it is text for people", "Description", "Name")
 	o.ignore("the function's queue of events always takes what is due", "RetryPolicy", "DeadLetterConfig")
 	schedule := Schedule{Event: name, Input: o.text("Input", "")}
+	if schedule.Input != "" && !json.Valid([]byte(schedule.Input)) {
+		o.fail("Input", "is not JSON")
+	}
 	schedule.Enabled = o.boolean("Enabled", true) && o.oneOf("State", "ENABLED", "DISABLED") == "ENABLED"
 	rate := o.required(expression)
 	if !rateExpression.MatchString(rate) {
@@ -225,8 +229,9 @@ func readSchedule(name string, o *object, expression string) Schedule {
 		return schedule
 	}
 	number, unit, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(rate, "rate("), ")"), " ")
-	n, _ := strconv.Atoi(number) // digits; too many of them are refused as a period
-	schedule.Every = time.Duration(n) * map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": day * time.Second}[strings.TrimSuffix(unit, "s")]
+	n, _ := strconv.Atoi(number) // it is up to six digits
+	units := map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": day * time.Second}
+	schedule.Every = time.Duration(n) * units[strings.TrimSuffix(unit, "s")]
 	return schedule
 }
 

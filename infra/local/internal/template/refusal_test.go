@@ -104,7 +104,7 @@ func TestMinimalTemplate(t *testing.T) {
 		t.Errorf("statements that SAM adds (-want +got):\n%s", diff)
 	}
 	if f.AsyncRetries != 2 || f.AsyncMaxAge != 6*time.Hour || f.RecursiveLoop {
-		t.Errorf("by default events are repeated %d times and for %s, and loops are allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
+		t.Errorf("by default %d repeats within %s, loops allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
 	}
 	if f.Folder != "functions/f" || f.Timeout.Seconds() != 7 || f.MemoryMB != 128 {
 		t.Errorf("folder, timeout, memory = %s, %s, %d", f.Folder, f.Timeout, f.MemoryMB)
@@ -128,30 +128,36 @@ func scheduled(properties string) string {
 
 func TestSchedules(t *testing.T) {
 	for name, test := range map[string]struct {
-		events string
-		want   Schedule
-		arn    string
+		event, properties string
+		want              Schedule
+		arn               string
 	}{
 		"a rule": {
-			events: scheduled("Schedule: rate(1 minute)"),
-			want:   Schedule{Event: "Tick", Every: time.Minute, Enabled: true}, arn: "arn:aws:events:us-east-1:000000000000:rule/FTick",
+			event: "Schedule", properties: "Schedule: rate(1 minute)",
+			want: Schedule{Event: "Tick", Every: time.Minute, Enabled: true},
+			arn:  "arn:aws:events:us-east-1:000000000000:rule/FTick",
 		},
 		"a rule that is off": {
-			events: scheduled("Schedule: rate(12 hours), Enabled: false, Input: '{}', RetryPolicy: {MaximumRetryAttempts: 0}"),
-			want:   Schedule{Event: "Tick", Every: 12 * time.Hour, Input: "{}"}, arn: "arn:aws:events:us-east-1:000000000000:rule/FTick",
+			event: "Schedule", properties: "Schedule: rate(12 hours), Enabled: false, Input: '{}', RetryPolicy: {MaximumRetryAttempts: 0}",
+			want: Schedule{Event: "Tick", Every: 12 * time.Hour, Input: "{}"},
+			arn:  "arn:aws:events:us-east-1:000000000000:rule/FTick",
 		},
 		"a schedule of the Scheduler": {
-			events: "        Tick: {Type: ScheduleV2, Properties: {ScheduleExpression: rate(2 days), FlexibleTimeWindow: {Mode: OFF}}}\n        Feed:\n",
-			want:   Schedule{Event: "Tick", Every: 48 * time.Hour, Scheduler: true, Enabled: true}, arn: "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
+			event: "ScheduleV2", properties: "ScheduleExpression: rate(2 days), FlexibleTimeWindow: {Mode: OFF}",
+			want: Schedule{Event: "Tick", Every: 48 * time.Hour, Scheduler: true, Enabled: true},
+			arn:  "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
 		},
 		"a schedule of the Scheduler that is off": {
-			events: "        Tick: {Type: ScheduleV2, Properties: {ScheduleExpression: rate(1 hour), State: DISABLED}}\n        Feed:\n",
-			want:   Schedule{Event: "Tick", Every: time.Hour, Scheduler: true}, arn: "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
+			event: "ScheduleV2", properties: "ScheduleExpression: rate(1 hour), State: DISABLED",
+			want: Schedule{Event: "Tick", Every: time.Hour, Scheduler: true},
+			arn:  "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source := strings.Replace(minimal, "        Feed:\n", test.events, 1)
-			source = strings.Replace(source, "      CodeUri", "      RecursiveLoop: Allow\n      EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}\n      CodeUri", 1)
+			events := strings.Replace(scheduled(test.properties), "Type: Schedule,", "Type: "+test.event+",", 1)
+			source := strings.NewReplacer("        Feed:\n", events, "      CodeUri", `      RecursiveLoop: Allow
+      EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}
+      CodeUri`).Replace(minimal)
 			got, err := Parse([]byte(source), Options{Endpoint: endpoint})
 			if err != nil {
 				t.Fatal(err)
@@ -164,7 +170,7 @@ func TestSchedules(t *testing.T) {
 				t.Errorf("ARN %s, want %s", arn, test.arn)
 			}
 			if f.AsyncRetries != 0 || f.AsyncMaxAge != time.Minute || !f.RecursiveLoop {
-				t.Errorf("events are repeated %d times and for %s, and loops are allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
+				t.Errorf("%d repeats within %s, loops allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
 			}
 		})
 	}
@@ -202,12 +208,26 @@ func TestRefusals(t *testing.T) {
 			"          Type: SQS", "          Type: Kinesis", []string{"F: Properties.Events.Feed.Type", "Kinesis"},
 		},
 		"a rate that EventBridge refuses": {
-			"        Feed:\n", scheduled("Schedule: rate(1 minutes)"), []string{"F: Properties.Events.Tick.Properties.Schedule", "rate(1 minutes)"},
+			"        Feed:\n", scheduled("Schedule: rate(1 minutes)"), []string{"F: Properties.Events.Tick", "rate(1 minutes)"},
 		},
-		"a cron expression":            {"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"}},
-		"a schedule without a rate":    {"        Feed:\n", scheduled("Enabled: true"), []string{"Tick.Properties.Schedule: is required"}},
-		"a schedule's odd property":    {"        Feed:\n", scheduled("Schedule: rate(1 day), Colour: red"), []string{"Tick.Properties.Colour"}},
-		"an unknown setting for loops": {"      CodeUri", "      RecursiveLoop: Maybe\n      CodeUri", []string{"F: Properties.RecursiveLoop", "Maybe"}},
+		"a rate beyond all bounds": {
+			"        Feed:\n", scheduled("Schedule: rate(9999999 days)"), []string{"Tick.Properties.Schedule"},
+		},
+		"an input that is no JSON": {
+			"        Feed:\n", scheduled("Schedule: rate(1 day), Input: x"), []string{"Tick.Properties.Input", "JSON"},
+		},
+		"a cron expression": {
+			"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"},
+		},
+		"a schedule without a rate": {
+			"        Feed:\n", scheduled("Enabled: true"), []string{"Tick.Properties.Schedule: is required"},
+		},
+		"a schedule's odd property": {
+			"        Feed:\n", scheduled("Schedule: rate(1 day), Colour: red"), []string{"Tick.Properties.Colour"},
+		},
+		"an unknown setting for loops": {
+			"      CodeUri", "      RecursiveLoop: Maybe\n      CodeUri", []string{"F: Properties.RecursiveLoop", "Maybe"},
+		},
 		"more retries than Lambda has": {
 			"      CodeUri", "      EventInvokeConfig: {MaximumRetryAttempts: 3}\n      CodeUri",
 			[]string{"F: Properties.EventInvokeConfig.MaximumRetryAttempts", "between 0 and 2"},

@@ -12,6 +12,9 @@ SAM      := .build/aws-sam-cli/bin/sam
 VERSION  ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),dev)
 LDFLAGS   = -X github.com/docuhook/docuhook/shared/endpoint.Version=$(VERSION)
 export SAM_CLI_TELEMETRY := 0
+ifdef AWS_REGION # which SAM does not ask
+export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz bench scale clean
@@ -44,7 +47,9 @@ reproducible: build ## show that the same source, in another folder, gives the s
 	tar -cf - --exclude=./.git --exclude=./.build --exclude=./.aws-sam . | tar -xf - -C $$copy && \
 	$(MAKE) -s -C $$copy build SAM=$(abspath $(SAM)) VERSION=$(VERSION) >/dev/null 2>&1 && \
 	$(dir $(SAM))python infra/packages.py .aws-sam/build $$copy/.aws-sam/build
-deploy: build ## deploy to ENV, sandbox (default) or production: the stacks of samconfig.toml
+deploy: ## deploy to ENV, sandbox (default) or production: the stacks of samconfig.toml
+	@go run ./infra/concurrency -environment '$(ENV)' -- $(FLAGS)
+	@$(MAKE) --no-print-directory build
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)
 invoke: $(SAM) ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
 	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; } && $(MAKE) build

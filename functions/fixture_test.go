@@ -3,6 +3,7 @@ package functions_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +31,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/localtest"
 	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/apikey"
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
-	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/secrets"
 	"github.com/docuhook/docuhook/shared/signature"
@@ -48,6 +48,7 @@ const (
 	offConfig     = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708193"
 	failingConfig = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708194" // its endpoint answers 500
 	foreignConfig = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708195"
+	goneConfig    = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708196" // of TestAnEndpointThatWasGone alone
 )
 
 // now is the time of every replay, half a minute after the sample events.
@@ -76,7 +77,8 @@ type effects struct {
 	Sent       []sent            `json:",omitempty"`
 	Visibility map[string]string `json:",omitempty"` // by message id, from now
 	Posted     []post            `json:",omitempty"`
-	Log        []string          `json:",omitempty"` // the deliveries with their attempts
+	Events     []string          `json:",omitempty"` // what is new in the record of events
+	Log        []string          `json:",omitempty"` // the deliveries, with their attempts, that are new or have changed
 }
 
 // world is everything around the functions: the services of AWS and endpoints, in this process.
@@ -84,9 +86,13 @@ type world struct {
 	services   *localtest.Services
 	aws        aws.Config // of an administrator
 	configs    *dynamo.Configs
+	events     *dynamo.Events
 	deliveries *dynamo.Deliveries
 	endpoints  *httptest.Server
 	messages   map[string]string // ids of the messages that are being received, by receipt handle
+	before     map[string]bool   // lines of events and deliveries that were there before
+
+	status atomic.Int64 // that the endpoint /changing answers
 
 	mu      sync.Mutex
 	effects effects
@@ -94,7 +100,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{messages: map[string]string{}}
+	w := &world{messages: map[string]string{}, before: map[string]bool{}}
 	w.services = localtest.NewServices(t, w.intercept)
 	w.aws = aws.Config{
 		Region:       "us-east-1",
@@ -103,10 +109,14 @@ func newWorld(t *testing.T) *world {
 	}
 	client := dynamodb.NewFromConfig(w.aws)
 	w.configs = &dynamo.Configs{Client: client, Table: "ConfigsTable"}
+	w.events = &dynamo.Events{Client: client, Table: "EventsTable"}
 	w.deliveries = &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"}
 	w.endpoints = httptest.NewServer(w)
 	t.Cleanup(w.endpoints.Close)
 	w.seed(t)
+	for _, line := range slices.Concat(w.recorded(t), w.log(t)) {
+		w.before[line] = true
+	}
 	w.effects = effects{}
 	return w
 }
@@ -121,8 +131,11 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	w.effects.Posted = append(w.effects.Posted, p)
 	w.mu.Unlock()
-	if r.URL.Path == "/failing" {
+	switch r.URL.Path {
+	case "/failing":
 		http.Error(out, "out of order", http.StatusInternalServerError)
+	case "/changing":
+		out.WriteHeader(int(w.status.Load()))
 	}
 }
 
@@ -181,11 +194,18 @@ func (w *world) note(operation string, body []byte) {
 // receipt matches what a sample event says of the message that it hands over.
 var receipt = regexp.MustCompile(`"messageId": "([^"]*)",\s*"receiptHandle": "([^"]*)",\s*"body": ("(?:[^"\\]|\\.)*")`)
 
-// receive puts the messages of a sample event into the queue and receives them, so that the event has
+// source matches the queue of a message in a sample event, by its logical id.
+var source = regexp.MustCompile(`"eventSourceARN": "(arn:aws:sqs:[^"]*:)docuhook-(\w+)-\w+"`)
+
+// receive puts the messages of a sample event into their queue and receives them, so that the event has
 // receipt handles that are valid.
 func (w *world) receive(t *testing.T, event []byte) []byte {
 	t.Helper()
-	client, queue := sqs.NewFromConfig(w.aws), w.services.QueueURL("DeliveryQueue")
+	from := source.FindSubmatch(event)
+	if from == nil {
+		return event
+	}
+	client, queue := sqs.NewFromConfig(w.aws), w.services.QueueURL(string(from[2]))
 	for _, match := range receipt.FindAllSubmatch(event, -1) {
 		var body string
 		if err := json.Unmarshal(match[3], &body); err != nil {
@@ -203,7 +223,7 @@ func (w *world) receive(t *testing.T, event []byte) []byte {
 		event = bytes.Replace(event, match[2], []byte(handle), 1)
 	}
 	w.effects = effects{}
-	return event
+	return source.ReplaceAll(event, []byte(`"eventSourceARN": "$1$2"`)) // the queue's name is its logical id here
 }
 
 // served matches what a function's main says that it serves.
@@ -251,10 +271,22 @@ func (w *world) handler(t *testing.T, folder string) lambda.Handler {
 	return lambda.NewHandler(env.Handler(operations...).Handle)
 }
 
-// seed puts into the tables what the sample events speak of.
-func (w *world) seed(t *testing.T) {
+// config stores an active config, with credentials, that change makes special.
+func (w *world) config(t *testing.T, id string, change func(*webhook.Config)) {
 	t.Helper()
-	ctx := t.Context()
+	created := webhook.At(sample().Add(-24 * time.Hour))
+	c := &webhook.Config{
+		OrganizationID:     organization,
+		ID:                 id,
+		URL:                w.endpoints.URL + "/",
+		Active:             true,
+		SubscribedStatuses: webhook.Statuses(),
+		SecretPrefix:       "whsec_example",
+		Version:            1,
+		CreatedAt:          created,
+		UpdatedAt:          created,
+	}
+	change(c)
 	ring := &keyring.Cache{
 		Source: &secrets.Secret{
 			Client: secretsmanager.NewFromConfig(w.aws),
@@ -262,44 +294,58 @@ func (w *world) seed(t *testing.T) {
 		},
 		Now: now,
 	}
+	var err error
+	issued := signature.Credentials{
+		Token:  "whtok_of_" + signature.Secret(id),
+		Secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	}
+	if c.Sealed, err = ring.Seal(t.Context(), issued, c.OrganizationID, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.configs.Create(t.Context(), c, 100); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seed puts into the tables what the sample events speak of.
+func (w *world) seed(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
 	for id, change := range map[string]func(*webhook.Config){
-		activeConfig: func(c *webhook.Config) { c.URL = w.endpoints.URL + "/ok" },
-		offConfig:    func(c *webhook.Config) { c.Active, c.DeactivatedReason = false, webhook.EndpointGone },
+		activeConfig: func(c *webhook.Config) {
+			c.URL, c.FastUntil = w.endpoints.URL+"/ok", webhook.At(sample().Add(20*24*time.Hour))
+		},
+		offConfig: func(c *webhook.Config) { c.Active, c.DeactivatedReason = false, webhook.EndpointGone },
 		failingConfig: func(c *webhook.Config) {
 			c.URL, c.SubscribedStatuses = w.endpoints.URL+"/failing", []webhook.Status{webhook.Processed}
 		},
 		foreignConfig: func(c *webhook.Config) { c.OrganizationID = foreign },
 	} {
-		created := webhook.At(sample().Add(-24 * time.Hour))
-		c := &webhook.Config{
-			OrganizationID:     organization,
-			ID:                 id,
-			URL:                w.endpoints.URL + "/",
-			Active:             true,
-			SubscribedStatuses: webhook.Statuses(),
-			SecretPrefix:       "whsec_example",
-			Version:            1,
-			CreatedAt:          created,
-			UpdatedAt:          created,
-		}
-		change(c)
-		var err error
-		issued := signature.Credentials{
-			Token:  "whtok_of_" + signature.Secret(id),
-			Secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-		}
-		if c.Sealed, err = ring.Seal(ctx, issued, c.OrganizationID, c.ID); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.configs.Create(ctx, c, 100); err != nil {
-			t.Fatal(err)
-		}
+		w.config(t, id, change)
 	}
-	w.logged(t, activeConfig, "delivered", webhook.Retrying, "r1", 1)
-	w.logged(t, activeConfig, "delivered", webhook.Delivered, "r1", 2)
-	w.logged(t, failingConfig, "failed", webhook.DeliveryFailed, "r2", 5)
-	w.logged(t, failingConfig, "fifth", webhook.Retrying, "2e1424d4-f796-459a-8184-9c92662be6da", 4)
-	w.logged(t, activeConfig, "redriven", webhook.DeliveryFailed, "r3", 5)
+	first := round{name: webhook.FirstRound, requestedAt: webhook.At(sample()), trigger: webhook.StatusChange}
+	again := round{
+		name:        webhook.LaterRound(sample().Add(10*time.Second), "again"),
+		requestedAt: webhook.At(sample().Add(10 * time.Second)),
+		trigger:     webhook.Resend,
+	}
+	w.logged(t, activeConfig, "delivered", first, webhook.Retrying, 1)
+	w.logged(t, activeConfig, "delivered", first, webhook.Delivered, 2)
+	w.logged(t, failingConfig, "delivered", first, webhook.Canceled, 1)
+	w.logged(t, failingConfig, "retrying", first, webhook.Retrying, 1)
+	w.logged(t, failingConfig, "fifth", first, webhook.Retrying, 4)
+	w.logged(t, failingConfig, "failed", first, webhook.DeliveryFailed, 5)
+	w.logged(t, activeConfig, "redriven", first, webhook.DeliveryFailed, 5)
+	w.logged(t, activeConfig, "resent", first, webhook.Retrying, 1)
+	w.logged(t, activeConfig, "resent", again, webhook.Retrying, 1)
+	w.logged(t, activeConfig, "due", round{
+		name:        webhook.FirstRound,
+		requestedAt: webhook.At(sample().Add(-2 * time.Hour)),
+		trigger:     webhook.StatusChange,
+	}, webhook.Retrying, 3)
+	w.record(t, organization, "missing", sample().Add(-2*time.Hour), activeConfig, failingConfig)
+	w.record(t, organization, "nobody's", sample().Add(-time.Hour))
+	w.record(t, foreign, "foreign", sample(), foreignConfig)
 	client := dynamodb.NewFromConfig(w.aws)
 	keys := &dynamo.APIKeys{Client: client, Table: "ApiKeysTable"}
 	for key, revoked := range map[string]string{
@@ -329,35 +375,91 @@ func (w *world) seed(t *testing.T) {
 	}
 }
 
-// logged adds an attempt to the delivery of the event of a seed.
-func (w *world) logged(t *testing.T, config, seed string, status webhook.DeliveryStatus, round string, number int) {
-	t.Helper()
-	id := webhook.NewEventID(sample(), seed)
-	known, _ := w.deliveries.Get(t.Context(), organization, config, id)
-	at := webhook.At(sample().Add(time.Duration(number) * time.Second))
-	e := delivery.Entry{
-		Round: round, Status: status, At: at, Known: known,
-		Message: webhook.Message{
-			OrganizationID: organization, ConfigID: config, RequestedAt: webhook.At(sample()), Trigger: webhook.StatusChange,
-			Event: webhook.Event{
-				Version:        1,
-				ID:             id,
-				DocumentID:     document,
-				Status:         webhook.Processed,
-				PreviousStatus: webhook.Processing,
-				OccurredAt:     webhook.At(sample()),
-			},
-		},
-		Attempt: &webhook.Attempt{Number: number, StartedAt: at, Duration: 100 * time.Millisecond, ResponseStatus: 204},
+// event returns the event of a seed, of the organization's document.
+func event(seed string, at time.Time) webhook.Event {
+	return webhook.Event{
+		Version:        webhook.RenderVersion,
+		ID:             webhook.NewEventID(at, seed),
+		DocumentID:     document,
+		Status:         webhook.Processed,
+		PreviousStatus: webhook.Processing,
+		Sequence:       "0000000000004421584500000000017450439091",
+		OccurredAt:     webhook.At(at),
 	}
-	if status != webhook.Delivered {
-		e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = 500, endpoint.CodeHTTPStatus, "the endpoint answered 500"
+}
+
+// record records the event of a seed as one that was sent to configs.
+func (w *world) record(t *testing.T, organizationID, seed string, at time.Time, configs ...string) {
+	t.Helper()
+	if errs := w.events.Add(t.Context(), []webhook.EventRecord{{
+		OrganizationID: organizationID,
+		Event:          event(seed, at),
+		ConfigIDs:      configs,
+		ExpiresAt:      webhook.At(at.Add(webhook.Retention)),
+	}}); errs != nil {
+		t.Fatal(errs)
+	}
+}
+
+// round is a round of a delivery.
+type round struct {
+	name        string
+	requestedAt webhook.Time
+	trigger     webhook.Trigger
+}
+
+// logged adds an attempt to the delivery of the event of a seed, as many seconds after the round was asked for as it
+// has attempts, and records the event.
+func (w *world) logged(t *testing.T, config, seed string, r round, status webhook.DeliveryStatus, number int) {
+	t.Helper()
+	happened := sample()
+	if r.requestedAt.Before(happened) {
+		happened = r.requestedAt.Time
+	}
+	e := event(seed, happened)
+	w.record(t, organization, seed, happened, config)
+	known, err := w.deliveries.Get(t.Context(), organization, config, e.ID)
+	if err != nil && !errors.Is(err, webhook.ErrNotFound) {
+		t.Fatal(err)
+	}
+	at := webhook.At(r.requestedAt.Add(time.Duration(number) * time.Second))
+	outcome := webhook.Outcome{
+		Known:      known,
+		MessageID:  "b7e1f0a9-f796-459a-8184-9c92662be6db",
+		Status:     status,
+		At:         at,
+		DeadLetter: status == webhook.DeliveryFailed,
+		Message: webhook.Message{
+			OrganizationID: organization,
+			ConfigID:       config,
+			Event:          e,
+			RequestedAt:    r.requestedAt,
+			Trigger:        r.trigger,
+			Round:          r.name,
+			Attempt:        number,
+			NotBefore:      at,
+		},
+	}
+	if status != webhook.Canceled {
+		outcome.Tried = &webhook.Attempt{
+			Number:         number,
+			MessageID:      outcome.MessageID,
+			StartedAt:      at,
+			Duration:       100 * time.Millisecond,
+			ResponseStatus: 204,
+		}
+	}
+	if status == webhook.Retrying || status == webhook.DeliveryFailed {
+		outcome.Tried.ResponseStatus, outcome.Tried.ErrorCode, outcome.Tried.Error = 500, "http_status", "the endpoint answered 500"
 	}
 	if status == webhook.Retrying {
-		e.NextAttemptAt = webhook.At(at.Add(time.Minute))
+		outcome.NextAttemptAt = webhook.At(at.Add(10 * time.Second))
 	}
-	if errs := w.deliveries.Record(t.Context(), []delivery.Entry{e}); errs != nil {
-		t.Fatal(errs)
+	if number == 3 { // so late that no message waits for it
+		outcome.NextAttemptAt = webhook.At(at.Add(90 * time.Minute))
+	}
+	if recorded := w.deliveries.Record(t.Context(), []webhook.Outcome{outcome}); recorded[0].Err != nil {
+		t.Fatal(recorded[0].Err)
 	}
 }
 
@@ -372,6 +474,15 @@ func (w *world) done(t *testing.T) effects {
 	slices.SortStableFunc(w.effects.Sent, func(a, b sent) int {
 		return strings.Compare(a.Group+string(a.Message), b.Group+string(b.Message))
 	})
+	known := func(line string) bool { return w.before[line] }
+	w.effects.Events = slices.DeleteFunc(w.recorded(t), known)
+	w.effects.Log = slices.DeleteFunc(w.log(t), known)
+	return w.effects
+}
+
+// log returns a line for every delivery of the organization.
+func (w *world) log(t *testing.T) (lines []string) {
+	t.Helper()
 	all, _, err := w.deliveries.List(t.Context(), webhook.Selection{
 		OrganizationID: organization,
 		ConfigIDs:      []string{activeConfig, offConfig, failingConfig},
@@ -382,11 +493,34 @@ func (w *world) done(t *testing.T) effects {
 		t.Fatal(err)
 	}
 	for _, d := range all {
-		line := fmt.Sprintf("%s to …%s: %s by %s,", d.Event.ID, d.ConfigID[len(d.ConfigID)-3:], d.Status, d.Trigger)
+		line := fmt.Sprintf("%s to %s: %s by %s,", d.Event.ID, short(d.ConfigID), d.Status, d.Trigger)
 		for _, a := range d.Attempts {
 			line += fmt.Sprintf(" %d:%d", a.Number, a.ResponseStatus)
 		}
-		w.effects.Log = append(w.effects.Log, line)
+		if d.Waiting() {
+			line += fmt.Sprintf(", next at %s, woken at %s", d.NextAttemptAt, d.WakeAt)
+		}
+		lines = append(lines, line)
 	}
-	return w.effects
+	return lines
 }
+
+// recorded returns a line for every event of the organization.
+func (w *world) recorded(t *testing.T) (lines []string) {
+	t.Helper()
+	events, _, err := w.events.List(t.Context(), webhook.EventSelection{OrganizationID: organization, Limit: 100, Now: now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		line := fmt.Sprintf("%s: %s, to", e.Event.ID, e.Event.Status)
+		for _, id := range e.ConfigIDs {
+			line += " " + short(id)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// short returns what tells the configs of the tests apart.
+func short(configID string) string { return "…" + configID[len(configID)-3:] }

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -193,9 +194,29 @@ func TestEveryAlarmHasItsSectionInTheRunbook(t *testing.T) {
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("alarms (-template +runbook):\n%s", diff)
 	}
-	for _, name := range regexp.MustCompile(`\b[A-Z][A-Za-z]+Alarm\b`).FindAllString(string(runbook), -1) {
-		if !slices.Contains(want, name) {
-			t.Errorf("the runbook speaks of %s, which the template does not have", name)
+}
+
+// TestRunbookQuotesWhatTheCodeLogs finds messages of the log that an operator would look for in vain.
+func TestRunbookQuotesWhatTheCodeLogs(t *testing.T) {
+	var code strings.Builder
+	err := fs.WalkDir(os.DirFS("../shared"), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile("../shared/" + name)
+		code.Write(source)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted := regexp.MustCompile("`([a-z]+(?: [a-z]+)+)`").FindAllStringSubmatch(pages(t)["infra/runbook.md"], -1)
+	if len(quoted) == 0 {
+		t.Fatal("the runbook quotes no message")
+	}
+	for _, match := range quoted {
+		if !strings.Contains(code.String(), strconv.Quote(match[1])) && !strings.HasPrefix(match[1], "make ") {
+			t.Errorf("the runbook quotes %q, which nothing logs", match[1])
 		}
 	}
 }
@@ -211,8 +232,12 @@ func TestAlarmsReachAPerson(t *testing.T) {
 		if one.AlarmDescription == "" {
 			t.Errorf("%s: an alarm without a description is a mail that says nothing", id)
 		}
-		if one.TreatMissingData != "notBreaching" {
-			t.Errorf("%s: TreatMissingData = %q, an idle system would raise the alarm", id, one.TreatMissingData)
+		want := "notBreaching" // an idle system reports nothing, and would raise the alarm
+		if id == "SweepAgeAlarm" {
+			want = "breaching" // the sweep reports each minute, and only its silence tells that it does not run
+		}
+		if one.TreatMissingData != want {
+			t.Errorf("%s: TreatMissingData = %q, want %q", id, one.TreatMissingData, want)
 		}
 		if n := len(one.metrics()); n == 0 || n > 10 {
 			t.Errorf("%s: %d metrics, CloudWatch takes 1 to 10", id, n)
@@ -364,7 +389,8 @@ func TestDashboardFitsTogether(t *testing.T) {
 func TestTemplateSectionsAreInOrder(t *testing.T) {
 	source := templateSource(t)
 	var have []string
-	for _, match := range regexp.MustCompile(`(?m)^(?:  # -{20,} (\w+).*|(Parameters|Globals|Outputs):)$`).FindAllStringSubmatch(string(source), -1) {
+	heading := regexp.MustCompile(`(?m)^(?:  # -{20,} (\w+).*|(Parameters|Globals|Outputs):)$`)
+	for _, match := range heading.FindAllStringSubmatch(string(source), -1) {
 		have = append(have, match[1]+match[2])
 	}
 	want := []string{"Parameters", "Globals", "API", "Functions", "Tables", "Queues", "Secrets", "Monitoring", "Outputs"}

@@ -1,4 +1,4 @@
-// Command dispatch is a Lambda function: it turns changes of documents into delivery messages.
+// Command dispatch is a Lambda function: it turns changes of documents into events and the messages that deliver them.
 package main
 
 import (

@@ -245,6 +245,7 @@ func (c *command) revoke(ctx context.Context, keys *dynamo.APIKeys) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.err, "Key with hash %s is revoked. API Gateway may let it pass until its memory ends (AuthorizerCacheSeconds, 60 by default).\n", c.hash)
+	fmt.Fprintf(c.err, "Key with hash %s is revoked. "+
+		"API Gateway may let it pass until its memory ends (AuthorizerCacheSeconds, 60 by default).\n", c.hash)
 	return nil
 }

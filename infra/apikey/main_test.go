@@ -24,7 +24,13 @@ func start(t *testing.T, db *dynamotest.DB, in string, arguments ...string) resu
 	t.Helper()
 	none := filepath.Join(t.TempDir(), "none")
 	for name, value := range map[string]string{
-		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_PROFILE": "", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "",
+		"AWS_CONFIG_FILE":             none,
+		"AWS_SHARED_CREDENTIALS_FILE": none,
+		"AWS_PROFILE":                 "",
+		"AWS_ACCESS_KEY_ID":           "",
+		"AWS_SECRET_ACCESS_KEY":       "",
+		"AWS_REGION":                  "",
+		"AWS_DEFAULT_REGION":          "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -32,7 +38,12 @@ func start(t *testing.T, db *dynamotest.DB, in string, arguments ...string) resu
 		arguments = append(arguments, "-endpoint", db.URL)
 	}
 	var out, err bytes.Buffer
-	c := &command{in: strings.NewReader(in), out: &out, err: &err, now: func() time.Time { return time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC) }}
+	c := &command{
+		in:  strings.NewReader(in),
+		out: &out,
+		err: &err,
+		now: func() time.Time { return time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC) },
+	}
 	code := c.run(t.Context(), arguments)
 	return result{code, out.String(), err.String()}
 }
@@ -57,14 +68,18 @@ func TestLifeOfAKey(t *testing.T) {
 	}
 
 	listed := start(t, db, "", "list")
-	if lines := strings.Split(strings.TrimSpace(listed.out), "\n"); listed.code != 0 || len(lines) != 3 || !strings.HasPrefix(lines[1], hash) || !strings.Contains(lines[1], "back office  2026-03-14T15:09:26.000Z") {
+	lines := strings.Split(strings.TrimSpace(listed.out), "\n")
+	if listed.code != 0 || len(lines) != 3 ||
+		!strings.HasPrefix(lines[1], hash) || !strings.Contains(lines[1], "back office  2026-03-14T15:09:26.000Z") {
 		t.Errorf("list: %+v; want both keys, by organization", listed)
 	}
-	if one := start(t, db, "", "list", "-organization", "umbrella"); one.code != 0 || strings.Contains(one.out, "acme") || !strings.Contains(one.out, "umbrella") {
+	one := start(t, db, "", "list", "-organization", "umbrella")
+	if one.code != 0 || strings.Contains(one.out, "acme") || !strings.Contains(one.out, "umbrella") {
 		t.Errorf("list -organization: %+v", one)
 	}
 
-	if revoked := start(t, db, key+"\n", "revoke", "-key", "-"); revoked.code != 0 || revoked.out != "" || strings.Contains(revoked.err, key) {
+	revoked := start(t, db, key+"\n", "revoke", "-key", "-")
+	if revoked.code != 0 || revoked.out != "" || strings.Contains(revoked.err, key) {
 		t.Errorf("revoke -key -: %+v", revoked)
 	}
 	if revoked := start(t, db, "", "revoke", "-hash", strings.ToUpper(apikey.Hash(strings.TrimSpace(live.out)))); revoked.code != 0 {
@@ -88,24 +103,72 @@ func TestFailures(t *testing.T) {
 		code      int
 		says      string
 	}{
-		"no operation is misuse":                 {db, "", nil, 2, "issue, list or revoke?"},
-		"an unknown operation is misuse":         {db, "", []string{"delete"}, 2, `no operation "delete"`},
-		"an unknown flag is misuse":              {db, "", []string{"list", "-colour", "red"}, 2, "-colour"},
-		"a flag of another operation is misuse":  {db, "", []string{"list", "-live"}, 2, "-live"},
-		"an argument too many is misuse":         {db, "", []string{"list", "all"}, 2, `unexpected argument "all"`},
-		"issue needs an organization":            {db, "", []string{"issue", "-name", "n"}, 2, "-organization is missing"},
-		"issue needs a name":                     {db, "", []string{"issue", "-organization", "acme"}, 2, "-name is missing"},
-		"an organization with a space is misuse": {db, "", []string{"issue", "-organization", "acme ", "-name", "n"}, 2, "-organization must be text"},
-		"an organization of two lines is misuse": {db, "", []string{"issue", "-organization", "ac\nme", "-name", "n"}, 2, "-organization must be text"},
-		"a name that is too long is misuse":      {db, "", []string{"issue", "-organization", "acme", "-name", strings.Repeat("n", 101)}, 2, "101 characters"},
-		"revoke needs to know which":             {db, "", []string{"revoke"}, 2, "-hash or -key"},
-		"revoke takes one of both":               {db, "k", []string{"revoke", "-hash", hash, "-key", "-"}, 2, "-hash or -key"},
-		"a key on the command line is refused":   {db, "", []string{"revoke", "-key", "dk_test_secret"}, 2, "history"},
-		"a hash that is none is misuse":          {db, "", []string{"revoke", "-hash", "abc"}, 2, "64 characters"},
-		"no key on standard input is misuse":     {db, " \n", []string{"revoke", "-key", "-"}, 2, "no key on standard input"},
-		"a key that there is not fails":          {db, "none", []string{"revoke", "-key", "-"}, 1, "there is no key with hash " + hash},
-		"a table that there is not fails":        {db, "", []string{"list", "-table", "nowhere"}, 1, "ResourceNotFoundException"},
-		"AWS without a region fails":             {nil, "", []string{"list"}, 1, "no AWS region"},
+		"no operation is misuse":                {db: db, code: 2, says: "issue, list or revoke?"},
+		"an unknown operation is misuse":        {db: db, arguments: []string{"delete"}, code: 2, says: `no operation "delete"`},
+		"an unknown flag is misuse":             {db: db, arguments: []string{"list", "-colour", "red"}, code: 2, says: "-colour"},
+		"a flag of another operation is misuse": {db: db, arguments: []string{"list", "-live"}, code: 2, says: "-live"},
+		"an argument too many is misuse":        {db: db, arguments: []string{"list", "all"}, code: 2, says: `unexpected argument "all"`},
+		"issue needs an organization": {
+			db:        db,
+			arguments: []string{"issue", "-name", "n"},
+			code:      2,
+			says:      "-organization is missing",
+		},
+		"issue needs a name": {
+			db:        db,
+			arguments: []string{"issue", "-organization", "acme"},
+			code:      2,
+			says:      "-name is missing",
+		},
+		"an organization with a space is misuse": {
+			db:        db,
+			arguments: []string{"issue", "-organization", "acme ", "-name", "n"},
+			code:      2,
+			says:      "-organization must be text",
+		},
+		"an organization of two lines is misuse": {
+			db:        db,
+			arguments: []string{"issue", "-organization", "ac\nme", "-name", "n"},
+			code:      2,
+			says:      "-organization must be text",
+		},
+		"a name that is too long is misuse": {
+			db:        db,
+			arguments: []string{"issue", "-organization", "acme", "-name", strings.Repeat("n", 101)},
+			code:      2,
+			says:      "101 characters",
+		},
+		"revoke needs to know which": {db: db, arguments: []string{"revoke"}, code: 2, says: "-hash or -key"},
+		"revoke takes one of both": {
+			db:        db,
+			in:        "k",
+			arguments: []string{"revoke", "-hash", hash, "-key", "-"},
+			code:      2,
+			says:      "-hash or -key",
+		},
+		"a key on the command line is refused": {db: db, arguments: []string{"revoke", "-key", "dk_test_secret"}, code: 2, says: "history"},
+		"a hash that is none is misuse":        {db: db, arguments: []string{"revoke", "-hash", "abc"}, code: 2, says: "64 characters"},
+		"no key on standard input is misuse": {
+			db:        db,
+			in:        " \n",
+			arguments: []string{"revoke", "-key", "-"},
+			code:      2,
+			says:      "no key on standard input",
+		},
+		"a key that there is not fails": {
+			db:        db,
+			in:        "none",
+			arguments: []string{"revoke", "-key", "-"},
+			code:      1,
+			says:      "there is no key with hash " + hash,
+		},
+		"a table that there is not fails": {
+			db:        db,
+			arguments: []string{"list", "-table", "nowhere"},
+			code:      1,
+			says:      "ResourceNotFoundException",
+		},
+		"AWS without a region fails": {arguments: []string{"list"}, code: 1, says: "no AWS region"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := start(t, test.db, test.in, test.arguments...)
@@ -140,7 +203,8 @@ func TestKeyThatCouldNotBeShown(t *testing.T) {
 	start(t, nil, "", "-h") // takes away what the machine knows of AWS
 	var err bytes.Buffer
 	c := &command{out: broken{}, err: &err, now: time.Now}
-	if code := c.run(t.Context(), []string{"issue", "-organization", "acme", "-name", "n", "-endpoint", db.URL}); code != 1 || !strings.Contains(err.String(), "revoke it by its hash") {
+	code := c.run(t.Context(), []string{"issue", "-organization", "acme", "-name", "n", "-endpoint", db.URL})
+	if code != 1 || !strings.Contains(err.String(), "revoke it by its hash") {
 		t.Errorf("exit code %d, %s", code, &err)
 	}
 }

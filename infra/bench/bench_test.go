@@ -29,14 +29,12 @@ func at() time.Time { return time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) }
 func newEvent(n int) webhook.Event {
 	return webhook.Event{
 		Version: webhook.RenderVersion, ID: webhook.NewEventID(at(), fmt.Sprint(n)), DocumentID: fmt.Sprintf("doc_%d", n),
-		Status: webhook.Processed, PreviousStatus: webhook.Processing, OccurredAt: webhook.At(at()),
+		Status: webhook.Processed, PreviousStatus: webhook.Processing, Sequence: fmt.Sprintf("%040d", n), OccurredAt: webhook.At(at()),
 	}
 }
 
 func newMessage(n int) webhook.Message {
-	return webhook.Message{
-		OrganizationID: organizationID, ConfigID: configID, Event: newEvent(n), RequestedAt: webhook.At(at()), Trigger: webhook.StatusChange,
-	}
+	return webhook.NewFirst(organizationID, configID, newEvent(n), webhook.At(at()), at())
 }
 
 func mint(b *testing.B) signature.Credentials {
@@ -144,29 +142,37 @@ func BenchmarkParseMessage(b *testing.B) {
 	text := string(body)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := webhook.ParseMessage(text); err != nil {
+		if _, err := webhook.ParseMessage(text, at()); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-type fakeConfigs struct {
-	listActive func(ctx context.Context, organizationID string) ([]webhook.Config, error)
+type fakeConfigs []webhook.Config
+
+func (f fakeConfigs) Active(context.Context, string) ([]webhook.Config, []string, error) {
+	return f, nil, nil
 }
 
-func (f fakeConfigs) ListActive(ctx context.Context, organizationID string) ([]webhook.Config, error) {
-	return f.listActive(ctx, organizationID)
+type fakeEvents struct{}
+
+func (fakeEvents) Add(context.Context, []webhook.EventRecord) []error { return nil }
+
+// fakeQueue accepts everything and counts what Send is given.
+type fakeQueue struct{ sent int }
+
+func (f *fakeQueue) Send(_ context.Context, messages []webhook.Message) []error {
+	f.sent += len(messages)
+	return nil
 }
 
-type fakeQueue struct {
-	send func(messages []webhook.Message) []error
+func (*fakeQueue) SendOnce(context.Context, webhook.Message, time.Duration) error { return nil }
+func (*fakeQueue) SendRecords(context.Context, []webhook.HeldRecord) []error      { return nil }
+func (*fakeQueue) SendRecordOnce(context.Context, webhook.HeldRecord, time.Duration) error {
+	return nil
 }
-
-func (f fakeQueue) Send(_ context.Context, messages []webhook.Message) []error {
-	return f.send(messages)
-}
-func (fakeQueue) ChangeVisibility(context.Context, []delivery.Visibility) error { return nil }
-func (fakeQueue) PutBack(context.Context, webhook.Message, time.Duration) error { return nil }
+func (*fakeQueue) ChangeVisibility(context.Context, []webhook.Visibility) error { return nil }
+func (*fakeQueue) Is(arn string) bool                                           { return arn == "fast" }
 
 type fakeMetrics struct{}
 
@@ -181,22 +187,26 @@ func BenchmarkDispatch(b *testing.B) {
 	active := make([]webhook.Config, configs)
 	for i := range active {
 		active[i] = webhook.Config{
-			OrganizationID: organizationID, ID: fmt.Sprintf("0197a1de-0000-7000-8000-%012d", i), Active: true, SubscribedStatuses: []webhook.Status{webhook.Processed},
+			OrganizationID: organizationID, ID: fmt.Sprintf("0197a1de-0000-7000-8000-%012d", i), Active: true,
+			SubscribedStatuses: []webhook.Status{webhook.Processed},
 		}
 	}
 	batch := dispatch.Batch{}
 	for n := range records {
-		batch.Records = append(batch.Records, json.RawMessage(fmt.Sprintf(`{"eventID":"%032d","eventName":"MODIFY","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"us-east-1",`+
-			`"dynamodb":{"ApproximateCreationDateTime":1769860800,"Keys":{"id":{"S":"doc_%d"}},`+
-			`"NewImage":{"id":{"S":"doc_%d"},"organization_id":{"S":"org_bench"},"status":{"S":"processed"},"updated_at":{"S":"2026-01-31T12:00:00.000Z"},"title":{"S":"Invoice 4711"},"pages":{"N":"12"}},`+
-			`"OldImage":{"id":{"S":"doc_%d"},"organization_id":{"S":"org_bench"},"status":{"S":"processing"},"updated_at":{"S":"2026-01-31T11:59:00.000Z"},"title":{"S":"Invoice 4711"},"pages":{"N":"12"}},`+
-			`"SequenceNumber":"%021d","SizeBytes":420,"StreamViewType":"NEW_AND_OLD_IMAGES"}}`, n, n, n, n, n)))
+		record := fmt.Sprintf(`{"eventID":"%032d","eventName":"MODIFY","eventVersion":"1.1","eventSource":"aws:dynamodb",`+
+			`"awsRegion":"us-east-1","dynamodb":{"ApproximateCreationDateTime":1769860800,"Keys":{"id":{"S":"doc_%d"}},`+
+			`"NewImage":{"id":{"S":"doc_%d"},"organization_id":{"S":"org_bench"},"status":{"S":"processed"},`+
+			`"updated_at":{"S":"2026-01-31T12:00:00.000Z"},"title":{"S":"Invoice 4711"},"pages":{"N":"12"}},`+
+			`"OldImage":{"id":{"S":"doc_%d"},"organization_id":{"S":"org_bench"},"status":{"S":"processing"},`+
+			`"updated_at":{"S":"2026-01-31T11:59:00.000Z"},"title":{"S":"Invoice 4711"},"pages":{"N":"12"}},`+
+			`"SequenceNumber":"%021d","SizeBytes":420,"StreamViewType":"NEW_AND_OLD_IMAGES"}}`, n, n, n, n, n)
+		batch.Records = append(batch.Records, json.RawMessage(record))
 	}
-	sent := 0
+	fast, slow := &fakeQueue{}, &fakeQueue{}
+	active[0].FastUntil = webhook.At(at().Add(time.Hour))
 	dispatcher := &dispatch.Dispatcher{
-		Configs: fakeConfigs{func(context.Context, string) ([]webhook.Config, error) { return active, nil }},
-		Queue:   fakeQueue{send: func(messages []webhook.Message) []error { sent += len(messages); return nil }},
-		Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler),
+		Configs: fakeConfigs(active), Events: fakeEvents{}, DeliveryQueue: fast, RetryQueue: slow, DispatchRetryQueue: &fakeQueue{},
+		Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Now: at,
 	}
 	batches := 0
 	b.ReportAllocs()
@@ -206,20 +216,47 @@ func BenchmarkDispatch(b *testing.B) {
 		}
 		batches++
 	}
+	sent := fast.sent + slow.sent
 	if sent != batches*records*configs {
 		b.Fatalf("%d messages sent, want %d", sent, batches*records*configs)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(sent), "ns/message")
 }
 
-type fakeStore struct {
-	load func(keys []delivery.Key) map[delivery.Key]delivery.Loaded
+// fakeStore knows one config and accepts every outcome of a first attempt.
+type fakeStore struct{ config webhook.Config }
+
+func (f fakeStore) Load(_ context.Context, keys []webhook.Key) (map[webhook.Key]webhook.Loaded, error) {
+	loaded := map[webhook.Key]webhook.Loaded{}
+	for _, key := range keys {
+		loaded[key] = webhook.Loaded{Config: &f.config}
+	}
+	return loaded, nil
 }
 
-func (f fakeStore) Load(_ context.Context, keys []delivery.Key) (map[delivery.Key]delivery.Loaded, error) {
-	return f.load(keys), nil
+func (f fakeStore) Record(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+	var all []webhook.Recorded
+	for _, o := range outcomes {
+		all = append(all, f.Start(ctx, o))
+	}
+	return all
 }
-func (fakeStore) Record(context.Context, []delivery.Entry) []error { return nil }
+
+func (fakeStore) Start(_ context.Context, o webhook.Outcome) webhook.Recorded {
+	after, counts := o.Known.After(o)
+	return webhook.Recorded{Delivery: &after, Counts: counts}
+}
+
+type fakeHealth struct{}
+
+func (fakeHealth) Deactivate(context.Context, *webhook.Config, string, time.Time) (bool, error) {
+	return false, nil
+}
+func (fakeHealth) CountFailure(_ context.Context, _ *webhook.Config, now time.Time) (int, time.Time, error) {
+	return 1, now, nil
+}
+func (fakeHealth) ResetFailures(context.Context, *webhook.Config) error         { return nil }
+func (fakeHealth) SetLane(context.Context, *webhook.Config, webhook.Lane) error { return nil }
 
 type fakePoster struct {
 	post func(r endpoint.Request) endpoint.Result
@@ -237,14 +274,17 @@ func BenchmarkDeliver(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	config := webhook.Config{OrganizationID: organizationID, ID: configID, URL: "https://hooks.example.com/", Active: true, Sealed: data}
+	config := webhook.Config{
+		OrganizationID: organizationID, ID: configID, URL: "https://hooks.example.com/", Active: true, Sealed: data,
+		FastUntil: webhook.At(at().Add(30 * 24 * time.Hour)),
+	}
 	batch := delivery.Batch{}
 	for n := range messages {
 		body, err := json.Marshal(newMessage(n))
 		if err != nil {
 			b.Fatal(err)
 		}
-		record := delivery.Record{MessageID: fmt.Sprint(n), ReceiptHandle: fmt.Sprint(n), Body: string(body)}
+		record := delivery.Record{MessageID: fmt.Sprint(n), ReceiptHandle: fmt.Sprint(n), Body: string(body), QueueARN: "fast"}
 		record.Attributes.ApproximateReceiveCount = "1"
 		batch.Records = append(batch.Records, record)
 	}
@@ -253,14 +293,8 @@ func BenchmarkDeliver(b *testing.B) {
 		b.Fatal(err)
 	}
 	deliverer := &delivery.Deliverer{
-		Store: fakeStore{func(keys []delivery.Key) map[delivery.Key]delivery.Loaded {
-			loaded := map[delivery.Key]delivery.Loaded{}
-			for _, key := range keys {
-				loaded[key] = delivery.Loaded{Config: &config}
-			}
-			return loaded
-		}},
-		Queue: fakeQueue{}, Credentials: opener{ring},
+		Store: fakeStore{config: config}, Health: fakeHealth{}, DeliveryQueue: &fakeQueue{}, RetryQueue: &fakeQueue{},
+		Credentials: opener{ring},
 		Poster: fakePoster{func(r endpoint.Request) endpoint.Result {
 			if err := signature.Sign(http.Header{}, r.EventID, r.Body, at(), r.Current, r.Previous); err != nil {
 				return endpoint.Result{Code: err.Error()}

@@ -205,7 +205,8 @@ func (s *stack) register(b *testing.B) {
 	s.call(b, http.MethodPost, "/v1/webhooks/configs", map[string]any{"data": map[string]any{
 		"type": "webhook_config", "attributes": map[string]any{"url": server.URL, "subscribed_statuses": []string{"processed"}},
 	}}, http.StatusCreated, &created)
-	known <- signature.Credentials{Token: signature.Secret(created.Data.Attributes.Token), Secret: signature.Secret(created.Data.Attributes.Secret)}
+	shown := created.Data.Attributes
+	known <- signature.Credentials{Token: signature.Secret(shown.Token), Secret: signature.Secret(shown.Secret)}
 }
 
 // deliver writes n documents and waits for the webhook of each. It returns their latencies.

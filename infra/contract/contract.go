@@ -54,7 +54,8 @@ func Check(t testing.TB, request *http.Request, requestBody []byte, response *ht
 		t.Fatal(err)
 	}
 	if err := c.Verify(request, requestBody, response, responseBody); err != nil {
-		t.Errorf("%s %s\n%.2000s\nwas answered %d\n%.2000s\n%v", request.Method, request.URL, requestBody, response.StatusCode, responseBody, err)
+		t.Errorf("%s %s\n%.2000s\nwas answered %d\n%.2000s\n%v",
+			request.Method, request.URL, requestBody, response.StatusCode, responseBody, err)
 	}
 }
 
@@ -256,7 +257,8 @@ func (c *Contract) allows(o *operation, r *http.Response, body []byte) error {
 // unknownRoute checks what API Gateway answers for a route that does not exist.
 func unknownRoute(response *http.Response, body []byte) error {
 	var message map[string]*string
-	if response.StatusCode != http.StatusNotFound || json.Unmarshal(body, &message) != nil || len(message) != 1 || message["message"] == nil {
+	if response.StatusCode != http.StatusNotFound || json.Unmarshal(body, &message) != nil ||
+		len(message) != 1 || message["message"] == nil {
 		return fmt.Errorf(`%w: there is no such route, so the answer must be 404 {"message":…}`, ErrMismatch)
 	}
 	return nil
@@ -270,11 +272,10 @@ func inexpressible(code string) bool {
 		"unsupported_media_type",                    // of a body that is not expected
 		"unknown_parameter",                         // page[after] of a resend by document
 		"invalid_cursor",                            // made up, or of another list
-		"too_many_configs",                          // depends on the organization
 		"address_not_allowed", "scheme_not_allowed", // depend on the deployment and on registries
 		"invalid_url",         // the length of the whole host
 		"read_only_attribute", // has another value than the config
-		"out_of_range":        // failed_until before failed_since
+		"out_of_range":        // until before since
 		return true
 	}
 	return false

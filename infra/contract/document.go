@@ -72,7 +72,9 @@ func parse(text []byte) (*Contract, error) {
 	if !document.IsOpenAPI31OrLater() {
 		return nil, fmt.Errorf("version %s is older than 3.1", document.OpenAPI)
 	}
-	if err := document.Validate(context.Background(), openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation()); err != nil {
+	err = document.Validate(context.Background(),
+		openapi3.EnableExamplesValidation(), openapi3.EnableSchemaFormatValidation())
+	if err != nil {
 		return nil, err
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))

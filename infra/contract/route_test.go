@@ -78,11 +78,11 @@ func templateRoutes(t *testing.T) map[string][]string {
 			if event.Type != "HttpApi" {
 				continue
 			}
-			var api struct{ Method, Path string }
-			if err := json.Unmarshal(event.Properties, &api); err != nil {
+			var route struct{ Method, Path string }
+			if err := json.Unmarshal(event.Properties, &route); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			routes[folder] = append(routes[folder], strings.ToUpper(api.Method)+" "+api.Path)
+			routes[folder] = append(routes[folder], strings.ToUpper(route.Method)+" "+route.Path)
 		}
 		slices.Sort(routes[folder])
 	}
@@ -106,10 +106,10 @@ func handlerRoutes(t *testing.T) map[string][]string {
 			t.Fatal(err)
 		}
 		folder := filepath.Base(filepath.Dir(file))
-		for _, match := range served.FindAllSubmatch(source, -1) {
-			method, ok := reflect.TypeFor[*wiring.Environment]().MethodByName(string(match[1]))
+		for _, found := range served.FindAllSubmatch(source, -1) {
+			method, ok := reflect.TypeFor[*wiring.Environment]().MethodByName(string(found[1]))
 			if !ok {
-				t.Fatalf("%s serves %s, which wiring does not have", file, match[1])
+				t.Fatalf("%s serves %s, which wiring does not have", file, found[1])
 			}
 			if operation, ok := reflect.Zero(method.Type.Out(0)).Interface().(api.Operation); ok {
 				routes[folder] = append(routes[folder], operation.Route())

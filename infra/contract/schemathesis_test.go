@@ -41,12 +41,12 @@ func TestSchemathesis(t *testing.T) {
 	if err := command.Run(); err != nil {
 		t.Fatalf("schemathesis ended with %v", err)
 	}
-	match := regexp.MustCompile(`(\d+) generated, (\d+) passed`).FindSubmatch(printed.Bytes())
-	if match == nil {
+	counts := regexp.MustCompile(`(\d+) generated, (\d+) passed`).FindSubmatch(printed.Bytes())
+	if counts == nil {
 		t.Fatal("schemathesis does not say how many cases it made")
 	}
-	if cases, err := strconv.Atoi(string(match[1])); err != nil || cases < leastCases || !bytes.Equal(match[1], match[2]) {
-		t.Errorf("%s cases, %s passed; want %d or more, and all to pass", match[1], match[2], leastCases)
+	if cases, err := strconv.Atoi(string(counts[1])); err != nil || cases < leastCases || !bytes.Equal(counts[1], counts[2]) {
+		t.Errorf("%s cases, %s passed; want %d or more, and all to pass", counts[1], counts[2], leastCases)
 	}
-	t.Logf("schemathesis: %s cases, %s passed", match[1], match[2])
+	t.Logf("schemathesis: %s cases, %s passed", counts[1], counts[2])
 }

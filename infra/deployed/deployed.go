@@ -25,6 +25,7 @@ type Flags struct {
 	Name     string
 	Endpoint string
 	Region   string
+	Profile  string // of the AWS configuration, "" for that of the environment
 }
 
 // Register adds the flags to a set.
@@ -40,6 +41,9 @@ func (f *Flags) Config(ctx context.Context) (aws.Config, error) {
 	options := []func(*config.LoadOptions) error{}
 	if f.Region != "" {
 		options = append(options, config.WithRegion(f.Region))
+	}
+	if f.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(f.Profile))
 	}
 	if f.Endpoint != "" {
 		// Credentials of the machine are none of an endpoint's business, and looking for them takes long.

@@ -17,8 +17,9 @@ import (
 func alone(t *testing.T, variables map[string]string) {
 	t.Helper()
 	for _, name := range []string{
-		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL",
-		"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+		"AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_WEB_IDENTITY_TOKEN_FILE",
 	} {
 		t.Setenv(name, "")
 	}
@@ -38,13 +39,38 @@ func TestConfig(t *testing.T) {
 		region, key, refuse string
 		endpoint            string
 	}{
-		"an endpoint needs neither credentials nor region":     {nil, []string{"-endpoint", "http://127.0.0.1:1"}, "us-east-1", "local", "", "http://127.0.0.1:1"},
-		"an endpoint gets the credentials that there are":      {id, []string{"-endpoint", "http://127.0.0.1:1", "-region", "eu-west-1"}, "eu-west-1", "mine", "", "http://127.0.0.1:1"},
-		"AWS needs a region":                                   {id, nil, "", "", "no AWS region", ""},
-		"the flag names a region":                              {id, []string{"-region", "eu-west-1"}, "eu-west-1", "mine", "", ""},
-		"the environment names a region":                       {map[string]string{"AWS_REGION": "eu-west-2", "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "key"}, nil, "eu-west-2", "mine", "", ""},
-		"the flag goes before the environment":                 {map[string]string{"AWS_REGION": "eu-west-2", "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "key"}, []string{"-region", "eu-west-1"}, "eu-west-1", "mine", "", ""},
-		"a profile that there is not is an error that says so": {map[string]string{"AWS_PROFILE": "nobody"}, nil, "", "", "nobody", ""},
+		"an endpoint needs neither credentials nor region": {
+			arguments: []string{"-endpoint", "http://127.0.0.1:1"},
+			region:    "us-east-1",
+			key:       "local",
+			endpoint:  "http://127.0.0.1:1",
+		},
+		"an endpoint gets the credentials that there are": {
+			variables: id,
+			arguments: []string{"-endpoint", "http://127.0.0.1:1", "-region", "eu-west-1"},
+			region:    "eu-west-1",
+			key:       "mine",
+			endpoint:  "http://127.0.0.1:1",
+		},
+		"AWS needs a region": {variables: id, refuse: "no AWS region"},
+		"the flag names a region": {
+			variables: id,
+			arguments: []string{"-region", "eu-west-1"},
+			region:    "eu-west-1",
+			key:       "mine",
+		},
+		"the environment names a region": {
+			variables: map[string]string{"AWS_REGION": "eu-west-2", "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "key"},
+			region:    "eu-west-2",
+			key:       "mine",
+		},
+		"the flag goes before the environment": {
+			variables: map[string]string{"AWS_REGION": "eu-west-2", "AWS_ACCESS_KEY_ID": "mine", "AWS_SECRET_ACCESS_KEY": "key"},
+			arguments: []string{"-region", "eu-west-1"},
+			region:    "eu-west-1",
+			key:       "mine",
+		},
+		"a profile that there is not is an error that says so": {variables: map[string]string{"AWS_PROFILE": "nobody"}, refuse: "nobody"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			alone(t, test.variables)
@@ -85,8 +111,10 @@ func TestNames(t *testing.T) {
 		for i := 0; i < len(pairs); i += 2 {
 			fmt.Fprintf(&members, "<member><OutputKey>%s</OutputKey><OutputValue>%s</OutputValue></member>", pairs[i], pairs[i+1])
 		}
-		return "<DescribeStacksResponse><DescribeStacksResult><Stacks><member><StackName>s</StackName><CreationTime>2026-03-14T15:09:26Z</CreationTime>" +
-			"<StackStatus>CREATE_COMPLETE</StackStatus><Outputs>" + members.String() + "</Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
+		return "<DescribeStacksResponse><DescribeStacksResult><Stacks><member>" +
+			"<StackName>s</StackName><CreationTime>2026-03-14T15:09:26Z</CreationTime>" +
+			"<StackStatus>CREATE_COMPLETE</StackStatus><Outputs>" + members.String() + "</Outputs>" +
+			"</member></Stacks></DescribeStacksResult></DescribeStacksResponse>"
 	}
 	for name, test := range map[string]struct {
 		flags  Flags
@@ -97,14 +125,27 @@ func TestNames(t *testing.T) {
 		refuse string
 	}{
 		"a stack's outputs are the names": {
-			Flags{Name: "hooks"}, 200, outputs("ApiKeysTable", "hooks-keys-1", "ApiUrl", "https://x"), "hooks",
-			map[string]string{"ApiKeysTable": "hooks-keys-1", "ApiUrl": "https://x"}, "",
+			flags:  Flags{Name: "hooks"},
+			status: 200,
+			answer: outputs("ApiKeysTable", "hooks-keys-1", "ApiUrl", "https://x"),
+			asked:  "hooks",
+			want:   map[string]string{"ApiKeysTable": "hooks-keys-1", "ApiUrl": "https://x"},
 		},
-		"locally the logical ids are the names": {Flags{}, 0, "", "", map[string]string{"ApiKeysTable": "ApiKeysTable"}, ""},
-		"another stack lacks the output":        {Flags{Name: "shop"}, 200, outputs("Url", "x"), "shop", nil, "no output ApiKeysTable"},
+		"locally the logical ids are the names": {want: map[string]string{"ApiKeysTable": "ApiKeysTable"}},
+		"another stack lacks the output": {
+			flags:  Flags{Name: "shop"},
+			status: 200,
+			answer: outputs("Url", "x"),
+			asked:  "shop",
+			refuse: "no output ApiKeysTable",
+		},
 		"a stack that there is not": {
-			Flags{Name: "none"}, 400, "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>Stack with id none does not exist</Message></Error></ErrorResponse>", "none",
-			nil, "Stack with id none does not exist",
+			flags:  Flags{Name: "none"},
+			status: 400,
+			answer: "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code>" +
+				"<Message>Stack with id none does not exist</Message></Error></ErrorResponse>",
+			asked:  "none",
+			refuse: "Stack with id none does not exist",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

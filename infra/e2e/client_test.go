@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ const mediaType = "application/vnd.api+json"
 // client is an organization: it calls the API and writes documents.
 type client struct {
 	t            *testing.T
+	on           *system
 	organization string
 	key          string
 }
@@ -38,9 +40,15 @@ type client struct {
 // newClient makes an organization with an API key, which ends with the test.
 func newClient(t *testing.T) *client {
 	t.Helper()
-	c := &client{t, "org_" + uuid.NewString(), apikey.Mint(false)}
+	return newClientOn(t, under)
+}
+
+// newClientOn is newClient for another stack.
+func newClientOn(t *testing.T, on *system) *client {
+	t.Helper()
+	c := &client{t: t, on: on, organization: "org_" + uuid.NewString(), key: apikey.Mint(false)}
 	planted.add("an API key", c.key)
-	keys := &dynamo.APIKeys{Client: under.dynamo, Table: under.outputs["ApiKeysTable"]}
+	keys := &dynamo.APIKeys{Client: on.dynamo, Table: on.outputs["ApiKeysTable"]}
 	key := apikey.Key{Hash: apikey.Hash(c.key), OrganizationID: c.organization, Name: t.Name(), CreatedAt: webhook.At(time.Now()).String()}
 	if err := keys.Add(t.Context(), key); err != nil {
 		t.Fatal(err)
@@ -74,7 +82,7 @@ func (c *client) call(method, path string, body any) answer {
 			c.t.Fatal(err)
 		}
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), method, under.api+path, bytes.NewReader(payload))
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.on.api+path, bytes.NewReader(payload))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -123,6 +131,8 @@ type document struct {
 	} `json:"errors"`
 	Links struct{ Next *string } `json:"links"`
 	Meta  struct{ Accepted int } `json:"meta"`
+
+	Included []resource `json:"included"`
 }
 
 type data struct {
@@ -141,9 +151,17 @@ type resource struct {
 	ID         string     `json:"id"`
 	Type       string     `json:"type"`
 	Attributes attributes `json:"attributes"`
+
+	Relationships struct {
+		Deliveries struct {
+			Data []struct {
+				ID string `json:"id"`
+			} `json:"data"`
+		} `json:"deliveries"`
+	} `json:"relationships"`
 }
 
-// attributes are those of configs and deliveries.
+// attributes are those of configs, deliveries and events.
 type attributes struct {
 	URL                     string     `json:"url"`
 	IsActive                bool       `json:"is_active"`
@@ -157,7 +175,9 @@ type attributes struct {
 	Trigger        string     `json:"trigger"`
 	DocumentStatus string     `json:"document_status"`
 	CreatedAt      time.Time  `json:"created_at"`
+	UpdatedAt      time.Time  `json:"updated_at"`
 	DeliveredAt    *time.Time `json:"delivered_at"`
+	NextAttemptAt  *time.Time `json:"next_attempt_at"`
 	Attempts       []struct {
 		Number         int       `json:"number"`
 		StartedAt      time.Time `json:"started_at"`
@@ -165,6 +185,9 @@ type attributes struct {
 		ResponseStatus int       `json:"response_status"`
 		ErrorCode      string    `json:"error_code"`
 	} `json:"attempts"`
+
+	DocumentID string `json:"document_id"`
+	Sequence   string `json:"sequence"`
 }
 
 // envelope wraps attributes in a request document.
@@ -190,7 +213,7 @@ func (c *client) register(url string, statuses ...string) registered {
 	}))
 	c.t.Cleanup(func() {
 		// Without the context of the test, which has ended.
-		request, err := http.NewRequest("DELETE", under.api+"/v1/webhooks/configs/"+d.Data.ID, nil)
+		request, err := http.NewRequest("DELETE", c.on.api+"/v1/webhooks/configs/"+d.Data.ID, nil)
 		if err != nil {
 			return
 		}
@@ -199,7 +222,7 @@ func (c *client) register(url string, statuses ...string) registered {
 			response.Body.Close()
 		}
 	})
-	return registered{d.Data.ID, signature.Credentials{Token: signature.Secret(d.Data.Attributes.Token), Secret: signature.Secret(d.Data.Attributes.Secret)}}
+	return registered{id: d.Data.ID, credentials: credentialsOf(d)}
 }
 
 // delivery returns the only delivery of a config, once it has the status.
@@ -220,6 +243,18 @@ func (c *client) delivery(configID, status string) resource {
 		return fmt.Sprintf("delivery of %s with status %s; the last answer was %s", configID, status, last.body)
 	})
 	return found
+}
+
+// settled waits until so many deliveries of a config are all that there are, and delivered.
+func (c *client) settled(configID string, want int) {
+	c.t.Helper()
+	var listed []resource
+	eventually(c.t, func() (bool, bool) {
+		listed = c.listAll("/v1/webhooks/deliveries?filter[webhook_config_id]=" + configID)
+		return true, len(listed) == want && !slices.ContainsFunc(listed, func(d resource) bool { return d.Attributes.Status != "delivered" })
+	}, func() string {
+		return fmt.Sprintf("%d deliveries of %s, all delivered; there are %+v", want, configID, listed)
+	})
 }
 
 // eventually calls f until it succeeds. It polls, because a black box tells nothing by itself.
@@ -256,22 +291,26 @@ func (c *client) put(id, status string, more ...string) time.Time {
 	for i := 0; i+1 < len(more); i += 2 {
 		item[more[i]] = &dynamotypes.AttributeValueMemberS{Value: more[i+1]}
 	}
-	if _, err := under.dynamo.PutItem(c.t.Context(), &dynamodb.PutItemInput{TableName: aws.String(under.outputs["DocumentsTable"]), Item: item}); err != nil {
+	put := &dynamodb.PutItemInput{TableName: aws.String(c.on.outputs["DocumentsTable"]), Item: item}
+	if _, err := c.on.dynamo.PutItem(c.t.Context(), put); err != nil {
 		c.t.Fatal(err)
 	}
 	return time.Now()
 }
 
-// deadLetters is what the dead-letter queue tells about itself.
-type deadLetters struct {
-	arn               string
-	visible, inFlight int
+// queued is what a queue tells about its messages. Right after a change it may tell what was before.
+type queued struct {
+	arn                        string
+	visible, inFlight, delayed int
 }
 
-func lookAtDeadLetters(t *testing.T) deadLetters {
+// queue looks at a queue of the stack, by its logical id.
+func (s *system) queue(t *testing.T, name string) queued {
 	t.Helper()
-	url := under.outputs["DeliveryDeadLetterQueue"]
-	out, err := under.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll}})
+	url := s.outputs[name]
+	out, err := s.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,34 +321,42 @@ func lookAtDeadLetters(t *testing.T) deadLetters {
 		}
 		return n
 	}
-	return deadLetters{
-		out.Attributes[string(types.QueueAttributeNameQueueArn)],
-		number(types.QueueAttributeNameApproximateNumberOfMessages), number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+	return queued{
+		arn:      out.Attributes[string(types.QueueAttributeNameQueueArn)],
+		visible:  number(types.QueueAttributeNameApproximateNumberOfMessages),
+		inFlight: number(types.QueueAttributeNameApproximateNumberOfMessagesNotVisible),
+		delayed:  number(types.QueueAttributeNameApproximateNumberOfMessagesDelayed),
 	}
 }
 
-// waitForDeadLetters waits until the dead-letter queue has so many messages.
-func waitForDeadLetters(t *testing.T, want int) {
+// deadLetters returns how many messages wait in the dead-letter queue.
+func (s *system) deadLetters(t *testing.T) int {
 	t.Helper()
-	var last deadLetters
+	return s.queue(t, "DeliveryDeadLetterQueue").visible
+}
+
+// waitForDeadLetters waits until the dead-letter queue has so many messages.
+func (s *system) waitForDeadLetters(t *testing.T, want int) {
+	t.Helper()
+	var last queued
 	eventually(t, func() (bool, bool) {
-		last = lookAtDeadLetters(t)
+		last = s.queue(t, "DeliveryDeadLetterQueue")
 		return true, last.visible == want && last.inFlight == 0
 	}, func() string { return fmt.Sprintf("%d messages in the dead-letter queue; it has %+v", want, last) })
 }
 
-// redrive moves all messages of the dead-letter queue back, as the console's button does.
-func redrive(t *testing.T) {
+// redrive moves all messages of the dead-letter queue back to where they came from, as the console's button does.
+func (s *system) redrive(t *testing.T) {
 	t.Helper()
-	if under.emulator != nil {
-		under.emulator.moveDeadLetters(t)
+	if s.emulator != nil {
+		s.emulator.moveDeadLetters(t)
 		return
 	}
-	source := lookAtDeadLetters(t).arn
-	if _, err := under.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
+	source := s.queue(t, "DeliveryDeadLetterQueue").arn
+	if _, err := s.sqs.StartMessageMoveTask(t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
 		t.Fatal(err)
 	}
-	waitForDeadLetters(t, 0)
+	s.waitForDeadLetters(t, 0)
 }
 
 func configPath(parts ...string) string {

@@ -65,6 +65,70 @@ func TestKilledFunctionLosesNothing(t *testing.T) {
 	c.delivery(config.id, "delivered")
 }
 
+// TestCrashShowsUnknownAndRepeatsAPostOnce kills the deliver function in the middle of POSTs. The first time nobody
+// knows of the POST, so it is made again, and then the log says first that it begins: as unknown, until the result
+// takes the place of that. If there is no result either, the next attempt follows, and nobody makes this one again.
+func TestCrashShowsUnknownAndRepeatsAPostOnce(t *testing.T) {
+	if under.local == nil {
+		t.Skip("only the local stack lets a test kill its functions")
+	}
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	crash := func() {
+		t.Helper()
+		if kill(t, "DeliverFunction", true) == 0 {
+			t.Fatal("no deliver function was busy")
+		}
+	}
+	posted := func(attempt string) {
+		t.Helper()
+		if got := endpoint.verified(t, config.credentials).header.Get("X-Webhook-Attempt"); got != attempt {
+			t.Fatalf("attempt %s, want %s", got, attempt)
+		}
+	}
+	logged := func(codes ...string) {
+		t.Helper()
+		var found []string
+		delivery := c.delivery(config.id, "retrying")
+		for _, attempt := range delivery.Attributes.Attempts {
+			found = append(found, attempt.ErrorCode)
+		}
+		if !slices.Equal(found, codes) || delivery.Attributes.NextAttemptAt == nil {
+			t.Errorf("the log has %v, want %v; the next attempt is at %v", found, codes, delivery.Attributes.NextAttemptAt)
+		}
+	}
+
+	result := make(chan int)
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case code := <-result:
+			w.WriteHeader(code)
+		case <-r.Context().Done():
+		}
+	})
+	c.put(newDocument(), "processed")
+	posted("1")
+	crash()
+	posted("1")
+	logged("unknown")
+	result <- http.StatusServiceUnavailable
+	posted("2")
+	logged("http_status")
+	crash()
+	posted("2")
+	logged("http_status", "unknown")
+	crash()
+	endpoint.status(http.StatusOK)
+	posted("3")
+	delivered := c.delivery(config.id, "delivered")
+	attempts := delivered.Attributes.Attempts
+	if len(attempts) != 3 || attempts[1].ErrorCode != "unknown" || attempts[2].ResponseStatus != 200 {
+		t.Errorf("the log has %+v", attempts)
+	}
+	endpoint.none(t)
+}
+
 // TestHangingEndpointHoldsUpNobody delivers one event to ten configs, of which one hangs: the others
 // are in the log at once, and a crash while it hangs does not repeat their POSTs.
 func TestHangingEndpointHoldsUpNobody(t *testing.T) {

@@ -3,15 +3,20 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // TestNothingLeavesThisMachine: a host that somebody made up may be somebody else's.
@@ -62,23 +67,34 @@ func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 		t.Errorf("User-Agent %q, want one like %s", value, agent)
 	}
 	eventID := got.header.Get("webhook-id")
-	if got.header.Get("Idempotency-Key") != eventID || !strings.HasPrefix(eventID, "evt_") {
+	if key, err := webhook.DeliveryID(config.id, eventID); err != nil || got.header.Get("Idempotency-Key") != key {
 		t.Errorf("webhook-id %q, Idempotency-Key %q", eventID, got.header.Get("Idempotency-Key"))
 	}
 	if last.header.Get("webhook-id") <= eventID {
 		t.Logf("the second event id %s is not after the first %s; both are of one second", last.header.Get("webhook-id"), eventID)
 	}
-	var body map[string]any
-	if err := json.Unmarshal(got.body, &body); err != nil {
-		t.Fatal(err)
+	attributes := func(of received) (body, attributes map[string]any) {
+		if err := json.Unmarshal(of.body, &body); err != nil {
+			t.Fatal(err)
+		}
+		return body, body["data"].(map[string]any)["attributes"].(map[string]any)
 	}
-	resource := body["data"].(map[string]any)
-	attributes := resource["attributes"].(map[string]any)
-	occurred, err := time.Parse("2006-01-02T15:04:05.000Z", attributes["occurred_at"].(string))
+	body, now := attributes(got)
+	occurred, err := time.Parse("2006-01-02T15:04:05.000Z", now["occurred_at"].(string))
 	if err != nil || changed.Sub(occurred) > time.Minute || occurred.Sub(changed) > time.Second {
-		t.Errorf("occurred_at %v: %v", attributes["occurred_at"], err)
+		t.Errorf("occurred_at %v: %v", now["occurred_at"], err)
 	}
-	delete(attributes, "occurred_at")
+	_, later := attributes(last)
+	for _, one := range []map[string]any{now, later} {
+		if sequence, _ := one["sequence"].(string); len(sequence) != webhook.SequenceLength {
+			t.Errorf("sequence %v", one["sequence"])
+		}
+	}
+	if now["sequence"].(string) >= later["sequence"].(string) {
+		t.Errorf("the sequence %v of the first event is not before that of the second, %v", now["sequence"], later["sequence"])
+	}
+	delete(now, "occurred_at")
+	delete(now, "sequence")
 	want := map[string]any{
 		"jsonapi": map[string]any{"version": "1.1"},
 		"data": map[string]any{
@@ -97,57 +113,91 @@ func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 
 // TestFailuresAreRetriedThenRedriven is not parallel: the dead-letter queue is one for all.
 func TestFailuresAreRetriedThenRedriven(t *testing.T) {
-	before := lookAtDeadLetters(t).visible
+	before := under.deadLetters(t)
 	c := newClient(t)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
 	config := c.register(endpoint.url, "processed")
 	c.put(newDocument(), "processed")
 
-	var attempts []received
-	for n := range 5 {
-		got := endpoint.verified(t, config.credentials)
-		if want := string(rune('1' + n)); got.header.Get("X-Webhook-Attempt") != want {
-			t.Errorf("attempt %s, want %s", got.header.Get("X-Webhook-Attempt"), want)
-		}
-		if n > 0 && !bytes.Equal(got.body, attempts[0].body) {
-			t.Error("the body is not the same on every attempt")
-		}
-		attempts = append(attempts, got)
-	}
-	if under.local != nil {
-		for n, delay := range []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute} {
-			waited := attempts[n+1].at.Sub(attempts[n].at)
-			t.Logf("%s (%s scaled) passed before attempt %d", waited.Round(time.Millisecond), (waited * timeScale).Round(time.Second), n+2)
-			if least := delay * 8 / 10 / timeScale; waited < least {
-				t.Errorf("attempt %d came after %s, want at least %s", n+2, waited, least)
+	var first received
+	round := func() {
+		t.Helper()
+		for number := range webhook.MaxAttempts {
+			got := endpoint.verified(t, config.credentials)
+			if want := strconv.Itoa(number + 1); got.header.Get("X-Webhook-Attempt") != want {
+				t.Errorf("attempt %s, want %s", got.header.Get("X-Webhook-Attempt"), want)
+			}
+			if first.body == nil {
+				first = got
+			}
+			if !bytes.Equal(got.body, first.body) || got.header.Get("Idempotency-Key") != first.header.Get("Idempotency-Key") {
+				t.Error("body and Idempotency-Key are not the same on every attempt")
 			}
 		}
+		under.waitForDeadLetters(t, before+1)
+		endpoint.none(t)
 	}
+	round()
 	failed := c.delivery(config.id, "failed")
 	if under.local != nil {
-		planned(t, config.id, failed, []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}, 0.2)
+		c.planned(failed, around(10*time.Second), around(time.Minute), around(5*time.Minute), around(15*time.Minute))
 	}
-	if len(failed.Attributes.Attempts) != 5 || failed.Attributes.Attempts[4].ErrorCode != "http_status" || failed.Attributes.Attempts[4].ResponseStatus != 500 {
+	if last := failed.Attributes.Attempts[len(failed.Attributes.Attempts)-1]; last.ErrorCode != "http_status" || last.ResponseStatus != 500 {
 		t.Errorf("the log has %+v", failed.Attributes.Attempts)
 	}
-	waitForDeadLetters(t, before+1)
-	endpoint.none(t)
+	under.redrive(t) // of all that is there
+	before = 0
+	round() // five new attempts, after which the message is there again
 
 	endpoint.status(http.StatusOK)
-	redrive(t)
+	under.redrive(t)
 	again := endpoint.verified(t, config.credentials)
-	if again.header.Get("X-Webhook-Attempt") != "1" || !bytes.Equal(again.body, attempts[0].body) {
+	if again.header.Get("X-Webhook-Attempt") != "1" || !bytes.Equal(again.body, first.body) {
 		t.Errorf("the redriven request is attempt %s with body %s", again.header.Get("X-Webhook-Attempt"), again.body)
 	}
-	c.delivery(config.id, "delivered")
+	delivered := c.delivery(config.id, "delivered")
+	if n := len(delivered.Attributes.Attempts); n != 2*webhook.MaxAttempts+1 {
+		t.Errorf("%d attempts are in the log", n)
+	}
 	endpoint.none(t)
+}
+
+// TestWaitingForARetryTakesNoPlace: a delivery that waits is in the log, and none of its messages is in flight. It is
+// not parallel: the queues are of all tests.
+func TestWaitingForARetryTakesNoPlace(t *testing.T) {
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Webhook-Attempt") == "1" {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	config := c.register(endpoint.url, "processed")
+	c.put(newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	waiting := c.delivery(config.id, "retrying")
+	if next := waiting.Attributes.NextAttemptAt; next == nil || next.Sub(waiting.Attributes.Attempts[0].StartedAt) < time.Hour {
+		t.Errorf("the next attempt is at %v", next)
+	}
+	for _, name := range []string{"DeliveryQueue", "RetryQueue"} {
+		var last queued
+		eventually(t, func() (bool, bool) {
+			last = under.queue(t, name)
+			return true, last.visible == 0 && last.inFlight == 0 && last.delayed == 0
+		}, func() string { return fmt.Sprintf("no message in %s; it has %+v", name, last) })
+	}
+	if len(endpoint.arrived) > 0 {
+		t.Fatal("the retry came before the queues were empty")
+	}
+	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
 }
 
 // TestRedriveOfDeliveredPostsNothing resends a failed delivery and only then redrives its message.
 // It is not parallel either.
 func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
-	before := lookAtDeadLetters(t).visible
+	before := under.deadLetters(t)
 	c := newClient(t)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
@@ -157,12 +207,12 @@ func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
 		endpoint.verified(t, config.credentials)
 	}
 	failed := c.delivery(config.id, "failed")
-	waitForDeadLetters(t, before+1)
+	under.waitForDeadLetters(t, before+1)
 	endpoint.status(http.StatusOK)
 	c.must(202, "POST", "/v1/webhooks/deliveries/"+failed.ID+"/resend", nil)
 	endpoint.verified(t, config.credentials)
 	c.delivery(config.id, "delivered")
-	redrive(t)
+	under.redrive(t)
 	// Another delivery to the same endpoint comes after the redriven message.
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
@@ -268,6 +318,37 @@ func TestBrokenRecordsAndMessagesStopNobody(t *testing.T) {
 	c.put(id, "processed")
 	if got := endpoint.verified(t, config.credentials); !bytes.Contains(got.body, []byte(id)) {
 		t.Errorf("got %s", got.body)
+	}
+	endpoint.none(t)
+}
+
+// TestMessageThatIsNotDueWaits: whoever sent it may have a clock that is ahead of deliver's.
+func TestMessageThatIsNotDueWaits(t *testing.T) {
+	if under.local == nil {
+		t.Skip("takes ten minutes with the clock of AWS")
+	}
+	t.Parallel()
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	now := c.must(200, "GET", configPath(config.id), nil).Data.Attributes.CreatedAt
+	event := webhook.Event{
+		Version: webhook.RenderVersion, ID: webhook.NewEventID(now, t.Name()), DocumentID: newDocument(),
+		Status: webhook.Processed, OccurredAt: webhook.At(now),
+	}
+	early := webhook.NewFirst(c.organization, config.id, event, webhook.At(now), now.Add(10*time.Minute))
+	body, err := json.Marshal(early)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := under.outputs["DeliveryQueue"]
+	if _, err := under.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(string(body))}); err != nil {
+		t.Fatal(err)
+	}
+	endpoint.verified(t, config.credentials)
+	attempts := c.delivery(config.id, "delivered").Attributes.Attempts
+	if len(attempts) != 1 || attempts[0].StartedAt.Before(early.NotBefore.Time) {
+		t.Errorf("attempts %+v, want one from %s on", attempts, early.NotBefore)
 	}
 	endpoint.none(t)
 }

@@ -44,9 +44,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
-// timeScale is how much faster the clock of the local stack is: retries after 10 s, 1, 5 and 15
-// minutes come after 0.05, 0.3, 1.5 and 4.5 s.
-const timeScale = 200
+const (
+	// timeScale is how much faster the clock of the local stack is: with RetryDelays=fast, retries after 10 s, 1, 5
+	// and 15 minutes come after 0.05, 0.3, 1.5 and 4.5 s.
+	timeScale = 200
+	// dayScale is the scale of the stack on which a test waits for days: with RetryDelays=day, the retry after 22 h
+	// comes after 16 s.
+	dayScale = 5000
+)
 
 // quickRetries are the RetryDelays with which a deployed stack can be tested.
 const quickRetries = "1,1,1,1"
@@ -59,12 +64,36 @@ type system struct {
 	outputs  map[string]string
 	patience time.Duration // how long a test waits for what must happen
 	interval time.Duration // how often it looks
+	scale    time.Duration // how much faster than the machine's its clock is, a factor
 	tunnel   *tunnel       // to the receivers, nil for one address each
+	faults   *faults       // nil when deployed
 	local    *localStack   // nil when deployed
 	emulator *emulator     // nil but for an emulated AWS
 }
 
-var under *system // set once, by TestMain
+var (
+	under *system // set once, by TestMain
+
+	// overDays is a local stack of its own for tests that wait for days. It starts with the first of them.
+	overDays = sync.OnceValues(func() (started *system, err error) {
+		days, err = startLocal(dayScale, "day")
+		return days, err
+	})
+	days *system // what overDays has started, for TestMain to end
+)
+
+// daysOf returns the stack for tests that wait for days.
+func daysOf(t *testing.T) *system {
+	t.Helper()
+	if under.local == nil {
+		t.Skip("takes days with the clock of AWS")
+	}
+	started, err := overDays()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return started
+}
 
 func TestMain(m *testing.M) {
 	stack := flag.String("stack", "", "name of a deployed CloudFormation `stack`; default: start the local stack")
@@ -78,14 +107,18 @@ func TestMain(m *testing.M) {
 	case *ministack != "":
 		under, err = startEmulated(*ministack, *sam)
 	case *stack == "":
-		under, err = startLocal()
+		under, err = startLocal(timeScale, "fast")
 	case *receiver == "":
-		err = fmt.Errorf("the endpoints of stack %s need a receiver: make e2e STACK=%s RECEIVER=URL, a public https address (a tunnel, for example) that reaches %s on this machine", *stack, *stack, *listen)
+		err = fmt.Errorf("the endpoints of stack %s need a receiver: make e2e STACK=%s RECEIVER=URL, a public https address "+
+			"(a tunnel, for example) that reaches %s on this machine", *stack, *stack, *listen)
 	default:
 		under, err = findDeployed(*stack)
 	}
 	if err == nil && *receiver != "" {
 		under.tunnel, err = newTunnel(*receiver, *listen)
+	}
+	if err == nil && under.local != nil {
+		err = flag.Set("test.parallel", "16") // tests wait more than they work
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "end-to-end:", err)
@@ -95,20 +128,26 @@ func TestMain(m *testing.M) {
 	if under.emulator != nil {
 		under.emulator.stop()
 	}
-	if under.local != nil {
-		if _, err := planted.everywhere(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "end-to-end:", err)
-			code = 1
+	for _, stack := range []*system{under, days} {
+		if stack == nil || stack.local == nil {
+			continue
 		}
 		if code != 0 && testing.Verbose() {
-			fmt.Fprintf(os.Stderr, "The local stack has printed:\n%s\n", under.local.output)
+			fmt.Fprintf(os.Stderr, "The local stack of scale %d has printed:\n%s\n", stack.scale, stack.local.output)
 		}
-		if err := under.local.finish(code == 0 && wholeSuite()); err != nil {
+		// What is allowed must be needed by the tests on the first stack; the other one sees few of them.
+		if err := stack.end(code == 0 && stack == under && wholeSuite()); err != nil {
 			fmt.Fprintln(os.Stderr, "end-to-end:", err)
 			code = 1
 		}
 	}
 	os.Exit(code)
+}
+
+// end looks for secrets in all that a local stack keeps and has printed, and stops it.
+func (s *system) end(whole bool) error {
+	_, err := planted.everywhere(context.Background(), s)
+	return errors.Join(err, s.local.finish(whole))
 }
 
 // wholeSuite reports whether no test was left out, so that what was not used is telling.
@@ -128,8 +167,8 @@ type localStack struct {
 // localVersion is the release that the local stack is built as; the functions that it builds have it too.
 const localVersion = "0.0.0-e2e"
 
-// startLocal builds and starts the local stack on free ports.
-func startLocal() (*system, error) {
+// startLocal builds and starts a local stack on free ports, so many times faster and with the delays of a preset.
+func startLocal(scale int, delays string) (*system, error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		return nil, err
@@ -146,7 +185,8 @@ func startLocal() (*system, error) {
 		return nil, fmt.Errorf("building the local stack: %w\n%s", err, out)
 	}
 	arguments := []string{
-		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false", "-time-scale", fmt.Sprint(timeScale),
+		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false",
+		"-time-scale", fmt.Sprint(scale), "-parameter", "RetryDelays=" + delays,
 		// All that there is to be printed, for the secrets that must not be in it.
 		"-metrics", "-parameter", "LogLevel=DEBUG",
 		// The suite makes more requests at once than one customer would.
@@ -179,7 +219,7 @@ func startLocal() (*system, error) {
 	if err := stack.config(&found); err != nil {
 		return nil, err
 	}
-	return newSystem(found, stack), nil
+	return newSystem(found, stack, scale), nil
 }
 
 // raceEnabled reports whether this test runs with the race detector; then the functions do as well.
@@ -188,7 +228,7 @@ func raceEnabled() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
-func newSystem(found localConfig, stack *localStack) *system {
+func newSystem(found localConfig, stack *localStack, scale int) *system {
 	configuration := aws.Config{
 		Region: found.Region, BaseEndpoint: &found.Endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
@@ -199,8 +239,8 @@ func newSystem(found localConfig, stack *localStack) *system {
 		sqs:     sqs.NewFromConfig(configuration),
 		outputs: found.Outputs,
 		// A local stack answers at once, but the machine may be busy.
-		patience: 30 * time.Second, interval: 25 * time.Millisecond,
-		local: stack,
+		patience: 2 * time.Minute, interval: 25 * time.Millisecond,
+		scale: time.Duration(scale), faults: &faults{api: found.API}, local: stack,
 	}
 }
 
@@ -251,7 +291,8 @@ func (s *localStack) finish(whole bool) error {
 		}
 		for _, granted := range after.IAM.Granted {
 			if whole && !slices.Contains(after.IAM.Needed, granted) {
-				problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s on %s, which nothing has needed", granted.Function, granted.Sid, granted.Action, granted.Resource))
+				problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s on %s, which nothing has needed",
+					granted.Function, granted.Sid, granted.Action, granted.Resource))
 			}
 		}
 	}
@@ -334,17 +375,20 @@ func findDeployed(name string) (*system, error) {
 
 // deployed reads the outputs of a CloudFormation stack.
 func deployed(name string, configuration aws.Config) (*system, error) {
-	out, err := cloudformation.NewFromConfig(configuration).DescribeStacks(context.Background(), &cloudformation.DescribeStacksInput{StackName: &name})
+	stacks := cloudformation.NewFromConfig(configuration)
+	out, err := stacks.DescribeStacks(context.Background(), &cloudformation.DescribeStacksInput{StackName: &name})
 	if err != nil {
 		return nil, fmt.Errorf("reading stack %s: %w", name, err)
 	}
 	for _, parameter := range out.Stacks[0].Parameters {
-		if key, value := aws.ToString(parameter.ParameterKey), aws.ToString(parameter.ParameterValue); key == "RetryDelays" && value != quickRetries {
-			return nil, fmt.Errorf("stack %s tries again after %s seconds, which takes too long for a test: deploy it with --parameter-overrides Environment=sandbox RetryDelays=%s", name, value, quickRetries)
+		key, value := aws.ToString(parameter.ParameterKey), aws.ToString(parameter.ParameterValue)
+		if key == "RetryDelays" && value != quickRetries {
+			return nil, fmt.Errorf("stack %s has RetryDelays=%s, which takes too long for a test: deploy it with "+
+				"--parameter-overrides Environment=sandbox RetryDelays=%s", name, value, quickRetries)
 		}
 	}
 	found := &system{
-		dynamo: dynamodb.NewFromConfig(configuration), sqs: sqs.NewFromConfig(configuration), outputs: map[string]string{},
+		dynamo: dynamodb.NewFromConfig(configuration), sqs: sqs.NewFromConfig(configuration), outputs: map[string]string{}, scale: 1,
 		// The counts of messages in a queue are right after a while only, and the API limits its requests.
 		patience: 2 * time.Minute, interval: 250 * time.Millisecond,
 	}

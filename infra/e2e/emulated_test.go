@@ -36,10 +36,10 @@ import (
 // What MiniStack lacks is made up for here, and never in the template:
 //
 //   - Alarms on metric math are refused: they are deployed as alarms on a metric.
-//   - MaximumConcurrency from a parameter stays a string, which stops its poller: it is a number.
+//   - MaximumConcurrency from a parameter or a mapping stays a string, which stops its poller: it is a number.
 //   - The body of an HTTP API is ignored: its routes and authorizer are created through its API.
 //   - The output ApiUrl is an address of AWS: a proxy stands for it.
-//   - StartMessageMoveTask is unknown: the messages are moved one by one.
+//   - StartMessageMoveTask is unknown: the messages are moved one by one, to RetryQueue, where fifth failures come from.
 //   - In a stream's batch it passes over what the function reports as failed, and it never bisects one.
 //     No test here relies on either; infra/local/internal/eventsource has those that do.
 //   - Policies are not enforced. The local stack enforces them.
@@ -99,7 +99,9 @@ func startEmulated(ministack, sam string) (found *system, err error) {
 }
 
 func (e *emulator) config() aws.Config {
-	return aws.Config{Region: emulatedRegion, BaseEndpoint: &e.endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}
+	return aws.Config{
+		Region: emulatedRegion, BaseEndpoint: &e.endpoint, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
 }
 
 // lay puts the template and the functions where `sam deploy` finds them.
@@ -127,8 +129,11 @@ func (e *emulator) lay(root string) error {
 		return err
 	}
 	for _, replace := range []struct{ what, pattern, with string }{
-		{"alarms on metric math", `(?m)^      Metrics:\n(?:        .*\n)+`, "      Namespace: Emulated\n      MetricName: None\n      Statistic: Sum\n      Period: 60\n"},
-		{"MaximumConcurrency", `MaximumConcurrency: !Ref \w+`, "MaximumConcurrency: 4"},
+		{
+			what: "alarms on metric math", pattern: `(?m)^      Metrics:\n(?:        .*\n)+`,
+			with: "      Namespace: Emulated\n      MetricName: None\n      Statistic: Sum\n      Period: 60\n",
+		},
+		{what: "MaximumConcurrency", pattern: `MaximumConcurrency: !.*`, with: "MaximumConcurrency: 4"},
 	} {
 		pattern := regexp.MustCompile(replace.pattern)
 		if !pattern.Match(template) {
@@ -222,7 +227,8 @@ func (e *emulator) request(service, method, path string, in, out any) error {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/"+emulatedRegion+"/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	scope := "test/20260101/" + emulatedRegion + "/" + service + "/aws4_request"
+	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+scope+", SignedHeaders=host, Signature=0")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -266,7 +272,9 @@ type openAPI struct {
 func (e *emulator) createRoutes() error {
 	ctx := context.Background()
 	client := cloudformation.NewFromConfig(e.config())
-	template, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: aws.String(emulatedStack), TemplateStage: types.TemplateStageProcessed})
+	template, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{
+		StackName: aws.String(emulatedStack), TemplateStage: types.TemplateStageProcessed,
+	})
 	if err != nil {
 		return err
 	}
@@ -346,7 +354,7 @@ func (e *emulator) createRoutes() error {
 // moveDeadLetters does what a message move task does.
 func (e *emulator) moveDeadLetters(t *testing.T) {
 	t.Helper()
-	from, to := under.outputs["DeliveryDeadLetterQueue"], under.outputs["DeliveryQueue"]
+	from, to := under.outputs["DeliveryDeadLetterQueue"], under.outputs["RetryQueue"]
 	for {
 		received, err := under.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
 			QueueUrl: &from, MaxNumberOfMessages: 10,
@@ -360,10 +368,12 @@ func (e *emulator) moveDeadLetters(t *testing.T) {
 		}
 		for _, message := range received.Messages {
 			group := message.Attributes[string(sqstypes.MessageSystemAttributeNameMessageGroupId)]
-			if _, err := under.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &to, MessageBody: message.Body, MessageGroupId: &group}); err != nil {
+			again := &sqs.SendMessageInput{QueueUrl: &to, MessageBody: message.Body, MessageGroupId: &group}
+			if _, err := under.sqs.SendMessage(t.Context(), again); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := under.sqs.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: &from, ReceiptHandle: message.ReceiptHandle}); err != nil {
+			done := &sqs.DeleteMessageInput{QueueUrl: &from, ReceiptHandle: message.ReceiptHandle}
+			if _, err := under.sqs.DeleteMessage(t.Context(), done); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -104,6 +104,21 @@ func (r *receiver) status(code int) {
 	r.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
 }
 
+// hold makes the endpoint keep its answers to itself until release is called or the test ends. It then answers 200.
+func (r *receiver) hold(t *testing.T) (release func()) {
+	t.Helper()
+	released := make(chan struct{})
+	r.answer(func(_ http.ResponseWriter, request *http.Request) {
+		select {
+		case <-released:
+		case <-request.Context().Done():
+		}
+	})
+	release = sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release)
+	return release
+}
+
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {

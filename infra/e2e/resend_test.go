@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 func resendOf(attributes map[string]any) any { return envelope("webhook_resend", "", attributes) }
@@ -53,9 +55,10 @@ func TestResendByDocumentRepeatsOrMakesTheEvent(t *testing.T) {
 		t.Error("another config got the same status as another event")
 	}
 
-	before := newDocument() // nothing was logged of it
+	before := newDocument() // nothing is recorded of it, as of a document that is older than the stack
 	silent := newClient(t)
 	silent.put(before, "processed")
+	silent.forget(before)
 	sink := newReceiver(t)
 	sole := silent.register(sink.url, "processed")
 	silent.must(202, "POST", "/v1/webhooks/resend", resendOf(map[string]any{"document_id": before, "webhook_config_id": sole.id}))
@@ -85,7 +88,7 @@ func TestAllFailuresOfAConfigAreResent(t *testing.T) {
 		return n, n == documents
 	}, func() string { return "all to be failed" })
 	endpoint.status(http.StatusOK)
-	d := c.must(202, "POST", "/v1/webhooks/resend", resendOf(map[string]any{"webhook_config_id": config.id, "failed_since": since}))
+	d := c.must(202, "POST", "/v1/webhooks/resend", resendOf(map[string]any{"webhook_config_id": config.id, "since": since}))
 	if d.Meta.Accepted != documents {
 		t.Errorf("%d deliveries accepted, want %d", d.Meta.Accepted, documents)
 	}
@@ -106,7 +109,10 @@ func TestListsMergeConfigsAndFilterByDocument(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
 	endpoint := newReceiver(t)
-	configs := []registered{c.register(endpoint.url, "processed"), c.register(endpoint.url, "processed"), c.register(endpoint.url, "processed")}
+	var configs []registered
+	for range 3 {
+		configs = append(configs, c.register(endpoint.url, "processed"))
+	}
 	var documents []string
 	for range 4 {
 		id := newDocument()
@@ -169,12 +175,9 @@ func (c *client) listAll(path string) []resource {
 	return nil
 }
 
-// TestUnreadableCredentialsAreWaitedFor breaks the sealed credentials of a config for a while: the
-// message is put back without an attempt and delivered once they can be opened again.
-func TestUnreadableCredentialsAreWaitedFor(t *testing.T) {
-	if under.local == nil {
-		t.Skip("takes 15 minutes with the clock of AWS")
-	}
+// TestCredentialsThatDoNotOpenEndAsFailed breaks the sealed credentials of a config: nothing is sent, the log says
+// why, and what has failed is sent again once the secret was rotated.
+func TestCredentialsThatDoNotOpenEndAsFailed(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
 	endpoint := newReceiver(t)
@@ -182,28 +185,32 @@ func TestUnreadableCredentialsAreWaitedFor(t *testing.T) {
 	key := map[string]types.AttributeValue{
 		"organization_id": &types.AttributeValueMemberS{Value: c.organization}, "id": &types.AttributeValueMemberS{Value: config.id},
 	}
-	table, sealed := under.outputs["ConfigsTable"], c.sealed(config.id)
-	seal := func(value string) {
-		t.Helper()
-		_, err := under.dynamo.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
-			TableName: &table, Key: key, UpdateExpression: aws.String("SET sealed = :s"),
-			ExpressionAttributeValues: map[string]types.AttributeValue{":s": &types.AttributeValueMemberS{Value: value}},
-		})
-		if err != nil {
-			t.Fatal(err)
+	table := under.outputs["ConfigsTable"]
+	_, err := under.dynamo.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: &table, Key: key, UpdateExpression: aws.String("SET sealed = :s"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":s": &types.AttributeValueMemberS{Value: "k9.AAAA"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.put(newDocument(), "processed")
+	failed := c.delivery(config.id, "failed")
+	if n := len(failed.Attributes.Attempts); n != webhook.MaxAttempts {
+		t.Errorf("%d attempts", n)
+	}
+	for _, attempt := range failed.Attributes.Attempts {
+		if attempt.ErrorCode != webhook.CodeCredentials || attempt.ResponseStatus != 0 {
+			t.Errorf("attempt %+v", attempt)
 		}
 	}
-	seal("k9.AAAA")
-	id := newDocument()
-	c.put(id, "processed")
-	eventually(t, func() (bool, bool) {
-		return true, bytes.Contains([]byte(under.local.output.String()), []byte(`"put back"`))
-	}, func() string { return "the message to be put back" })
-	seal(sealed)
-	if got := endpoint.verified(t, config.credentials); got.header.Get("X-Webhook-Attempt") != "1" {
-		t.Errorf("attempt %s, want 1: being put back uses none", got.header.Get("X-Webhook-Attempt"))
+	endpoint.none(t)
+	rotated := credentialsOf(c.must(200, "POST", configPath(config.id, "rotate-secret"),
+		envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0})))
+	again := resendOf(map[string]any{"webhook_config_id": config.id, "since": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)})
+	if d := c.must(202, "POST", "/v1/webhooks/resend", again); d.Meta.Accepted != 1 {
+		t.Errorf("%d deliveries accepted", d.Meta.Accepted)
 	}
-	if d := c.delivery(config.id, "delivered"); len(d.Attributes.Attempts) != 1 {
-		t.Errorf("%d attempts", len(d.Attributes.Attempts))
-	}
+	endpoint.verified(t, rotated)
+	c.delivery(config.id, "delivered")
+	endpoint.none(t)
 }

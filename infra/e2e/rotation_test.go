@@ -81,13 +81,16 @@ func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 
 func secretsManager() *secretsmanager.Client {
 	options := under.dynamo.Options()
-	return secretsmanager.New(secretsmanager.Options{Region: options.Region, BaseEndpoint: options.BaseEndpoint, Credentials: options.Credentials})
+	return secretsmanager.New(secretsmanager.Options{
+		Region: options.Region, BaseEndpoint: options.BaseEndpoint, Credentials: options.Credentials,
+	})
 }
 
 // readKeyring returns the keyring as the runbook's commands do: keys by name, and the name of the primary.
 func readKeyring(t *testing.T) map[string]string {
 	t.Helper()
-	out, err := secretsManager().GetSecretValue(t.Context(), &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])})
+	get := &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])}
+	out, err := secretsManager().GetSecretValue(t.Context(), get)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,8 @@ func TestRotatedKeyringOpensOldAndNew(t *testing.T) {
 	}
 	kill(t, "RotateSecretFunction", false)
 	kill(t, "DeliverFunction", false)
-	rotated := c.must(200, "POST", configPath(config.id, "rotate-secret"), envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0}))
+	atOnce := envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0})
+	rotated := c.must(200, "POST", configPath(config.id, "rotate-secret"), atOnce)
 	if sealed := c.sealed(config.id); !strings.HasPrefix(sealed, name+".") {
 		t.Fatalf("sealed with %.3s, want %s", sealed, name)
 	}

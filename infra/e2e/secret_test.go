@@ -69,15 +69,15 @@ func (s *secrets) watch(method, path string, got answer) error {
 	return nil
 }
 
-// everywhere looks at everything that the local stack keeps and has printed: the items of all
+// everywhere looks at everything that a local stack keeps and has printed: the items of all
 // tables, the messages of all queues, and every line of every function's log and metrics. It returns
 // how many items there were in each table.
-func (s *secrets) everywhere(ctx context.Context) (items map[string]int, problem error) {
-	problem = s.within("the log", under.local.output.String())
-	items = map[string]int{"ConfigsTable": 0, "DocumentsTable": 0, "DeliveriesTable": 0, "ApiKeysTable": 0}
+func (s *secrets) everywhere(ctx context.Context, on *system) (items map[string]int, problem error) {
+	problem = s.within("the log", on.local.output.String())
+	items = map[string]int{"ConfigsTable": 0, "DocumentsTable": 0, "EventsTable": 0, "DeliveriesTable": 0, "ApiKeysTable": 0}
 	for table := range items {
-		name := under.outputs[table]
-		pages := dynamodb.NewScanPaginator(under.dynamo, &dynamodb.ScanInput{TableName: &name})
+		name := on.outputs[table]
+		pages := dynamodb.NewScanPaginator(on.dynamo, &dynamodb.ScanInput{TableName: &name})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -93,19 +93,20 @@ func (s *secrets) everywhere(ctx context.Context) (items map[string]int, problem
 			}
 		}
 	}
-	for _, queue := range []string{"DeliveryQueue", "DeliveryDeadLetterQueue", "DispatchFailureQueue"} {
-		_, err := s.receive(ctx, queue)
+	for _, queue := range []string{"DeliveryQueue", "RetryQueue", "DeliveryDeadLetterQueue", "DispatchRetryQueue", "DispatchFailureQueue"} {
+		_, err := s.receive(ctx, on, queue)
 		problem = errors.Join(problem, err)
 	}
 	return items, problem
 }
 
 // receive looks at the messages that a queue hands out at once, and puts them back.
-func (s *secrets) receive(ctx context.Context, queue string) (messages int, problem error) {
-	url := under.outputs[queue]
-	out, err := under.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+func (s *secrets) receive(ctx context.Context, on *system, queue string) (messages int, problem error) {
+	url := on.outputs[queue]
+	out, err := on.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: 1, WaitTimeSeconds: 1,
-		MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+		MessageAttributeNames:       []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})
 	if err != nil {
 		return 0, err
@@ -128,7 +129,7 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	if under.local == nil {
 		t.Skip("looks at all of a stack")
 	}
-	before := lookAtDeadLetters(t).visible
+	before := under.deadLetters(t)
 	c := newClient(t)
 	planted.add("the key of the keyring", readKeyring(t)["k1"])
 
@@ -147,7 +148,8 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	c.must(200, "GET", configPath(config.id), nil)
 	c.must(200, "GET", configPath(), nil)
 	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"description": "changed"}))
-	c.must(422, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"token": config.credentials.Token.Reveal()[:window-1]}))
+	partly := map[string]any{"token": config.credentials.Token.Reveal()[:window-1]}
+	c.must(422, "PATCH", configPath(config.id), envelope("webhook_config", config.id, partly))
 
 	id := newDocument()
 	c.put(id, "processed")
@@ -155,8 +157,8 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	if attempts := failed.Attributes.Attempts; len(attempts) != 5 {
 		t.Fatalf("%d attempts", len(attempts))
 	}
-	waitForDeadLetters(t, before+1)
-	if n, err := planted.receive(t.Context(), "DeliveryDeadLetterQueue"); n == 0 || err != nil {
+	under.waitForDeadLetters(t, before+1)
+	if n, err := planted.receive(t.Context(), under, "DeliveryDeadLetterQueue"); n == 0 || err != nil {
 		t.Errorf("%d dead letters: %v", n, err)
 	}
 	echo(http.StatusFound)
@@ -168,24 +170,27 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	echo(http.StatusOK)
 	c.must(202, "POST", "/v1/webhooks/resend", resendOf(map[string]any{"document_id": id}))
 	c.delivery(config.id, "delivered")
-	redrive(t)
-	// A message is on its way for a moment only: of several, some reach whoever waits beside deliver.
+	under.redrive(t)
+	// While deliver waits for the endpoint in all of its places, the other messages wait in the queues.
+	release := endpoint.hold(t)
+	for range 50 {
+		c.must(202, "POST", configPath(config.id, "test"), nil)
+	}
 	eventually(t, func() (int, bool) {
-		var received int
-		var problem error
-		var waiting sync.WaitGroup
-		waiting.Go(func() { received, problem = planted.receive(t.Context(), "DeliveryQueue") })
-		for range 5 {
-			c.must(202, "POST", configPath(config.id, "test"), nil)
-		}
-		if waiting.Wait(); problem != nil {
-			t.Error(problem)
+		received := 0
+		for _, queue := range []string{"DeliveryQueue", "RetryQueue"} {
+			n, err := planted.receive(t.Context(), under, queue)
+			if err != nil {
+				t.Error(err)
+			}
+			received += n
 		}
 		return received, received > 0
-	}, func() string { return "a message of the delivery queue" })
+	}, func() string { return "a message in a queue of deliveries" })
+	release()
 	c.must(200, "POST", configPath(config.id, "rotate-secret"), envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0}))
 	c.must(204, "DELETE", configPath(config.id), nil)
-	items, err := planted.everywhere(t.Context())
+	items, err := planted.everywhere(t.Context(), under)
 	if err != nil {
 		t.Error(err)
 	}
@@ -200,7 +205,12 @@ func TestPartOfASecretIsFound(t *testing.T) {
 	var s secrets
 	s.add("a token", "whtok_0123456789abcdef")
 	for text, found := range map[string]bool{
-		"": false, "whtok_012345678": false, "x whtok_0123456789 x": true, "6789abcdef": false, `"0123456789abcdef"`: true, "Whtok_0123456789abcde": true,
+		"":                      false,
+		"whtok_012345678":       false,
+		"x whtok_0123456789 x":  true,
+		"6789abcdef":            false,
+		`"0123456789abcdef"`:    true,
+		"Whtok_0123456789abcde": true,
 	} {
 		if err := s.within("here", text); (err != nil) != found {
 			t.Errorf("%q: %v", text, err)

@@ -2,9 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
@@ -26,41 +30,59 @@ func TestOrganizationsSeeOnlyTheirOwn(t *testing.T) {
 
 	const unknownConfig = "01900000-0000-7000-8000-000000000000"
 	unknownDelivery := "dlv_AZAAAAAAcACAAAAAAAAAAAGQAAAAAHAAgAAAAAAAAAA"
+	event := own.events(document, 1)[0].ID
+	unknownEvent := webhook.NewEventID(time.Now(), t.Name())
 	patch := func(id string) any { return envelope("webhook_config", id, map[string]any{"is_active": false}) }
-	resend := func(id string) any {
-		return envelope("webhook_resend", "", map[string]any{"webhook_config_id": id, "failed_since": "2020-01-01T00:00:00Z"})
+	resend := func(scope string) func(id string) any {
+		return func(id string) any {
+			return resendOf(map[string]any{"webhook_config_id": id, "since": "2020-01-01T00:00:00Z", "scope": scope})
+		}
 	}
 	resendDocument := func(id string) any { return resendOf(map[string]any{"document_id": id}) }
 	resendToConfig := func(id string) any {
 		return resendOf(map[string]any{"document_id": "doc_nobody", "webhook_config_id": id})
 	}
+	type ids struct{ theirs, nobodys string }
+	configs := ids{theirs: config.id, nobodys: unknownConfig}
+	deliveries := ids{theirs: delivery.ID, nobodys: unknownDelivery}
+	events := ids{theirs: event, nobodys: unknownEvent}
+	documents := ids{theirs: document, nobodys: "doc_nobody"}
+	// In a path, {} stands for the id.
 	for _, c := range []struct {
-		name, method   string
-		theirs, nobody string
-		body           func(id string) any
-		id, unknown    string
-		status         int
+		name   string
+		ids    ids
+		method string
+		path   string
+		body   func(id string) any
+		status int
 	}{
-		{"get-config", "GET", configPath(config.id), configPath(unknownConfig), nil, "", "", 404},
-		{"update-config", "PATCH", configPath(config.id), configPath(unknownConfig), patch, config.id, unknownConfig, 404},
-		{"delete-config", "DELETE", configPath(config.id), configPath(unknownConfig), nil, "", "", 404},
-		{"rotate-secret", "POST", configPath(config.id, "rotate-secret"), configPath(unknownConfig, "rotate-secret"), nil, "", "", 404},
-		{"test", "POST", configPath(config.id, "test"), configPath(unknownConfig, "test"), nil, "", "", 404},
-		{"get-delivery", "GET", "/v1/webhooks/deliveries/" + delivery.ID, "/v1/webhooks/deliveries/" + unknownDelivery, nil, "", "", 404},
-		{"resend", "POST", "/v1/webhooks/deliveries/" + delivery.ID + "/resend", "/v1/webhooks/deliveries/" + unknownDelivery + "/resend", nil, "", "", 404},
-		{"resend of failed", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resend, config.id, unknownConfig, 404},
-		{"resend of a document", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resendDocument, document, "doc_nobody", 404},
-		{"resend of a document to a config", "POST", "/v1/webhooks/resend", "/v1/webhooks/resend", resendToConfig, config.id, unknownConfig, 404},
-		{"deliveries of a document", "GET", "/v1/webhooks/deliveries?filter[document_id]=" + document, "/v1/webhooks/deliveries?filter[document_id]=doc_nobody", nil, "", "", 200},
-		{"deliveries of a config", "GET", "/v1/webhooks/deliveries?filter[webhook_config_id]=" + config.id, "/v1/webhooks/deliveries?filter[webhook_config_id]=" + unknownConfig, nil, "", "", 200},
+		{name: "get-config", ids: configs, method: "GET", path: "/configs/{}", status: 404},
+		{name: "update-config", ids: configs, method: "PATCH", path: "/configs/{}", body: patch, status: 404},
+		{name: "delete-config", ids: configs, method: "DELETE", path: "/configs/{}", status: 404},
+		{name: "rotate-secret", ids: configs, method: "POST", path: "/configs/{}/rotate-secret", status: 404},
+		{name: "test", ids: configs, method: "POST", path: "/configs/{}/test", status: 404},
+		{name: "get-event", ids: events, method: "GET", path: "/events/{}", status: 404},
+		{name: "get-delivery", ids: deliveries, method: "GET", path: "/deliveries/{}", status: 404},
+		{name: "resend", ids: deliveries, method: "POST", path: "/deliveries/{}/resend", status: 404},
+		{name: "resend of failed", ids: configs, method: "POST", path: "/resend", body: resend("failed"), status: 404},
+		{name: "resend of undelivered", ids: configs, method: "POST", path: "/resend", body: resend("undelivered"), status: 404},
+		{name: "resend of all", ids: configs, method: "POST", path: "/resend", body: resend("all"), status: 404},
+		{name: "resend of a document", ids: documents, method: "POST", path: "/resend", body: resendDocument, status: 404},
+		{name: "resend of a document to a config", ids: configs, method: "POST", path: "/resend", body: resendToConfig, status: 404},
+		{name: "events of a document", ids: documents, method: "GET", path: "/events?filter[document_id]={}", status: 200},
+		{name: "deliveries of a document", ids: documents, method: "GET", path: "/deliveries?filter[document_id]={}", status: 200},
+		{name: "deliveries of a config", ids: configs, method: "GET", path: "/deliveries?filter[webhook_config_id]={}", status: 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			other := &client{t, foreign.organization, foreign.key}
-			var body, unknownBody any
-			if c.body != nil {
-				body, unknownBody = c.body(c.id), c.body(c.unknown)
+			other := &client{t: t, on: under, organization: foreign.organization, key: foreign.key}
+			call := func(id string) answer {
+				var body any
+				if c.body != nil {
+					body = c.body(id)
+				}
+				return other.call(c.method, "/v1/webhooks"+strings.ReplaceAll(c.path, "{}", id), body)
 			}
-			got, want := other.call(c.method, c.theirs, body), other.call(c.method, c.nobody, unknownBody)
+			got, want := call(c.ids.theirs), call(c.ids.nobodys)
 			if got.status != c.status || want.status != c.status {
 				t.Errorf("status %d for theirs, %d for nobody's, want %d: %s", got.status, want.status, c.status, got.body)
 			}
@@ -100,7 +122,7 @@ func TestGatewayRefuses(t *testing.T) {
 		{"an unknown route", known.key, "/v1/nothing", 404},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := (&client{t: t, key: c.key}).call("GET", c.path, nil); got.status != c.status {
+			if got := (&client{t: t, on: under, key: c.key}).call("GET", c.path, nil); got.status != c.status {
 				t.Errorf("status %d, want %d: %s", got.status, c.status, got.body)
 			}
 		})

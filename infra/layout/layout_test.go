@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 const (
@@ -38,8 +39,9 @@ func shared() map[string]kind {
 		"webhook": pure, "signature": pure, "keyring": pure, "apikey": pure, "dispatch": pure, "endpoint": pure, "delivery": pure,
 		"jsonapi": pure, "api": pure,
 		"dynamo": adapter, "queue": adapter, "secrets": adapter, "telemetry": adapter,
-		"wiring":            wiring,
-		"dynamo/dynamotest": forTests,
+		"wiring":                wiring,
+		"delivery/deliverytest": forTests,
+		"dynamo/dynamotest":     forTests,
 	}
 }
 
@@ -55,11 +57,36 @@ func allowed() map[kind][]kind {
 	}
 }
 
+// maxColumns is how wide a line may be, where a tab counts as tabWidth.
+const (
+	maxColumns = 140
+	tabWidth   = 4
+)
+
+// wide are the folders whose lines may still be wider, with all below them.
+func wide() []string {
+	return []string{
+		"functions",
+		"infra/bench",
+		"infra/e2e",
+		"infra/local/internal/control",
+		"infra/local/internal/demo",
+		"infra/local/internal/journal",
+		"infra/local/internal/page",
+		"infra/local/internal/stack",
+		"infra/local/internal/template",
+		"infra/soak",
+		"shared/api",
+		"shared/delivery",
+		"shared/dynamo",
+	}
+}
+
 // file is a Go file of the module.
 type file struct {
 	name   string // from the root, with slashes
 	test   bool
-	lines  int
+	lines  []string
 	syntax *ast.File
 }
 
@@ -120,13 +147,21 @@ func files(t *testing.T) []file {
 			if entry.IsDir() || filepath.Ext(name) != ".go" {
 				return nil
 			}
-			positions := token.NewFileSet()
-			syntax, err := parser.ParseFile(positions, name, nil, parser.SkipObjectResolution|parser.ParseComments)
+			source, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			syntax, err := parser.ParseFile(token.NewFileSet(), name, source, parser.SkipObjectResolution|parser.ParseComments)
 			if err != nil {
 				return err
 			}
 			relative, err := filepath.Rel(top, name)
-			all = append(all, file{filepath.ToSlash(relative), strings.HasSuffix(name, "_test.go"), positions.File(syntax.FileStart).LineCount(), syntax})
+			all = append(all, file{
+				name:   filepath.ToSlash(relative),
+				test:   strings.HasSuffix(name, "_test.go"),
+				lines:  strings.Split(string(source), "\n"),
+				syntax: syntax,
+			})
 			return err
 		})
 		if err != nil {
@@ -161,6 +196,7 @@ func TestLayout(t *testing.T) {
 		"a function only wires":                      functions,
 		"tests have no build tags":                   tags,
 		"files have fewer than 600 lines":            lengths,
+		"lines have 140 columns at most":             columns,
 	} {
 		t.Run(name, func(t *testing.T) { check(t, all) })
 	}
@@ -180,7 +216,8 @@ func imports(t *testing.T, all []file) {
 			case !ok:
 				t.Errorf("%s imports %s, for which the layout has no place", f.name, imported)
 			case imported == "infra/local/localtest" && f.test: // it runs the command
-			case imported == "infra/local/tables" && (from == forTests || f.folder() == "infra/bench/scale"): // measures and tests use its DynamoDB
+			case imported == "infra/local/tables" && (from == forTests || f.folder() == "infra/bench/scale"):
+				// Measurements and tests use its DynamoDB.
 			case strings.HasPrefix(imported, "infra/local") && !strings.HasPrefix(f.name, "infra/local/"):
 				t.Errorf("%s imports %s: nothing imports the local stack", f.name, imported)
 			case strings.HasPrefix(imported, "infra/") && !strings.HasPrefix(f.name, "infra/") && !f.test:
@@ -243,7 +280,10 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"functions", "shared", "infra", "template.yaml", "samconfig.toml", "go.mod", "go.sum", "Makefile", "README.md", "LICENSE"}
+	known := []string{
+		"functions", "shared", "infra", "template.yaml", "samconfig.toml", "go.mod", "go.sum", "Makefile", "README.md",
+		"LICENSE",
+	}
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), ".") && !slices.Contains(known, entry.Name()) {
 			t.Errorf("%s does not belong at the top", entry.Name())
@@ -265,8 +305,25 @@ func tags(t *testing.T, all []file) {
 
 func lengths(t *testing.T, all []file) {
 	for _, f := range all {
-		if f.lines >= 600 {
-			t.Errorf("%s has %d lines, 600 or more", f.name, f.lines)
+		if len(f.lines) > 600 {
+			t.Errorf("%s has %d lines, 600 or more", f.name, len(f.lines)-1)
+		}
+	}
+}
+
+func columns(t *testing.T, all []file) {
+	exempted := func(f file) bool {
+		return slices.ContainsFunc(wide(), func(folder string) bool { return strings.HasPrefix(f.name, folder+"/") })
+	}
+	tab := strings.Repeat(" ", tabWidth)
+	for _, f := range all {
+		if exempted(f) {
+			continue
+		}
+		for i, line := range f.lines {
+			if n := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", tab)); n > maxColumns {
+				t.Errorf("%s:%d has %d columns, more than %d", f.name, i+1, n, maxColumns)
+			}
 		}
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/control"
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
+	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
@@ -97,20 +98,13 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("finding the functions: %w", err)
 	}
-	var running *stack.Stack
-	var deadLetterQueues []string
-	for _, name := range declared.DeadLetterQueues() {
-		deadLetterQueues = append(deadLetterQueues, template.QueueARN(name))
+	functions := map[string]string{}
+	for _, f := range declared.Functions {
+		functions[identity.AccessKey(f.Name)] = f.Name
 	}
 	stackClock := clock.New(s.timeScale, nil)
-	told := journal.New(journal.Options{
-		Clock:            stackClock,
-		DeadLetterQueues: deadLetterQueues,
-		Fetch: func(ctx context.Context, organization, delivery string) (*journal.Details, error) {
-			return running.Delivery(ctx, organization, delivery)
-		},
-	})
-	running, err = stack.New(stack.Options{
+	told := journal.New(journal.Options{Clock: stackClock, DeadLetterQueues: declared.DeadLetterQueues(), Functions: functions})
+	running, err := stack.New(stack.Options{
 		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations,
 		Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
 		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public,
@@ -132,7 +126,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	failed := running.Start(ctx, page.Handler())
 	fmt.Fprint(stdout, banner(s, running))
 	var beside sync.WaitGroup
-	beside.Go(func() { told.Run(ctx) })
+	beside.Go(func() { told.Run(ctx, running) })
 	beside.Go(func() { page.Watch(ctx) })
 	if s.demo {
 		beside.Go(func() { page.Demo.Run(ctx) })

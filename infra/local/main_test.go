@@ -203,13 +203,15 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 	}
 
 	t.Run("a document goes through stream and queue", func(t *testing.T) {
-		status, body := r.do(t, "PUT", "/_local/documents/doc_1", `{"status":"processed","pages":12.50,"tags":["a",true,null],"sub":{"x":"y"}}`)
+		const document = `{"status":"processed","pages":12.50,"tags":["a",true,null],"sub":{"x":"y"}}`
+		status, body := r.do(t, "PUT", "/_local/documents/doc_1", document)
 		var item map[string]any
 		if err := json.Unmarshal(body, &item); status != 200 || err != nil {
 			t.Fatalf("got %d %s (%v)", status, body, err)
 		}
 		changed, _ := item["updated_at"].(string)
-		if _, err := time.Parse("2006-01-02T15:04:05.000Z", changed); err != nil || item["organization_id"] != "org_a" || item["id"] != "doc_1" {
+		_, err := time.Parse("2006-01-02T15:04:05.000Z", changed)
+		if err != nil || item["organization_id"] != "org_a" || item["id"] != "doc_1" {
 			t.Errorf("answered %s", body)
 		}
 		var image map[string]any
@@ -389,11 +391,17 @@ func TestRunRefuses(t *testing.T) {
 		"an address of the network":     {[]string{"-addr", "0.0.0.0:0"}, []string{"-addr 0.0.0.0:0", "loopback only"}},
 		"an address of every interface": {[]string{"-aws-addr", ":0"}, []string{"-aws-addr :0", "loopback only"}},
 		"an address without a port":     {[]string{"-addr", "127.0.0.1"}, []string{"-addr 127.0.0.1", "port"}},
-		"a taken API port":              {[]string{"-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -addr"}},
+		"a taken API port": {
+			[]string{"-addr", taken.Addr().String()},
+			[]string{taken.Addr().String() + " is in use", "with -addr"},
+		},
 		"a taken port of AWS services": {
 			[]string{"-aws-addr", taken.Addr().String()}, []string{taken.Addr().String() + " is in use", "with -aws-addr"},
 		},
-		"a template that is not there": {[]string{"-template", "testdata/none.yaml"}, []string{"reading the template", "testdata/none.yaml"}},
+		"a template that is not there": {
+			[]string{"-template", "testdata/none.yaml"},
+			[]string{"reading the template", "testdata/none.yaml"},
+		},
 		"a template with more in it": {
 			[]string{"-template", changed("Resources:\n", "Resources:\n  Bucket: {Type: AWS::S3::Bucket}\n")},
 			[]string{"line 12: Bucket", "AWS::S3::Bucket"},
@@ -404,7 +412,8 @@ func TestRunRefuses(t *testing.T) {
 				changed("BatchSize: 10}", `BatchSize: 10, FilterCriteria: {Filters: [{Pattern: '{"eventName":[{"wildcard":"*"}]}'}]}}`),
 			},
 			[]string{
-				"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: the operator wildcard is not supported",
+				"RelayFunction: Properties.Events.Documents.Properties: FilterCriteria.Filters[0]: eventName: " +
+					"the operator wildcard is not supported",
 			},
 		},
 		"a role without what Lambda needs": {

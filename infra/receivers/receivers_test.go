@@ -29,7 +29,8 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-var prepare = flag.Bool("prepare", false, "install the libraries of the Node.js and Python examples below .build, and fail if the examples cannot run")
+var prepare = flag.Bool("prepare", false,
+	"install the libraries of the Node.js and Python examples below .build, and fail if the examples cannot run")
 
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
@@ -305,14 +306,29 @@ func TestExamplesAcceptWhatWeSendAndNothingElse(t *testing.T) {
 		want   int
 	}{
 		{name: "a request is accepted", path: standard, want: 204},
-		{name: "a document id beyond ASCII is accepted", path: standard, body: []byte(`{"data":{"id":"evt_1","attributes":{"document_id":"Übergröße 😀 <&>","status":"processed"}}}`), want: 204},
+		{
+			name: "a document id beyond ASCII is accepted",
+			path: standard,
+			body: []byte(`{"data":{"id":"evt_1","attributes":{"document_id":"Übergröße 😀 <&>","status":"processed"}}}`),
+			want: 204,
+		},
 		{name: "a tampered body is refused", path: standard, change: tamper, want: 401},
 		{name: "an appended byte is refused", path: standard, change: appendByte, want: 401},
 		{name: "a wrong secret is refused", path: standard, signer: foreignSecret, want: 401},
-		{name: "another event id is refused", path: standard, change: header("webhook-id", "evt_other"), want: 401},
-		{name: "a later timestamp on an old request is refused", path: standard, change: header("webhook-timestamp", "4102444800"), want: 401},
-		{name: "a missing signature is refused", path: standard, change: header("webhook-signature", ""), want: 401},
-		{name: "a signature that makes no sense is refused", path: standard, change: header("webhook-signature", "v1 v1, x,y v1,*"), want: 401},
+		{name: "another event id is refused", path: standard, change: withHeader("webhook-id", "evt_other"), want: 401},
+		{
+			name:   "a later timestamp on an old request is refused",
+			path:   standard,
+			change: withHeader("webhook-timestamp", "4102444800"),
+			want:   401,
+		},
+		{name: "a missing signature is refused", path: standard, change: withHeader("webhook-signature", ""), want: 401},
+		{
+			name:   "a signature that makes no sense is refused",
+			path:   standard,
+			change: withHeader("webhook-signature", "v1 v1, x,y v1,*"),
+			want:   401,
+		},
 		{name: "an old request is refused", path: standard, shift: -10 * time.Minute, want: 401},
 		{name: "a request from the future is refused", path: standard, shift: 10 * time.Minute, want: 401},
 		{name: "a request of four minutes ago is accepted", path: standard, shift: -4 * time.Minute, want: 204},
@@ -321,9 +337,9 @@ func TestExamplesAcceptWhatWeSendAndNothingElse(t *testing.T) {
 		{name: "a tampered body is refused by the hex signature", path: hmac, change: tamper, want: 401},
 		{name: "a wrong secret is refused by the hex signature", path: hmac, signer: foreignSecret, want: 401},
 		{name: "a wrong token is refused", path: hmac, signer: foreignToken, want: 401},
-		{name: "a missing token is refused", path: hmac, change: header("X-Webhook-Token", ""), want: 401},
-		{name: "a missing hex signature is refused", path: hmac, change: header("X-Webhook-Signature", ""), want: 401},
-		{name: "a shortened hex signature is refused", path: hmac, change: header("X-Webhook-Signature", "00"), want: 401},
+		{name: "a missing token is refused", path: hmac, change: withHeader("X-Webhook-Token", ""), want: 401},
+		{name: "a missing hex signature is refused", path: hmac, change: withHeader("X-Webhook-Signature", ""), want: 401},
+		{name: "a shortened hex signature is refused", path: hmac, change: withHeader("X-Webhook-Signature", "00"), want: 401},
 		{name: "an enormous body is refused", path: hmac, body: bytes.Repeat([]byte(" "), 65<<10), want: 413},
 		{name: "another path is not there", path: "/", want: 404},
 	}
@@ -370,8 +386,8 @@ func tamper(_ http.Header, body []byte) []byte {
 
 func appendByte(_ http.Header, body []byte) []byte { return append(body, ' ') }
 
-// header sets a header, or takes it away.
-func header(name, value string) change {
+// withHeader sets a header, or takes it away.
+func withHeader(name, value string) change {
 	return func(header http.Header, body []byte) []byte {
 		header.Del(name)
 		if value != "" {

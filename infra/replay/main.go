@@ -3,7 +3,7 @@
 // When status changes could not be dispatched for six hours, Lambda gives them up and leaves a
 // pointer: shard and range of sequence numbers, nothing more. This command reads those records again
 // while the stream holds them (24 hours), dispatches them exactly as the function would have, and
-// deletes a pointer only after the delivery queue has accepted everything. Event ids come from the
+// deletes a pointer only after the queues have accepted everything. Event ids come from the
 // records, so running it twice, or over records that did go out, sends nothing new to anybody.
 package main
 
@@ -47,7 +47,9 @@ const (
 const (
 	pointersOutput = "DispatchFailureQueue"
 	configsOutput  = "ConfigsTable"
+	eventsOutput   = "EventsTable"
 	deliveryOutput = "DeliveryQueue"
+	retryOutput    = "RetryQueue"
 )
 
 func main() {
@@ -61,7 +63,9 @@ type options struct {
 	stack          deployed.Flags
 	pointers       string
 	configs        string
+	events         string
 	delivery       string
+	retry          string
 	dryRun         bool
 	discardExpired bool
 }
@@ -74,7 +78,9 @@ func run(ctx context.Context, arguments []string, out, stderr io.Writer) int {
 	o.stack.Register(set)
 	set.StringVar(&o.pointers, "queue", "", "`URL` of the queue of pointers, instead of the stack's")
 	set.StringVar(&o.configs, "configs-table", "", "`name` of the table of configs, instead of the stack's")
+	set.StringVar(&o.events, "events-table", "", "`name` of the table of events, instead of the stack's")
 	set.StringVar(&o.delivery, "delivery-queue", "", "`URL` of the delivery queue, instead of the stack's")
+	set.StringVar(&o.retry, "retry-queue", "", "`URL` of the retry queue, instead of the stack's")
 	set.BoolVar(&o.dryRun, "dry-run", false, "read everything, send and delete nothing")
 	set.BoolVar(&o.discardExpired, "discard-expired", false, "delete pointers to records that the stream no longer holds")
 	err := set.Parse(arguments)
@@ -115,7 +121,13 @@ func (o *options) build(ctx context.Context, out, stderr io.Writer) (*replay, er
 		return nil, err
 	}
 	var wanted []string
-	parts := map[string]*string{pointersOutput: &o.pointers, configsOutput: &o.configs, deliveryOutput: &o.delivery}
+	parts := map[string]*string{
+		pointersOutput: &o.pointers,
+		configsOutput:  &o.configs,
+		eventsOutput:   &o.events,
+		deliveryOutput: &o.delivery,
+		retryOutput:    &o.retry,
+	}
 	for output, value := range parts {
 		if *value == "" {
 			wanted = append(wanted, output)
@@ -130,14 +142,20 @@ func (o *options) build(ctx context.Context, out, stderr io.Writer) (*replay, er
 			*parts[output] = names[output]
 		}
 	}
-	client := sqs.NewFromConfig(loaded)
+	queues, tables := sqs.NewFromConfig(loaded), dynamodb.NewFromConfig(loaded)
 	return &replay{
-		pointers: client, queueURL: o.pointers,
-		reader:  reader{dynamodbstreams.NewFromConfig(loaded), sleep},
-		configs: &dynamo.Configs{Client: dynamodb.NewFromConfig(loaded), Table: o.configs},
-		queue:   &queue.Queue{Client: client, URL: o.delivery, Now: time.Now},
-		dryRun:  o.dryRun, discardExpired: o.discardExpired,
-		out: out, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		pointers:       queues,
+		queueURL:       o.pointers,
+		reader:         reader{stream: dynamodbstreams.NewFromConfig(loaded), sleep: sleep},
+		configs:        &dynamo.Configs{Client: tables, Table: o.configs},
+		events:         &dynamo.Events{Client: tables, Table: o.events},
+		deliveryQueue:  &queue.Queue{Client: queues, URL: o.delivery, Now: time.Now},
+		retryQueue:     &queue.Queue{Client: queues, URL: o.retry, Now: time.Now},
+		now:            time.Now,
+		dryRun:         o.dryRun,
+		discardExpired: o.discardExpired,
+		out:            out,
+		log:            slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}, nil
 }
 

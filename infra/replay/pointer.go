@@ -40,5 +40,6 @@ func parsePointer(body string) (pointer, error) {
 }
 
 func (p pointer) String() string {
-	return fmt.Sprintf("%d records from %s, sequence numbers %s to %s of %s", p.Batch.Size, p.Batch.FirstTime, p.Batch.Start, p.Batch.End, p.Batch.ShardID)
+	b := p.Batch
+	return fmt.Sprintf("%d records from %s, sequence numbers %s to %s of %s", b.Size, b.FirstTime, b.Start, b.End, b.ShardID)
 }

@@ -41,8 +41,12 @@ type userIdentity struct {
 // convert returns what Lambda would have handed to the dispatch function.
 func convert(r types.Record, streamARN string) (json.RawMessage, error) {
 	out := record{
-		EventID: aws.ToString(r.EventID), EventName: string(r.EventName), EventVersion: aws.ToString(r.EventVersion), EventSource: aws.ToString(r.EventSource),
-		AWSRegion: aws.ToString(r.AwsRegion), EventSourceARN: streamARN,
+		EventID:        aws.ToString(r.EventID),
+		EventName:      string(r.EventName),
+		EventVersion:   aws.ToString(r.EventVersion),
+		EventSource:    aws.ToString(r.EventSource),
+		AWSRegion:      aws.ToString(r.AwsRegion),
+		EventSourceARN: streamARN,
 	}
 	if r.UserIdentity != nil {
 		out.UserIdentity = &userIdentity{aws.ToString(r.UserIdentity.Type), aws.ToString(r.UserIdentity.PrincipalId)}

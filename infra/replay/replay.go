@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,11 +19,15 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
+type queueOption = func(*sqs.Options)
+
 // Pointers is the queue of pointers.
 type Pointers interface {
-	ReceiveMessage(ctx context.Context, in *sqs.ReceiveMessageInput, options ...func(*sqs.Options)) (*sqs.ReceiveMessageOutput, error)
-	DeleteMessage(ctx context.Context, in *sqs.DeleteMessageInput, options ...func(*sqs.Options)) (*sqs.DeleteMessageOutput, error)
-	ChangeMessageVisibility(ctx context.Context, in *sqs.ChangeMessageVisibilityInput, options ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityOutput, error)
+	ReceiveMessage(context.Context, *sqs.ReceiveMessageInput, ...queueOption) (*sqs.ReceiveMessageOutput, error)
+	DeleteMessage(context.Context, *sqs.DeleteMessageInput, ...queueOption) (*sqs.DeleteMessageOutput, error)
+	ChangeMessageVisibility(
+		context.Context, *sqs.ChangeMessageVisibilityInput, ...queueOption,
+	) (*sqs.ChangeMessageVisibilityOutput, error)
 }
 
 const (
@@ -40,7 +45,10 @@ type replay struct {
 	queueURL       string
 	reader         reader
 	configs        dispatch.Configs
-	queue          dispatch.Queue
+	events         dispatch.Events
+	deliveryQueue  dispatch.Queue
+	retryQueue     dispatch.Queue
+	now            func() time.Time
 	dryRun         bool
 	discardExpired bool
 	out            io.Writer // the report
@@ -124,7 +132,8 @@ func (r *replay) work(ctx context.Context, message types.Message, s *summary) {
 		say("left in the queue: %s", text)
 		return
 	}
-	if _, err := r.pointers.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &r.queueURL, ReceiptHandle: message.ReceiptHandle}); err != nil {
+	deletion := &sqs.DeleteMessageInput{QueueUrl: &r.queueURL, ReceiptHandle: message.ReceiptHandle}
+	if _, err := r.pointers.DeleteMessage(ctx, deletion); err != nil {
 		s.failed++
 		say("%s; the pointer could not be deleted, which is harmless: %v", text, err)
 		return
@@ -133,20 +142,32 @@ func (r *replay) work(ctx context.Context, message types.Message, s *summary) {
 	say("%s", text)
 }
 
-// dispatch hands records to the dispatcher, in their order. It returns how many messages the queue
-// has accepted and how many records must be tried again; it stops at the first batch that has any.
+// dispatch hands records to the dispatcher, in their order. It returns how many messages the queues
+// have accepted and how many records must be tried again; it stops at the first batch that has any.
 func (r *replay) dispatch(ctx context.Context, records []json.RawMessage) (sent, refused int, err error) {
-	counted := &counter{queue: r.queue, dryRun: r.dryRun}
-	d := &dispatch.Dispatcher{Configs: r.configs, Queue: counted, Metrics: counted, Log: r.log}
+	counted := &counter{}
+	d := &dispatch.Dispatcher{
+		Configs:            r.configs,
+		Events:             r.events,
+		DeliveryQueue:      counted.of(r.deliveryQueue),
+		RetryQueue:         counted.of(r.retryQueue),
+		DispatchRetryQueue: keepPointer{},
+		Metrics:            noMetrics{},
+		Log:                r.log,
+		Now:                r.now,
+	}
+	if r.dryRun {
+		d.Events, d.DeliveryQueue, d.RetryQueue = dry{}, counted.of(dry{}), counted.of(dry{})
+	}
 	for len(records) > 0 && refused == 0 {
 		n := min(batchSize, len(records))
 		answer, err := d.Handle(ctx, dispatch.Batch{Records: records[:n]})
 		if err != nil {
-			return counted.sent, 0, err
+			return counted.total(), 0, err
 		}
 		records, refused = records[n:], len(answer.BatchItemFailures)
 	}
-	return counted.sent, refused, nil
+	return counted.total(), refused, nil
 }
 
 // forget says that a pointer need not be made visible again.
@@ -162,7 +183,10 @@ func (r *replay) giveBack(ctx context.Context) {
 	defer cancel()
 	var failed error
 	for _, message := range r.kept {
-		_, err := r.pointers.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: &r.queueURL, ReceiptHandle: message.ReceiptHandle})
+		_, err := r.pointers.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+			QueueUrl:      &r.queueURL,
+			ReceiptHandle: message.ReceiptHandle,
+		})
 		failed = errors.Join(failed, err)
 	}
 	if failed != nil {
@@ -170,30 +194,68 @@ func (r *replay) giveBack(ctx context.Context) {
 	}
 }
 
-// counter counts what is sent; in a dry run it sends nothing.
-type counter struct {
-	queue  dispatch.Queue
-	dryRun bool
-	sent   int
+// counter counts what queues accept.
+type counter struct{ sent atomic.Int64 }
+
+func (c *counter) total() int { return int(c.sent.Load()) }
+
+// of returns a queue whose messages are counted.
+func (c *counter) of(queue dispatch.Queue) dispatch.Queue {
+	return countedQueue{Queue: queue, counter: c}
+}
+
+type countedQueue struct {
+	dispatch.Queue
+	counter *counter
 }
 
 // Send implements dispatch.Queue.
-func (c *counter) Send(ctx context.Context, messages []webhook.Message) []error {
-	var errs []error
-	if !c.dryRun {
-		errs = c.queue.Send(ctx, messages)
-	}
-	c.sent += len(messages)
+func (q countedQueue) Send(ctx context.Context, messages []webhook.Message) []error {
+	errs := q.Queue.Send(ctx, messages)
+	accepted := len(messages)
 	for _, err := range errs {
 		if err != nil {
-			c.sent--
+			accepted--
 		}
 	}
+	q.counter.sent.Add(int64(accepted))
 	return errs
 }
 
-// Add implements dispatch.Metrics, which an operator's command has no use for.
-func (c *counter) Add(string, int) {}
+// dry accepts everything and keeps nothing.
+type dry struct{}
+
+// Send implements dispatch.Queue.
+func (dry) Send(context.Context, []webhook.Message) []error { return nil }
+
+// Add implements dispatch.Events.
+func (dry) Add(context.Context, []webhook.EventRecord) []error { return nil }
+
+// errHeldUp says why a record is not dispatched.
+var errHeldUp = errors.New("held up by its organization")
+
+// keepPointer stands in the place of DispatchRetryQueue: what an organization holds up stays where it is, and so
+// does the pointer to it.
+type keepPointer struct{}
+
+// SendRecords implements dispatch.WaitingQueue.
+func (keepPointer) SendRecords(_ context.Context, records []webhook.HeldRecord) []error {
+	return slices.Repeat([]error{errHeldUp}, len(records))
+}
+
+// SendRecordOnce implements dispatch.WaitingQueue.
+func (keepPointer) SendRecordOnce(context.Context, webhook.HeldRecord, time.Duration) error {
+	return errHeldUp
+}
+
+// ChangeVisibility implements dispatch.WaitingQueue.
+func (keepPointer) ChangeVisibility(context.Context, []webhook.Visibility) error { return nil }
+
+// noMetrics implements dispatch.Metrics, which an operator's command has no use for.
+type noMetrics struct{}
+
+// Add implements dispatch.Metrics.
+func (noMetrics) Add(string, int) {}
 
 // Flush implements dispatch.Metrics.
-func (c *counter) Flush() {}
+func (noMetrics) Flush() {}

@@ -214,7 +214,7 @@ func TestCursorsGoWithTheirList(t *testing.T) {
 		"of deliveries at a resend": {
 			method: "POST",
 			target: "/v1/webhooks/resend?page[after]=" + ofDeliveries,
-			body:   resendOf(`"webhook_config_id":"` + last.ID + `","failed_since":"2026-01-01T00:00:00Z"`).body,
+			body:   resendOf(`"webhook_config_id":"` + last.ID + `","since":"2026-01-01T00:00:00Z"`).body,
 		},
 		"of all, at a config's list": get("/v1/webhooks/deliveries?filter[webhook_config_id]=" + last.ID + "&page[after]=" + ofDeliveries),
 	} {

@@ -20,9 +20,18 @@ const (
 	filterDocument = "filter[document_id]"
 )
 
-// maxMergedConfigs is how many configs' deliveries are merged into one list. An organization may
-// have more only if its limit was raised or it deletes and creates many.
-const maxMergedConfigs = 300
+// Filters by the time of an event.
+const (
+	filterCreatedAfter  = "filter[created_after]"
+	filterCreatedBefore = "filter[created_before]"
+)
+
+const (
+	// maxDocumentEvents is how many events of a document one page of its deliveries reads.
+	maxDocumentEvents = 50
+	// maxDocumentDeliveries is how many deliveries of a document one page reads.
+	maxDocumentDeliveries = 300
+)
 
 // readPlace reads page[after] of a list of deliveries, nil if there is none.
 func readPlace(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
@@ -31,7 +40,7 @@ func readPlace(query *jsonapi.Query, scope []string) (*webhook.Place, error) {
 			return false
 		}
 		_, err := webhook.EventTime(c[0])
-		return err == nil && webhook.ValidConfigID(c[1])
+		return err == nil && (c[1] == "" || webhook.ValidConfigID(c[1]))
 	}, scope...)
 	if err != nil || found == nil {
 		return nil, err
@@ -54,6 +63,11 @@ type DeliveryLister interface {
 	List(ctx context.Context, s webhook.Selection) ([]webhook.Delivery, *webhook.Place, error)
 }
 
+// DeliveryFinder finds those of some deliveries that there are, newest first.
+type DeliveryFinder interface {
+	Find(ctx context.Context, keys []webhook.Key) ([]webhook.Delivery, error)
+}
+
 // DeliveryReader finds a delivery; one of another organization is webhook.ErrNotFound.
 type DeliveryReader interface {
 	Get(ctx context.Context, organizationID, configID, eventID string) (*webhook.Delivery, error)
@@ -69,6 +83,7 @@ type deliveryAttributes struct {
 	DeliveredAt    webhook.Time           `json:"delivered_at"`
 	FailedAt       webhook.Time           `json:"failed_at"`
 	NextAttemptAt  webhook.Time           `json:"next_attempt_at"`
+	RequestBody    *string                `json:"request_body,omitempty"` // only of a delivery that is read alone
 }
 
 type attemptJSON struct {
@@ -81,20 +96,17 @@ type attemptJSON struct {
 	ResponseSnippet *string      `json:"response_snippet"`
 }
 
-func deliveryResource(d *webhook.Delivery, now time.Time) jsonapi.Resource {
+func newDeliveryAttributes(d *webhook.Delivery) deliveryAttributes {
 	attributes := deliveryAttributes{
-		Status:         d.StatusAt(now),
+		Status:         d.Status,
 		Trigger:        d.Trigger,
 		DocumentStatus: d.Event.Status,
 		EventID:        d.Event.ID,
 		Attempts:       []attemptJSON{},
 		CreatedAt:      d.CreatedAt(),
 		DeliveredAt:    d.DeliveredAt,
-		FailedAt:       d.FailedAsOf(now),
+		FailedAt:       d.FailedAt,
 		NextAttemptAt:  d.NextAttemptAt,
-	}
-	if attributes.Status != webhook.Retrying {
-		attributes.NextAttemptAt = webhook.Time{}
 	}
 	for _, a := range d.Attempts {
 		attributes.Attempts = append(attributes.Attempts, attemptJSON{
@@ -107,11 +119,15 @@ func deliveryResource(d *webhook.Delivery, now time.Time) jsonapi.Resource {
 			ResponseSnippet: optional(a.ResponseSnippet),
 		})
 	}
+	return attributes
+}
+
+func deliveryResource(d *webhook.Delivery) jsonapi.Resource {
 	id := d.ID()
 	return jsonapi.Resource{
 		Type:       deliveryType,
 		ID:         id,
-		Attributes: attributes,
+		Attributes: newDeliveryAttributes(d),
 		Links:      &jsonapi.Links{Self: deliveriesPath + "/" + id},
 		Relationships: map[string]jsonapi.Relationship{
 			"webhook_config": {Data: jsonapi.Identifier{Type: configType, ID: d.ConfigID}},
@@ -130,10 +146,14 @@ func optional[T comparable](value T) *T {
 
 // ListDeliveries is GET /v1/webhooks/deliveries.
 type ListDeliveries struct {
-	Deliveries DeliveryLister
-	Configs    interface {
-		// ListIDs returns the ids of up to limit configs, deleted ones included.
-		ListIDs(ctx context.Context, organizationID string, limit int) ([]string, error)
+	Deliveries interface {
+		DeliveryLister
+		DeliveryFinder
+	}
+	Events  EventLister
+	Configs interface {
+		// ListIDs returns the ids of all configs, and of those that were deleted last.
+		ListIDs(ctx context.Context, organizationID string) ([]string, error)
 		// Exists reports whether there is, or lately was, such a config.
 		Exists(ctx context.Context, organizationID, id string) (bool, error)
 	}
@@ -143,74 +163,128 @@ type ListDeliveries struct {
 // Route implements Operation.
 func (ListDeliveries) Route() string { return "GET " + deliveriesPath }
 
+// filters limit the deliveries that are listed.
+type filters struct {
+	webhook.Selection
+	configID   string // "" for all
+	documentID string // "" for all
+}
+
 // Serve implements Operation.
 func (o ListDeliveries) Serve(ctx context.Context, r *Request) (*Response, error) {
-	selection := webhook.Selection{OrganizationID: r.OrganizationID, Now: o.Now()}
-	query, err := readSelection(r.RawQuery, &selection)
+	wanted := filters{Selection: webhook.Selection{OrganizationID: r.OrganizationID, Now: o.Now()}}
+	query, err := wanted.read(r.RawQuery)
 	if err != nil {
 		return nil, err
 	}
 	scope := append([]string{deliveryType, r.OrganizationID}, query.Scope()...)
-	if selection.After, err = readPlace(query, scope); err != nil {
+	if wanted.After, err = readPlace(query, scope); err != nil {
 		return nil, err
 	}
-	some, err := o.configs(ctx, &selection)
+	list := o.ofConfigs
+	if wanted.documentID != "" {
+		list = o.ofDocument
+	}
+	deliveries, last, err := list(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
-	var deliveries []webhook.Delivery
-	next := ""
-	if some {
-		var last *webhook.Place
-		if deliveries, last, err = o.Deliveries.List(ctx, selection); err != nil {
-			return nil, err
-		}
-		next = encodePlace(last, scope)
-	}
 	resources := []jsonapi.Resource{}
 	for i := range deliveries {
-		resources = append(resources, deliveryResource(&deliveries[i], selection.Now))
+		resources = append(resources, deliveryResource(&deliveries[i]))
 	}
-	return &Response{Status: 200, Document: &jsonapi.Document{Data: resources, Links: query.Links(deliveriesPath, next)}}, nil
+	return &Response{Status: 200, Document: &jsonapi.Document{
+		Data: resources, Links: query.Links(deliveriesPath, encodePlace(last, scope)),
+	}}, nil
 }
 
-// readSelection reads the filters and the page size.
-func readSelection(raw string, s *webhook.Selection) (*jsonapi.Query, error) {
+// read reads the filters and the page size.
+func (f *filters) read(raw string) (*jsonapi.Query, error) {
 	var after, before webhook.Time
 	query := jsonapi.ParseQuery(raw, jsonapi.Parameters{
 		"filter[status]": func(value string) error {
-			s.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
-			if !slices.Contains(webhook.DeliveryStatuses(), s.Statuses[0]) {
+			f.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
+			if !slices.Contains(webhook.DeliveryStatuses(), f.Statuses[0]) {
 				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be one of %v", webhook.DeliveryStatuses())
 			}
 			return nil
 		},
-		filterConfig:             readConfigID(&s.ConfigID),
-		filterDocument:           readDocumentID(&s.DocumentID),
-		"filter[created_after]":  readMomentParameter(&after),
-		"filter[created_before]": readMomentParameter(&before),
-		jsonapi.PageSize:         nil,
-		jsonapi.PageAfter:        nil,
+		filterConfig:        readConfigID(&f.configID),
+		filterDocument:      readDocumentID(&f.documentID),
+		filterCreatedAfter:  readMomentParameter(&after),
+		filterCreatedBefore: readMomentParameter(&before),
+		jsonapi.PageSize:    nil,
+		jsonapi.PageAfter:   nil,
 	})
-	s.CreatedAfter, s.CreatedBefore, s.Limit = after.Time, before.Time, query.Size()
+	f.CreatedAfter, f.CreatedBefore, f.Limit = after.Time, before.Time, query.Size()
 	return query, query.Err()
 }
 
-// configs sets the configs to read, and reports whether there are any.
-func (o ListDeliveries) configs(ctx context.Context, s *webhook.Selection) (some bool, err error) {
+// ofConfigs lists the deliveries to one config, or to all that there are and those that were deleted last.
+func (o ListDeliveries) ofConfigs(ctx context.Context, wanted filters) ([]webhook.Delivery, *webhook.Place, error) {
+	if wanted.configID == "" {
+		var err error
+		if wanted.ConfigIDs, err = o.Configs.ListIDs(ctx, wanted.OrganizationID); err != nil || len(wanted.ConfigIDs) == 0 {
+			return nil, nil, err
+		}
+		return o.Deliveries.List(ctx, wanted.Selection)
+	}
+	exists, err := o.Configs.Exists(ctx, wanted.OrganizationID, wanted.configID)
+	if err != nil || !exists {
+		return nil, nil, err
+	}
+	wanted.ConfigIDs = []string{wanted.configID}
+	return o.Deliveries.List(ctx, wanted.Selection)
+}
+
+// ofDocument lists the deliveries of a document's events, which know the configs that they were sent to. It examines
+// a bounded number of deliveries, so under a filter it may stop short.
+func (o ListDeliveries) ofDocument(ctx context.Context, wanted filters) ([]webhook.Delivery, *webhook.Place, error) {
+	selection := webhook.EventSelection{
+		OrganizationID: wanted.OrganizationID,
+		DocumentID:     wanted.documentID,
+		CreatedAfter:   wanted.CreatedAfter,
+		CreatedBefore:  wanted.CreatedBefore,
+		Limit:          maxDocumentEvents,
+		Now:            wanted.Now,
+	}
+	if wanted.After != nil {
+		selection.After = webhook.AfterEvent(wanted.After.EventID)
+	}
+	events, next, err := o.Events.List(ctx, selection)
+	if err != nil {
+		return nil, nil, err
+	}
+	var places []webhook.Place
+	for _, e := range events {
+		for _, configID := range slices.Backward(slices.Sorted(slices.Values(e.ConfigIDs))) {
+			place := webhook.Place{EventID: e.Event.ID, ConfigID: configID}
+			if (wanted.configID == "" || configID == wanted.configID) && (wanted.After == nil || place.After(*wanted.After)) {
+				places = append(places, place)
+			}
+		}
+	}
+	examined := places[:min(len(places), maxDocumentDeliveries)]
+	var keys []webhook.Key
+	for _, p := range examined {
+		keys = append(keys, webhook.Key{OrganizationID: wanted.OrganizationID, ConfigID: p.ConfigID, EventID: p.EventID})
+	}
+	all, err := o.Deliveries.Find(ctx, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	found := slices.DeleteFunc(all, func(d webhook.Delivery) bool { return !wanted.Matches(&d) })
 	switch {
-	case s.DocumentID != "":
-		return true, nil
-	case s.ConfigID != "":
-		s.ConfigIDs = []string{s.ConfigID}
-		return o.Configs.Exists(ctx, s.OrganizationID, s.ConfigID)
+	case len(found) > wanted.Limit:
+		found = found[:wanted.Limit]
+		last := found[wanted.Limit-1]
+		return found, &webhook.Place{EventID: last.Event.ID, ConfigID: last.ConfigID}, nil
+	case len(examined) < len(places):
+		return found, &examined[len(examined)-1], nil
+	case next != "":
+		return found, &webhook.Place{EventID: next}, nil
 	}
-	s.ConfigIDs, err = o.Configs.ListIDs(ctx, s.OrganizationID, maxMergedConfigs+1)
-	if len(s.ConfigIDs) > maxMergedConfigs {
-		return false, jsonapi.NewError(400, "too_many_configs", "with more than %d configs, %s or %s is required",
-			maxMergedConfigs, filterConfig, filterDocument)
-	}
-	return len(s.ConfigIDs) > 0, err
+	return found, nil, nil
 }
 
 // GetDelivery is GET /v1/webhooks/deliveries/{id}.
@@ -231,7 +305,12 @@ func (o GetDelivery) Serve(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return single(200, deliveryResource(d, o.Now())), nil
+	resource, attributes := deliveryResource(d), newDeliveryAttributes(d)
+	if body, err := d.Event.Render(d.ConfigID); err == nil { // else a later release has rendered it, and its log is worth showing
+		attributes.RequestBody = optional(string(body))
+	}
+	resource.Attributes = attributes
+	return single(200, resource), nil
 }
 
 func findDelivery(ctx context.Context, deliveries DeliveryReader, r *Request, now time.Time) (*webhook.Delivery, error) {

@@ -15,7 +15,7 @@ import (
 // it forbids is refused and what it allows is not; world.do sees to the last two.
 func FuzzHandler(f *testing.F) {
 	valid := create("").body
-	for route := range byte(11) {
+	for route := range byte(13) {
 		f.Add(route, true, "", valid, jsonAPI, "*/*")
 	}
 	f.Add(byte(0), true, "", create(`"url":"https://[::1]:99/a%2f?b","description":"\ud83d\ude00"`).body,
@@ -25,16 +25,16 @@ func FuzzHandler(f *testing.F) {
 	f.Add(byte(4), true, "", overlapOf("1e2"), jsonAPI, "text/html")
 	f.Add(byte(7), true, "filter[status]=failed&filter[created_after]=2026-01-31T12:00:00.5%2B01:00&page[size]=1", "", "", "")
 	f.Add(byte(9), false, "page%5Bafter%5D=AAAA",
-		resendOf(`"webhook_config_id":"`+unknownID+`","failed_since":"2026-01-31T00:00:00Z"`).body, jsonAPI, "")
+		resendOf(`"webhook_config_id":"`+unknownID+`","since":"2026-01-31T00:00:00Z"`).body, jsonAPI, "")
 	f.Add(byte(9), true, "", resendOf(`"document_id":"doc"`).body, jsonAPI, "application/json")
 	f.Fuzz(func(t *testing.T, route byte, known bool, query, body, contentType, accept string) {
 		w := newWorld(t)
 		c := w.config(ours, 1, nil)
 		d := w.delivery(c, 5, failing)
 		w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
-		config, delivery := c.ID, d.ID()
+		config, delivery, event := c.ID, d.ID(), d.Event.ID
 		if !known {
-			config, delivery = unknownID, "dlv_x"
+			config, delivery, event = unknownID, "dlv_x", "evt_x"
 		}
 		requests := []call{
 			{method: "POST", target: "/v1/webhooks/configs"},
@@ -48,6 +48,8 @@ func FuzzHandler(f *testing.F) {
 			{method: "POST", target: listDeliveries + "/" + delivery + "/resend"},
 			{method: "POST", target: "/v1/webhooks/resend"},
 			{method: "GET", target: listDeliveries + "/" + delivery},
+			{method: "GET", target: listEvents},
+			{method: "GET", target: listEvents + "/" + event},
 		}
 		request := requests[int(route)%len(requests)]
 		if query != "" {
@@ -106,9 +108,12 @@ func FuzzAttributes(f *testing.F) {
 				change(c.ID, `"url":`+text(url_)+`,"description":`+text(description)+`,"subscribed_statuses":[`+text(first)+`]`),
 				resendOf(`"document_id":` + text(documentID)),
 				resendOf(`"document_id":` + text(documentID) + `,"webhook_config_id":` + text(configID)),
-				resendOf(`"webhook_config_id":"` + c.ID + `","failed_since":` + text(moment)),
-				resendOf(`"webhook_config_id":` + text(configID) + `,"failed_since":"1970-01-01T00:00:00Z","failed_until":` + text(moment)),
+				resendOf(`"webhook_config_id":"` + c.ID + `","since":` + text(moment)),
+				resendOf(`"webhook_config_id":` + text(configID) + `,"since":"1970-01-01T00:00:00Z","until":` + text(moment)),
+				resendOf(`"webhook_config_id":"` + c.ID + `","since":"1970-01-01T00:00:00Z","scope":` + text(second)),
 				get(listDeliveries + "?filter[created_after]=" + url.QueryEscape(moment)),
+				get(listEvents + "?filter[document_status]=" + url.QueryEscape(first) + "&filter[created_before]=" + url.QueryEscape(moment)),
+				get(listEvents + "?filter[document_id]=" + url.QueryEscape(documentID)),
 				get(listDeliveries + "?filter[document_id]=" + url.QueryEscape(documentID) + "&filter[webhook_config_id]=" + c.ID),
 				get(listDeliveries + "?filter[webhook_config_id]=" + url.QueryEscape(configID)),
 				get(listDeliveries + "?filter[status]=" + url.QueryEscape(first) + "&page[size]=" + url.QueryEscape(seconds)),

@@ -363,6 +363,10 @@ func TestRefusesQueries(t *testing.T) {
 		{"is_active as a number", get(list + "filter[is_active]=1"), 400, one("invalid_parameter", "parameter filter[is_active]")},
 		{"is_active empty", get(list + "filter[is_active]="), 400, one("invalid_parameter", "parameter filter[is_active]")},
 		{"an unknown status", get(deliveries + "filter[status]=pending"), 400, one("invalid_parameter", "parameter filter[status]")},
+		{"a delivery's status of events", get(listEvents + "?filter[document_status]=delivered"),
+			400, one("invalid_parameter", "parameter filter[document_status]")},
+		{"a config of events", get(listEvents + "?filter[webhook_config_id]=" + unknownID),
+			400, one("unknown_parameter", "parameter filter[webhook_config_id]")},
 		{"two statuses", get(deliveries + "filter[status]=failed,retrying"),
 			400, one("invalid_parameter", "parameter filter[status]")},
 		{"a config id that is none", get(deliveries + "filter[webhook_config_id]=1"),
@@ -439,8 +443,8 @@ func TestRefusesActions(t *testing.T) {
 		c.target += "?page%5Bafter%5D=AAAAAAAAAAAAAAAAAAAA"
 		return c
 	}
-	failed := func(more string) call {
-		return resend(`"webhook_config_id":"` + active + `","failed_since":"2026-01-31T00:00:00Z"` + more)
+	period := func(more string) call {
+		return resend(`"webhook_config_id":"` + active + `","since":"2026-01-31T00:00:00Z"` + more)
 	}
 	at := func(name string) string { return "pointer /data/attributes/" + name }
 	deleted := w.delivery(w.config(ours, 3, func(c *webhook.Config) { c.DeletedAt = webhook.At(start) }), 1, nil)
@@ -499,7 +503,11 @@ func TestRefusesActions(t *testing.T) {
 		{"resend of an expired delivery", call{method: "POST", target: "/v1/webhooks/deliveries/" + expired.ID() + "/resend"},
 			404, one("not_found", "")},
 		{"read of an expired delivery", get("/v1/webhooks/deliveries/" + expired.ID()), 404, one("not_found", "")},
-		{"read of an event id", get("/v1/webhooks/deliveries/" + expired.Event.ID), 404, one("not_found", "")},
+		{"read of an event id as a delivery", get("/v1/webhooks/deliveries/" + expired.Event.ID), 404, one("not_found", "")},
+		{"read of a delivery id as an event", get(listEvents + "/" + stopped.ID()), 404, one("not_found", "")},
+		{"read of an event id in lower case", get(listEvents + "/" + strings.ToLower(stopped.Event.ID)), 404, one("not_found", "")},
+		{"read of an event with a parameter", get(listEvents + "/" + stopped.Event.ID + "?include=deliveries"),
+			400, one("unknown_parameter", "parameter include")},
 
 		{"resend without attributes", again(`{"data":{"type":"webhook_resend"}}`),
 			422, []problem{{"required", "pointer /data"}, {"required", "pointer /data"}}},
@@ -514,27 +522,29 @@ func TestRefusesActions(t *testing.T) {
 			404, one("not_found", at("document_id"))},
 		{"resend of a document that is not there", resend(`"document_id":"doc_none"`), 404, one("not_found", at("document_id"))},
 		{"resend of a document null", resend(`"document_id":null`), 422, one("invalid_type", at("document_id"))},
-		{"resend of a document since then", resend(`"document_id":"d","failed_since":"x","failed_until":1`),
-			422, []problem{{"not_allowed", at("failed_since")}, {"not_allowed", at("failed_until")}}},
+		{"resend of a document since then", resend(`"document_id":"d","since":"x","until":1,"scope":"all"`),
+			422, []problem{{"not_allowed", at("scope")}, {"not_allowed", at("since")}, {"not_allowed", at("until")}}},
 		{"resend of a document from a cursor", turned(resend(`"document_id":"d"`)),
 			400, one("unknown_parameter", "parameter page[after]")},
 		{"resend to an id that is none", resend(`"document_id":"d","webhook_config_id":"x"`),
 			422, one("invalid_id", at("webhook_config_id"))},
-		{"resend of failed without a config", resend(`"failed_since":"2026-01-31T00:00:00Z"`),
+		{"resend of a period without a config", resend(`"since":"2026-01-31T00:00:00Z"`),
 			422, one("required", "pointer /data/attributes")},
-		{"resend of failed without a time", resend(`"webhook_config_id":"` + active + `"`),
+		{"resend of a period without a time", resend(`"webhook_config_id":"` + active + `"`),
 			422, one("required", "pointer /data/attributes")},
-		{"resend of failed until before since", failed(`,"failed_until":"2026-01-30T00:00:00Z"`),
-			422, one("out_of_range", at("failed_until"))},
-		{"resend of failed until the year 1", failed(`,"failed_until":"0001-01-01T00:00:00Z"`),
-			422, one("invalid_time", at("failed_until"))},
-		{"resend of failed until a number", failed(`,"failed_until":1769860800`), 422, one("invalid_type", at("failed_until"))},
-		{"resend of failed of statuses", failed(`,"statuses":[]`), 422, one("unknown_attribute", at("statuses"))},
-		{"resend of failed from a forged cursor", turned(failed("")),
+		{"resend of a period until before since", period(`,"until":"2026-01-30T00:00:00Z"`),
+			422, one("out_of_range", at("until"))},
+		{"resend of a period until the year 1", period(`,"until":"0001-01-01T00:00:00Z"`),
+			422, one("invalid_time", at("until"))},
+		{"resend of a period until a number", period(`,"until":1769860800`), 422, one("invalid_type", at("until"))},
+		{"resend of a period of an unknown scope", period(`,"scope":"canceled"`), 422, one("unknown_scope", at("scope"))},
+		{"resend of a period of two scopes", period(`,"scope":["failed","all"]`), 422, one("invalid_type", at("scope"))},
+		{"resend of a period of statuses", period(`,"statuses":[]`), 422, one("unknown_attribute", at("statuses"))},
+		{"resend of a period from a forged cursor", turned(period("")),
 			400, one("invalid_cursor", "parameter page[after]")},
-		{"resend of failed of an inactive config", resend(`"webhook_config_id":"` + inactive + `","failed_since":"2026-01-31T00:00:00Z"`),
+		{"resend of a period of an inactive config", resend(`"webhook_config_id":"` + inactive + `","since":"2026-01-31T00:00:00Z"`),
 			409, one("config_inactive", "")},
-		{"resend of failed of no config", resend(`"webhook_config_id":"` + unknownID + `","failed_since":"2026-01-31T00:00:00Z"`),
+		{"resend of a period of no config", resend(`"webhook_config_id":"` + unknownID + `","since":"2026-01-31T00:00:00Z"`),
 			404, one("not_found", at("webhook_config_id"))},
 	} {
 		t.Run(r.name, func(t *testing.T) {

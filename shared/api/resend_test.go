@@ -7,6 +7,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -38,6 +39,7 @@ func TestSendTest(t *testing.T) {
 			}
 			want := webhook.Message{
 				OrganizationID: ours, ConfigID: c.ID, RequestedAt: webhook.At(start), Trigger: webhook.Test,
+				Round: webhook.FirstRound, Attempt: 1, NotBefore: webhook.At(start),
 				Event: webhook.Event{
 					Version:        1,
 					ID:             m.Event.ID,
@@ -65,66 +67,130 @@ func deliverable(t *testing.T, m webhook.Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := webhook.ParseMessage(string(text)); err != nil || got != m {
+	if got, err := webhook.ParseMessage(string(text), start); err != nil || got != m {
 		t.Errorf("the message %s reads as %+v: %v", text, got, err)
 	}
 }
 
-// resent is the message that resends a delivery of ours at start.
-func resent(d webhook.Delivery) webhook.Message {
-	return webhook.Message{
-		OrganizationID: ours,
-		ConfigID:       d.ConfigID,
-		Event:          d.Event,
-		RequestedAt:    webhook.At(start),
-		Trigger:        webhook.Resend,
+// messages returns what was sent. A round that began at start has the name "now".
+func (w *world) messages(t *testing.T) []webhook.Message {
+	t.Helper()
+	got := []webhook.Message{}
+	rounds := map[string]bool{}
+	for _, m := range w.sent {
+		deliverable(t, m)
+		if rounds[m.Round] && m.Round != webhook.FirstRound {
+			t.Errorf("two messages have the round %s", m.Round)
+		}
+		rounds[m.Round] = true
+		if strings.HasPrefix(m.Round, webhook.LaterRound(start, "")) {
+			m.Round = "now"
+		}
+		got = append(got, m)
 	}
+	return got
 }
+
+// resent is the message that resends a delivery of ours at start, in the way that want names.
+func resent(d webhook.Delivery, want string) webhook.Message {
+	m := webhook.Message{
+		OrganizationID: ours, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: d.RequestedAt, Trigger: webhook.Resend,
+		Round: "now", Attempt: 1, NotBefore: webhook.At(start),
+	}
+	switch want {
+	case asNew:
+		m.RequestedAt = webhook.At(start)
+	case asFirst:
+		m.Round, m.Again = webhook.FirstRound, true
+	}
+	return m
+}
+
+// How an event is sent again.
+const (
+	notAtAll = ""
+	asNew    = "new"    // as a request of its own, which a success meanwhile does not make obsolete
+	asRepeat = "repeat" // for the request that has not succeeded
+	asFirst  = "first"  // in the place of the first attempt, of which nothing was logged
+)
 
 func TestResendDelivery(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery(w.config(ours, 1, nil), 60, failing)
 	golden(t, "resend-delivery", w.do(call{method: "POST", target: listDeliveries + "/" + d.ID() + "/resend"}))
-	want := []webhook.Message{resent(d)}
-	if diff := gocmp.Diff(want, w.sent); diff != "" {
+	want := []webhook.Message{resent(d, asNew)}
+	if diff := gocmp.Diff(want, w.messages(t)); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)
 	}
-	deliverable(t, w.sent[0])
+}
+
+func TestLanes(t *testing.T) {
+	fast := func(c *webhook.Config) { c.FastUntil = webhook.At(start.Add(time.Second)) }
+	for _, test := range []struct {
+		name   string
+		change func(*webhook.Config)
+		want   string // queue of what is sent alone
+	}{
+		{"a new config's in the slow one", nil, retryQueue},
+		{"a fast config's in the fast one", fast, deliveryQueue},
+		{"that of one that was fast in the slow one", func(c *webhook.Config) { c.FastUntil = webhook.At(start) }, retryQueue},
+		{"that of a fast one that has been slow lately in the slow one", func(c *webhook.Config) {
+			fast(c)
+			c.SlowUntil = webhook.At(start.Add(time.Second))
+		}, retryQueue},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.config(ours, 1, test.change)
+			d := w.delivery(c, 1, failing)
+			w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
+			w.must(202, call{method: "POST", target: configPath(c.ID) + "/test"})
+			w.must(202, call{method: "POST", target: listDeliveries + "/" + d.ID() + "/resend"})
+			w.must(202, resendOf(`"document_id":"doc"`))
+			w.must(202, resendOf(`"webhook_config_id":"`+c.ID+`","since":"2026-01-01T00:00:00Z"`))
+			want := []string{test.want, test.want, retryQueue, retryQueue} // what may be many takes nobody's place
+			if diff := gocmp.Diff(want, w.queues); diff != "" {
+				t.Errorf("queues (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestResendDocument(t *testing.T) {
 	const id = "doc_org_ours"
+	updated := webhook.At(start.Add(-5 * time.Minute))
 	made := func(status webhook.Status, occurred webhook.Time) webhook.Event {
 		return webhook.Event{Version: 1, DocumentID: id, Status: status, OccurredAt: occurred}
 	}
-	updated := webhook.At(start.Add(-5 * time.Minute))
+	now := webhook.At(start)
 	for _, test := range []struct {
 		name  string
-		build func(w *world) (attributes string, want []webhook.Message) // "" as an event id stands for a new event
+		build func(w *world) (attributes string, want []webhook.Message) // "" as an event id stands for a snapshot's
 	}{
-		{"takes the newest logged event of the status", func(w *world) (string, []webhook.Message) {
+		{"takes the newest recorded event of the status", func(w *world) (string, []webhook.Message) {
 			a, b := w.config(ours, 1, nil), w.config(ours, 2, nil)
+			later := webhook.At(start.Add(time.Minute))
 			w.delivery(a, 30, nil)
-			newest := w.delivery(a, 20, func(d *webhook.Delivery) { d.DoneFor = webhook.At(start.Add(time.Hour)) })
+			newest := w.delivery(a, 20, func(d *webhook.Delivery) { d.DoneFor = later })
 			w.delivery(a, 10, func(d *webhook.Delivery) { d.Event.Status = webhook.Failed })
-			w.delivery(a, 5, func(d *webhook.Delivery) { d.Event.Test = true })
 			return `"document_id":"` + id + `"`, []webhook.Message{
-				{ConfigID: a.ID, Event: newest.Event, RequestedAt: webhook.At(start.Add(time.Hour + time.Millisecond))},
-				{ConfigID: b.ID, Event: newest.Event, RequestedAt: webhook.At(start)},
+				{ConfigID: a.ID, Event: newest.Event, RequestedAt: webhook.At(later.Add(time.Millisecond))},
+				{ConfigID: b.ID, Event: newest.Event, RequestedAt: now},
 			}
 		}},
-		{"makes a new event where none is logged", func(w *world) (string, []webhook.Message) {
-			a := w.config(ours, 1, nil)
-			return `"document_id":"` + id + `"`, []webhook.Message{{
-				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: made(webhook.Processed, updated),
-			}}
+		{"takes one that was sent to nobody", func(w *world) (string, []webhook.Message) {
+			a, e := w.config(ours, 1, nil), event(1, webhook.Processed)
+			w.record(ours, e)
+			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, Event: e, RequestedAt: now}}
 		}},
-		{"is now where the document does not say when", func(w *world) (string, []webhook.Message) {
+		{"makes a snapshot where none is recorded", func(w *world) (string, []webhook.Message) {
+			a := w.config(ours, 1, nil)
+			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Processed, updated)}}
+		}},
+		{"makes a snapshot of now where the document does not say when", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
 			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: "yesterday"}
-			return `"document_id":"` + id + `"`, []webhook.Message{{
-				ConfigID: a.ID, RequestedAt: webhook.At(start), Event: made(webhook.Failed, webhook.At(start)),
-			}}
+			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Failed, now)}}
 		}},
 		{"passes over configs that are inactive, not subscribed or another organization's", func(w *world) (string, []webhook.Message) {
 			w.config(ours, 1, func(c *webhook.Config) { c.Active = false })
@@ -136,7 +202,7 @@ func TestResendDocument(t *testing.T) {
 			w.config(ours, 1, nil)
 			b := w.config(ours, 2, nil)
 			return `"document_id":"` + id + `","webhook_config_id":"` + b.ID + `"`, []webhook.Message{{
-				ConfigID: b.ID, RequestedAt: webhook.At(start), Event: made(webhook.Processed, updated),
+				ConfigID: b.ID, RequestedAt: now, Event: made(webhook.Processed, updated),
 			}}
 		}},
 	} {
@@ -145,18 +211,22 @@ func TestResendDocument(t *testing.T) {
 			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: updated.String()}
 			attributes, want := test.build(w)
 			d := w.must(202, resendOf(attributes))
-			var got []webhook.Message
-			for i, m := range w.sent {
-				deliverable(t, m)
-				if i < len(want) && want[i].Event.ID == "" {
-					m.Event.ID = ""
+			got := w.messages(t)
+			for i, m := range got {
+				if record, err := (records{w}).Get(t.Context(), ours, m.Event.ID); err != nil || record.Event != m.Event ||
+					!slices.Contains(record.ConfigIDs, m.ConfigID) || !record.ExpiresAt.Equal(start.Add(webhook.Retention)) {
+					t.Errorf("what is sent is recorded as %+v, %v", record, err)
 				}
-				got = append(got, m)
+				if i < len(want) && want[i].Event.ID == "" {
+					got[i].Event.ID = ""
+				}
 			}
 			for i := range want {
-				want[i].OrganizationID, want[i].Trigger = ours, webhook.Resend
+				m := resent(webhook.Delivery{ConfigID: want[i].ConfigID, Event: want[i].Event}, asRepeat)
+				m.RequestedAt = want[i].RequestedAt
+				want[i] = m
 			}
-			if diff := gocmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
 			if len(d.ids(t)) != len(want) || d.Meta.Accepted != len(want) {
@@ -164,6 +234,45 @@ func TestResendDocument(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSnapshotsAreMadeOnce(t *testing.T) {
+	for name, updated := range map[string]string{
+		"of a document that says when it changed":     "2026-01-31T11:00:00Z",
+		"of a document that says so in seconds":       "1769857200",
+		"of a document that does not say when at all": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.config(ours, 1, nil)
+			w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: updated}
+			for range 3 {
+				w.must(202, resendOf(`"document_id":"doc"`))
+				w.now = w.now.Add(time.Minute)
+			}
+			if len(w.events) != 1 || len(w.sent) != 3 || w.sent[2].Event != w.events[0].Event {
+				t.Errorf("%d events in the record, sent %+v", len(w.events), w.sent)
+			}
+		})
+	}
+	t.Run("also where the record's index lags behind", func(t *testing.T) {
+		w := newWorld(t)
+		w.config(ours, 1, nil)
+		w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: "2026-01-31T11:00:00Z"}
+		w.must(202, resendOf(`"document_id":"doc"`))
+		w.events = nil
+		w.must(202, resendOf(`"document_id":"doc"`))
+		if w.sent[0].Event != w.sent[1].Event {
+			t.Errorf("events %+v and %+v", w.sent[0].Event, w.sent[1].Event)
+		}
+	})
+	t.Run("and not for nobody", func(t *testing.T) {
+		w := newWorld(t)
+		w.documents["doc"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
+		if w.must(202, resendOf(`"document_id":"doc"`)); len(w.events) > 0 {
+			t.Errorf("recorded %+v", w.events)
+		}
+	})
 }
 
 func TestResendDocumentRefuses(t *testing.T) {
@@ -186,54 +295,4 @@ func TestResendDocumentRefuses(t *testing.T) {
 			w.refused(t, r)
 		})
 	}
-}
-
-func TestResendFailed(t *testing.T) {
-	w := newWorld(t)
-	c := w.config(ours, 1, nil)
-	failedAt := func(minutes int) func(*webhook.Delivery) {
-		return func(d *webhook.Delivery) {
-			failing(d)
-			d.FailedAt = webhook.At(start.Add(-time.Duration(minutes) * time.Minute))
-		}
-	}
-	w.delivery(c, 1, nil)      // delivered
-	w.delivery(c, 2, retrying) // not failed yet
-	last := w.delivery(c, 3, failedAt(60))
-	w.delivery(c, 4, failedAt(59))
-	overdue := w.delivery(c, 5, func(d *webhook.Delivery) {
-		retrying(d)
-		d.NextAttemptAt = webhook.At(start.Add(-90 * time.Minute)) // it failed when the retry did not come
-	})
-	first := w.delivery(c, 6, failedAt(120))
-	w.delivery(c, 7, failedAt(121))
-	w.delivery(w.config(ours, 2, nil), 8, failedAt(100))
-	window := `"webhook_config_id":"` + c.ID + `","failed_since":"2026-01-31T10:00:00Z","failed_until":"2026-01-31T12:00:00+01:00"`
-
-	golden(t, "resend-failed", w.do(resendOf(window)))
-	want := []webhook.Message{}
-	for _, d := range []webhook.Delivery{last, overdue, first} {
-		want = append(want, resent(d))
-	}
-	if diff := gocmp.Diff(want, w.sent); diff != "" {
-		t.Errorf("messages (-want +got):\n%s", diff)
-	}
-
-	t.Run("a page at a time", func(t *testing.T) {
-		w.t, w.pageOf, w.sent = t, 2, nil
-		request, pages := resendOf(window), 0
-		for request.target != "" {
-			request.target = w.must(202, request).Links.Next
-			pages++
-		}
-		if diff := gocmp.Diff(want, w.sent); diff != "" || pages < 4 {
-			t.Errorf("%d pages, messages (-want +got):\n%s", pages, diff)
-		}
-	})
-	t.Run("without an end", func(t *testing.T) {
-		w.t, w.pageOf, w.sent = t, 0, nil
-		if d := w.must(202, resendOf(`"webhook_config_id":"`+c.ID+`","failed_since":"1970-01-01T00:00:00Z"`)); d.Meta.Accepted != 5 {
-			t.Errorf("%d accepted, want 5", d.Meta.Accepted)
-		}
-	})
 }

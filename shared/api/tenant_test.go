@@ -17,9 +17,9 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type ids struct{ config, delivery, document string }
-	failedOf := func(id string) string {
-		return `"webhook_config_id":"` + id + `","failed_since":"2026-01-01T00:00:00Z"`
+	type ids struct{ config, delivery, event, document string }
+	everythingOf := func(id string) string {
+		return `"webhook_config_id":"` + id + `","since":"2026-01-01T00:00:00Z"`
 	}
 	for name, request := range map[string]func(ids) call{
 		"GET config":                   func(i ids) call { return get(configPath(i.config)) },
@@ -35,6 +35,8 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 		"GET deliveries of both": func(i ids) call {
 			return get(listDeliveries + "?filter[document_id]=" + i.document + "&filter[webhook_config_id]=" + i.config)
 		},
+		"GET event":                 func(i ids) call { return get(listEvents + "/" + i.event) },
+		"GET events of a document":  func(i ids) call { return get(listEvents + "?filter[document_id]=" + i.document) },
 		"GET delivery":              func(i ids) call { return get(listDeliveries + "/" + i.delivery) },
 		"POST resend of a delivery": func(i ids) call { return call{method: "POST", target: listDeliveries + "/" + i.delivery + "/resend"} },
 		"POST resend of a document": func(i ids) call { return resendOf(`"document_id":"` + i.document + `"`) },
@@ -44,26 +46,34 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 		"POST resend of our document to them": func(i ids) call {
 			return resendOf(`"document_id":"doc_ours","webhook_config_id":"` + i.config + `"`)
 		},
-		"POST resend of what failed": func(i ids) call { return resendOf(failedOf(i.config)) },
+		"POST resend of what failed": func(i ids) call { return resendOf(everythingOf(i.config)) },
+		"POST resend of all":         func(i ids) call { return resendOf(everythingOf(i.config) + `,"scope":"all"`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			build := func() (*world, ids) {
 				w := newWorld(t)
 				w.delivery(w.config(ours, 1, nil), 1, nil)
 				c := w.config(theirs, 1, nil)
-				d := w.delivery(c, 2, failing)
+				d := w.delivery(c, 2, func(d *webhook.Delivery) {
+					failing(d)
+					d.Event.DocumentID = "doc_theirs"
+				})
 				w.documents["doc_ours"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed}
 				w.documents["doc_theirs"] = webhook.Document{OrganizationID: theirs, Status: webhook.Processed}
-				return w, ids{c.ID, d.ID(), "doc_theirs"}
+				return w, ids{config: c.ID, delivery: d.ID(), event: d.Event.ID, document: "doc_theirs"}
 			}
 			answer := func(pick func(foreign ids) ids) (reply, *world) {
 				w, foreign := build()
 				used := pick(foreign)
 				r := w.do(request(used))
-				r.body = strings.NewReplacer(used.config, "CONFIG", used.delivery, "DELIVERY", used.document, "DOCUMENT").Replace(r.body)
+				r.body = strings.NewReplacer(
+					used.config, "CONFIG", used.delivery, "DELIVERY", used.event, "EVENT", used.document, "DOCUMENT",
+				).Replace(r.body)
 				return r, w
 			}
-			want, _ := answer(func(ids) ids { return ids{unknownID, unknownDelivery, "doc_nobody"} })
+			want, _ := answer(func(ids) ids {
+				return ids{config: unknownID, delivery: unknownDelivery, event: unknownEvent, document: "doc_nobody"}
+			})
 			got, after := answer(func(foreign ids) ids { return foreign })
 			if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(reply{})); diff != "" {
 				t.Errorf("what is theirs is not answered like what is unknown (-unknown +theirs):\n%s", diff)
@@ -86,6 +96,9 @@ func TestListsHoldOnlyOurs(t *testing.T) {
 	w.delivery(w.config(theirs, 1, nil), 2, nil)
 	if got := w.must(200, get("/v1/webhooks/configs")).ids(t); len(got) != 1 || got[0] != mine.ID {
 		t.Errorf("configs %v, want %s alone", got, mine.ID)
+	}
+	if got := w.must(200, get(listEvents)).ids(t); len(got) != 1 || got[0] != d.Event.ID {
+		t.Errorf("events %v, want %s alone", got, d.Event.ID)
 	}
 	if got := w.must(200, get(listDeliveries)).ids(t); len(got) != 1 || got[0] != d.ID() {
 		t.Errorf("deliveries %v, want %s alone", got, d.ID())

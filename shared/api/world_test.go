@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -50,17 +49,20 @@ type world struct {
 	random     io.Reader
 	log        bytes.Buffer
 	configs    map[string]*webhook.Config // by organization and id
+	events     []webhook.EventRecord
 	deliveries []webhook.Delivery
 	documents  map[string]webhook.Document
 	sent       []webhook.Message
+	queues     []string // that each of sent went to
 	secrets    []string // all that were ever issued
 
 	policy webhook.URLPolicy
 	limit  int
 
 	beforeUpdate func()         // called by Update before it looks at the version
-	sendErr      func() []error // what the queue answers
-	pageOf       int            // how many deliveries one List examines; 0: all
+	sendErr      func() []error // what a queue answers
+	addErr       func() []error // what the record of events answers
+	pageOf       int            // how many deliveries or events one List examines; 0: all
 }
 
 // newWorld returns a world in production.
@@ -73,6 +75,7 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) operations() []api.Operation {
 	clock := func() time.Time { return w.now }
+	lanes := api.Lanes{Fast: queue{w, deliveryQueue}, Retry: queue{w, retryQueue}}
 	return []api.Operation{
 		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
 		api.ListConfigs{Configs: configs{w}, Now: clock},
@@ -80,15 +83,18 @@ func (w *world) operations() []api.Operation {
 		api.UpdateConfig{Configs: configs{w}, Policy: w.policy, Now: clock},
 		api.DeleteConfig{Configs: configs{w}, Now: clock},
 		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
-		api.SendTest{Configs: configs{w}, Queue: queue{w}, Now: clock, Random: w.random},
-		api.ListDeliveries{Deliveries: deliveries{w}, Configs: configs{w}, Now: clock},
+		api.SendTest{Configs: configs{w}, Lanes: lanes, Now: clock, Random: w.random},
+		api.ListEvents{Events: records{w}, Now: clock},
+		api.GetEvent{Events: records{w}, Deliveries: deliveries{w}, Now: clock},
+		api.ListDeliveries{Deliveries: deliveries{w}, Events: records{w}, Configs: configs{w}, Now: clock},
 		api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
-		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Queue: queue{w}, Now: clock},
+		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock, Random: w.random},
 		api.Resend{
 			Configs:    configs{w},
 			Documents:  documents{w},
+			Events:     records{w},
 			Deliveries: deliveries{w},
-			Queue:      queue{w},
+			RetryQueue: queue{w, retryQueue},
 			Now:        clock,
 			Random:     w.random,
 		},
@@ -289,166 +295,6 @@ func golden(t *testing.T, name string, r reply) {
 	}
 }
 
-// configs is the store of configs.
-type configs struct{ *world }
-
-func (s configs) live(organizationID, id string) *webhook.Config {
-	c := s.configs[organizationID+"/"+id]
-	if c == nil || c.Deleted() {
-		return nil
-	}
-	return c
-}
-
-func (s configs) Create(_ context.Context, c *webhook.Config, limit int) error {
-	if all, _ := s.List(context.Background(), c.OrganizationID, nil, "", limit); len(all) >= limit {
-		return webhook.ErrLimit
-	}
-	copied := *c
-	s.configs[c.OrganizationID+"/"+c.ID] = &copied
-	return nil
-}
-
-func (s configs) Get(_ context.Context, organizationID, id string) (*webhook.Config, error) {
-	c := s.live(organizationID, id)
-	if c == nil {
-		return nil, webhook.ErrNotFound
-	}
-	copied := *c
-	return &copied, nil
-}
-
-func (s configs) Update(_ context.Context, c *webhook.Config) error {
-	if s.beforeUpdate != nil {
-		s.beforeUpdate()
-	}
-	stored := s.live(c.OrganizationID, c.ID)
-	if stored == nil {
-		return webhook.ErrNotFound
-	}
-	if stored.Version != c.Version {
-		return webhook.ErrConflict
-	}
-	c.Version++
-	*stored = *c
-	return nil
-}
-
-func (s configs) Delete(_ context.Context, organizationID, id string, now time.Time) error {
-	c := s.live(organizationID, id)
-	if c == nil {
-		return webhook.ErrNotFound
-	}
-	*c = webhook.Config{OrganizationID: organizationID, ID: id, DeletedAt: webhook.At(now)}
-	return nil
-}
-
-func (s configs) List(_ context.Context, organizationID string, active *bool, after string, limit int) ([]webhook.Config, error) {
-	var found []webhook.Config
-	for _, c := range s.configs {
-		if c.OrganizationID == organizationID && !c.Deleted() && c.ID > after && (active == nil || *active == c.Active) {
-			found = append(found, *c)
-		}
-	}
-	slices.SortFunc(found, func(a, b webhook.Config) int { return cmp.Compare(a.ID, b.ID) })
-	return found[:min(len(found), limit)], nil
-}
-
-func (s configs) ListActive(ctx context.Context, organizationID string) ([]webhook.Config, error) {
-	active := true
-	return s.List(ctx, organizationID, &active, "", 1000)
-}
-
-func (s configs) ListIDs(_ context.Context, organizationID string, limit int) ([]string, error) {
-	var ids []string
-	for _, c := range s.configs {
-		if c.OrganizationID == organizationID {
-			ids = append(ids, c.ID)
-		}
-	}
-	slices.Sort(ids)
-	return ids[:min(len(ids), limit)], nil
-}
-
-func (s configs) Exists(_ context.Context, organizationID, id string) (bool, error) {
-	return s.configs[organizationID+"/"+id] != nil, nil
-}
-
-// deliveries is the delivery log.
-type deliveries struct{ *world }
-
-func (s deliveries) Get(_ context.Context, organizationID, configID, eventID string) (*webhook.Delivery, error) {
-	for i := range s.deliveries {
-		if d := s.deliveries[i]; d.OrganizationID == organizationID && d.ConfigID == configID && d.Event.ID == eventID {
-			return &d, nil
-		}
-	}
-	return nil, webhook.ErrNotFound
-}
-
-func (s deliveries) List(_ context.Context, selection webhook.Selection) ([]webhook.Delivery, *webhook.Place, error) {
-	order := func(a, b webhook.Delivery) int {
-		return cmp.Or(cmp.Compare(b.Event.ID, a.Event.ID), cmp.Compare(b.ConfigID, a.ConfigID))
-	}
-	sorted := slices.SortedFunc(slices.Values(s.deliveries), order)
-	var found []webhook.Delivery
-	var last *webhook.Place
-	examined := 0
-	for i := range sorted {
-		d := &sorted[i]
-		if selection.DocumentID == "" && !slices.Contains(selection.ConfigIDs, d.ConfigID) {
-			continue
-		}
-		if after := selection.After; after != nil {
-			place := webhook.Delivery{ConfigID: after.ConfigID, Event: webhook.Event{ID: after.EventID}}
-			if order(*d, place) <= 0 {
-				continue
-			}
-		}
-		if len(found) == selection.Limit || s.pageOf > 0 && examined == s.pageOf {
-			return found, last, nil
-		}
-		examined++
-		last = &webhook.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
-		if selection.Matches(d) {
-			found = append(found, *d)
-		}
-	}
-	return found, nil, nil
-}
-
-// documents is the table of documents.
-type documents struct{ *world }
-
-func (s documents) Get(_ context.Context, id string) (*webhook.Document, error) {
-	if len(id) > 1024 {
-		s.t.Errorf("a document id of %d bytes is read, more than the table takes", len(id))
-	}
-	if d, ok := s.documents[id]; ok {
-		return &d, nil
-	}
-	return nil, nil
-}
-
-// queue is the delivery queue.
-type queue struct{ *world }
-
-func (q queue) Send(_ context.Context, messages []webhook.Message) []error {
-	if q.sendErr != nil {
-		return q.sendErr()
-	}
-	q.sent = append(q.sent, messages...)
-	return nil
-}
-
-// sealer hides nothing, so that whoever shows what it sealed is caught.
-type sealer struct{ *world }
-
-func (s sealer) Seal(_ context.Context, c signature.Credentials, organizationID, configID string) (string, error) {
-	s.secrets = append(s.secrets, c.Token.Reveal(), c.Secret.Reveal())
-	return "sealed for " + organizationID + "/" + configID + ": " + c.Token.Reveal() + " " + c.Secret.Reveal(), nil
-}
-
 // config stores a config. change, which may be nil, makes it special.
 func (w *world) config(organizationID string, n int, change func(*webhook.Config)) *webhook.Config {
 	id, err := webhook.NewConfigID(start.Add(time.Duration(n)*time.Minute), rand.NewChaCha8([32]byte{byte(len(organizationID)), byte(n)}))
@@ -472,9 +318,42 @@ func (w *world) config(organizationID string, n int, change func(*webhook.Config
 	return c
 }
 
-// delivery logs a delivery to c, of an event n minutes before start.
+// record records an event that was sent to configs.
+func (w *world) record(organizationID string, event webhook.Event, configIDs ...string) *webhook.EventRecord {
+	at := slices.IndexFunc(w.events, func(r webhook.EventRecord) bool {
+		return r.OrganizationID == organizationID && r.Event.ID == event.ID
+	})
+	if at < 0 {
+		at = len(w.events)
+		w.events = append(w.events, webhook.EventRecord{OrganizationID: organizationID, Event: event})
+		w.events[at].ExpiresAt = webhook.At(w.events[at].CreatedAt().Add(webhook.Retention))
+	}
+	known := &w.events[at].ConfigIDs
+	for _, id := range configIDs {
+		if !slices.Contains(*known, id) {
+			*known = append(slices.Clip(*known), id)
+		}
+	}
+	return &w.events[at]
+}
+
+// event returns an event of a document of ours, n minutes before start.
+func event(n int, status webhook.Status) webhook.Event {
+	at := start.Add(-time.Duration(n) * time.Minute)
+	sequence, err := webhook.NewSequence(fmt.Sprint(1_000_000 - n))
+	if err != nil {
+		panic(err)
+	}
+	return webhook.Event{
+		Version: webhook.RenderVersion, ID: webhook.NewEventID(at, fmt.Sprint(n, status)), DocumentID: "doc_" + ours,
+		Status: status, PreviousStatus: webhook.Processing, Sequence: sequence, OccurredAt: webhook.At(at),
+	}
+}
+
+// delivery logs a delivery to c, of an event n minutes before start, and records the event.
 func (w *world) delivery(c *webhook.Config, n int, change func(*webhook.Delivery)) webhook.Delivery {
 	at := start.Add(-time.Duration(n) * time.Minute)
+	delivered := webhook.At(at.Add(1085 * time.Millisecond))
 	d := webhook.Delivery{
 		OrganizationID: c.OrganizationID, ConfigID: c.ID, Status: webhook.Delivered, Trigger: webhook.StatusChange,
 		Event: webhook.Event{
@@ -487,13 +366,16 @@ func (w *world) delivery(c *webhook.Config, n int, change func(*webhook.Delivery
 			Duration:       85 * time.Millisecond,
 			ResponseStatus: 204,
 		}},
-		RequestedAt: webhook.At(at), DoneFor: webhook.At(at), DeliveredAt: webhook.At(at.Add(1085 * time.Millisecond)),
-		ExpiresAt: webhook.At(at.Add(webhook.Retention)),
+		RequestedAt: webhook.At(at), Round: webhook.FirstRound, Attempt: 1, EndedAt: delivered,
+		DoneFor: webhook.At(at), DeliveredAt: delivered, ExpiresAt: webhook.At(at.Add(webhook.Retention)), Revision: 1,
 	}
 	if change != nil {
 		change(&d)
 	}
 	w.deliveries = append(w.deliveries, d)
+	if !d.Event.Test {
+		w.record(c.OrganizationID, d.Event, c.ID)
+	}
 	return d
 }
 
@@ -501,21 +383,33 @@ func (w *world) delivery(c *webhook.Config, n int, change func(*webhook.Delivery
 func failing(d *webhook.Delivery) {
 	d.Status, d.DoneFor, d.DeliveredAt = webhook.DeliveryFailed, webhook.Time{}, webhook.Time{}
 	d.FailedAt = webhook.At(d.Event.OccurredAt.Add(21 * time.Minute))
+	d.Attempt, d.EndedAt, d.EndedBy = 5, d.FailedAt, "message-5"
 	d.Attempts = []webhook.Attempt{{
 		Number: 5, StartedAt: d.FailedAt, Duration: 2 * time.Second, ResponseStatus: 500, ErrorCode: "http_status",
 		Error: "the endpoint answered 500", ResponseSnippet: "out of <order>",
 	}}
 }
 
+// canceled makes a delivery one that was canceled before its first attempt.
+func canceled(d *webhook.Delivery) {
+	d.Status, d.Attempts, d.Attempt, d.DeliveredAt, d.DoneFor = webhook.Canceled, nil, 0, webhook.Time{}, webhook.Time{}
+}
+
 // retrying makes a delivery one that is tried again soon after start.
-func retrying(d *webhook.Delivery) {
-	d.Status, d.DoneFor, d.DeliveredAt = webhook.Retrying, webhook.Time{}, webhook.Time{}
-	d.NextAttemptAt = webhook.At(start.Add(time.Minute))
-	d.Attempts = []webhook.Attempt{{
-		Number:    1,
-		StartedAt: d.Event.OccurredAt,
-		Duration:  15 * time.Second,
-		ErrorCode: "timeout",
-		Error:     "no answer in time",
-	}}
+func retrying(d *webhook.Delivery) { due(time.Minute)(d) }
+
+// due makes a delivery one that is tried again some time after start, or was to be before it.
+func due(after time.Duration) func(*webhook.Delivery) {
+	return func(d *webhook.Delivery) {
+		d.Status, d.EndedAt, d.DoneFor, d.DeliveredAt = webhook.Retrying, webhook.Time{}, webhook.Time{}, webhook.Time{}
+		d.NextAttemptAt = webhook.At(start.Add(after))
+		d.WakeAt = webhook.At(start.Add(after + 15*time.Minute))
+		d.Attempts = []webhook.Attempt{{
+			Number:    1,
+			StartedAt: d.Event.OccurredAt,
+			Duration:  15 * time.Second,
+			ErrorCode: "timeout",
+			Error:     "no answer in time",
+		}}
+	}
 }

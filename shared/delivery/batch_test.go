@@ -1,233 +1,186 @@
-package delivery
+package delivery_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/delivery/deliverytest"
 	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// tenMessages are a batch for ten deliveries: events 0 to 9, messages m0 to m9.
-func tenMessages() []Record {
-	var records []Record
-	for n := range 10 {
-		m := message(t1)
-		m.Event = event(n)
-		records = append(records, record(fmt.Sprint("m", n), 1, m))
+// two are a message and its duplicate.
+func two(f *fixture) []arrival {
+	return []arrival{{ID: "a", Message: f.First(1)}, {ID: "b", Message: f.First(1)}}
+}
+
+func TestMessagesOfOneDeliveryGoOneAfterTheOther(t *testing.T) {
+	check(t, []rule{
+		{
+			name:     "a duplicate is obsolete once the first has succeeded",
+			arrivals: two,
+			want:     did{Posts: []string{"event1 #1"}, Log: "delivered 0/1 over done for 1, 1 listed"},
+		},
+		{
+			name:     "a duplicate is done once the first has failed",
+			arrange:  answering(deliverytest.Failure(500)),
+			arrivals: two,
+			want:     did{Posts: []string{"event1 #1"}, Sent: []string{"0/2 in 10s"}, Log: "retrying 0/1 due 10s wakes 15m10s, 1 listed"},
+		},
+		{
+			name:    "a resend follows a failure with a round of its own",
+			arrange: answering(deliverytest.Failure(500)),
+			arrivals: func(f *fixture) []arrival {
+				return []arrival{{ID: "a", Message: f.First(1)}, {ID: "b", Message: f.Resend(2)}}
+			},
+			want: did{
+				Posts: []string{"event1 #1", "event1 #1"}, Sent: []string{"0/2 in 10s"},
+				Log: "delivered r2/1 over done for 2, 2 listed",
+			},
+		},
+		{
+			name:     "a duplicate stays when the result of the first is not in the log",
+			arrange:  all(answering(deliverytest.Failure(500)), unlogged),
+			arrivals: two,
+			want:     did{Posts: []string{"event1 #1"}, Kept: []string{"a", "b"}},
+		},
+		{
+			name: "a duplicate stays when the first has panicked after its POST",
+			arrange: func(f *fixture) {
+				f.Poster.OnPost = deliverytest.Answers(deliverytest.Failure(500))
+				f.Deliverer.Random = func() float64 { panic("after the POST") }
+			},
+			arrivals: two,
+			want:     did{Posts: []string{"event1 #1"}, Kept: []string{"a", "b"}},
+		},
+	})
+}
+
+func TestWhatConcernsOneMessageHoldsUpNoOther(t *testing.T) {
+	otherBy := func(a arrival) func(f *fixture) []arrival {
+		return func(f *fixture) []arrival {
+			if a.Body == "" {
+				a.Message = f.First(2)
+			}
+			return []arrival{a, {ID: "a", Message: f.First(1)}}
+		}
 	}
-	return records
-}
-
-func TestResultIsLoggedSoonWhileOneEndpointHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		var mu sync.Mutex
-		answered, written := map[string]time.Time{}, map[string]time.Time{}
-		f.poster.post = func(ctx context.Context, r endpoint.Request) endpoint.Result {
-			which := name(r.EventID)
-			var n int
-			fmt.Sscanf(which, "event%d", &n)
-			wait := time.Duration(n) * 30 * time.Millisecond
-			if n == 9 {
-				wait = endpoint.AttemptTimeout
-			}
-			result := endpoint.Result{StartedAt: time.Now(), Status: 200}
-			time.Sleep(wait) // the bubble's clock
-			mu.Lock()
-			defer mu.Unlock()
-			answered[which] = time.Now()
-			return result
-		}
-		writes := 0
-		f.store.record = func(_ context.Context, entries []Entry) []error {
-			mu.Lock()
-			defer mu.Unlock()
-			writes++
-			for _, e := range entries {
-				written[name(e.Message.Event.ID)] = time.Now()
-			}
-			return nil
-		}
-		started := time.Now()
-		f.handle(t.Context(), t, tenMessages()...)
-		if len(written) != 10 {
-			t.Errorf("%d results were logged, not 10", len(written))
-		}
-		for which, at := range written {
-			if late := at.Sub(answered[which]); late > 50*time.Millisecond {
-				t.Errorf("the result of %s was logged %v after its answer", which, late)
-			}
-		}
-		if got := written["event9"].Sub(started); got != endpoint.AttemptTimeout {
-			t.Errorf("the last result waited until %v: nobody else was left", got)
-		}
-		if writes > 6 {
-			t.Errorf("%d writes: results that come in together should be written together", writes)
-		}
-	})
-}
-
-func TestResultsAreWrittenAtOnceWhenNobodyElseIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		var sizes []int
-		f.store.record = func(_ context.Context, entries []Entry) []error {
-			sizes = append(sizes, len(entries))
-			return nil
-		}
-		started := time.Now()
-		f.handle(t.Context(), t, tenMessages()...)
-		if took := time.Since(started); took != 0 {
-			t.Errorf("the batch lingered for %v", took)
-		}
-		total := 0
-		for _, n := range sizes {
-			total += n
-		}
-		if total != 10 {
-			t.Errorf("wrote %v, want 10 in all", sizes)
-		}
-	})
-}
-
-func TestNothingIsAcknowledgedBeforeItIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		release := make(chan struct{})
-		f.store.record = func(_ context.Context, entries []Entry) []error {
-			<-release
-			return f.log.Record(entries)
-		}
-		returned := make(chan Answer)
-		go func() {
-			answer, _ := f.Handle(t.Context(), Batch{tenMessages()})
-			returned <- answer
-		}()
-		time.Sleep(30 * time.Second) // the bubble's clock
-		select {
-		case <-returned:
-			t.Error("the batch was answered while its log entries were being written")
-		default:
-		}
-		close(release)
-		if answer := <-returned; len(answer.BatchItemFailures) != 0 || len(f.log.items) != 10 {
-			t.Errorf("reported %v with %d deliveries logged", answer.BatchItemFailures, len(f.log.items))
-		}
-	})
-}
-
-func TestOneRefusedEntryConcernsItsMessageAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.store.record = func(_ context.Context, entries []Entry) []error {
-			errs := make([]error, len(entries))
-			for i, e := range entries {
-				if name(e.Message.Event.ID) == "event4" {
-					errs[i] = errors.New("validation error")
+	of2 := func(what func()) func(f *fixture) {
+		return func(f *fixture) {
+			f.Poster.OnPost = func(_ context.Context, r endpoint.Request) endpoint.Result {
+				if r.EventID == f.Event(2).ID {
+					what()
 				}
+				return deliverytest.Success()
 			}
-			return errs
 		}
-		if diff := cmp.Diff([]string{"m4"}, f.handle(t.Context(), t, tenMessages()...).Kept); diff != "" {
-			t.Errorf("kept (-want +got):\n%s", diff)
-		}
-	})
-}
-
-func TestPanicConcernsItsMessageAlone(t *testing.T) {
-	cases := map[string]func(f *fixture){
-		"in the poster": func(f *fixture) {
-			f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
-				if name(r.EventID) == "event3" {
-					panic("broken poster")
-				}
-				return endpoint.Result{Status: 200}
-			}
-		},
-		"in the credentials": func(f *fixture) {
-			calls, open := 0, f.credentials.open
-			var mu sync.Mutex
-			f.credentials.open = func(ctx context.Context, sealed string) (signature.Credentials, error) {
-				mu.Lock()
-				calls++
-				first := calls == 1
-				mu.Unlock()
-				if first {
-					panic("broken keyring")
-				}
-				return open(ctx, sealed)
-			}
-		},
-		"in the health after a final failure": func(f *fixture) {
-			f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
-				if name(r.EventID) == "event3" {
-					return failure(410)
-				}
-				return endpoint.Result{Status: 200}
-			}
-			f.health.deactivate = func(*webhook.Config, string) error { panic("broken table") }
-		},
 	}
-	for where, arrange := range cases {
-		t.Run(where, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFixture()
-				arrange(f)
-				got := f.handle(t.Context(), t, tenMessages()...)
-				if len(got.Kept) != 1 || got.Visible != nil {
-					t.Errorf("kept %v, made visible %v; want one kept until the queue's own timeout", got.Kept, got.Visible)
+	far := func(f *fixture) []arrival {
+		m := f.Resend(2)
+		m.RequestedAt = webhook.At(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+		return []arrival{{ID: "b", Message: m}, {ID: "a", Message: f.First(1)}}
+	}
+	const delivered = "delivered 0/1 over done for 1, 1 listed"
+	check(t, []rule{
+		{
+			name:     "a message that cannot be parsed is reported, so that it reaches the dead-letter queue unharmed",
+			arrivals: otherBy(arrival{ID: "b", Body: "{}"}),
+			want:     did{Posts: []string{"event1 #1"}, Kept: []string{"b"}, Log: delivered},
+		},
+		{
+			name:     "so is a request of the far future, which would make every later resend obsolete",
+			arrivals: far,
+			want:     did{Posts: []string{"event1 #1"}, Kept: []string{"b"}, Log: delivered},
+		},
+		{
+			name:     "a panic is of one message",
+			arrange:  of2(func() { panic("broken") }),
+			arrivals: otherBy(arrival{ID: "b"}),
+			want:     did{Posts: []string{"event1 #1", "event2 #1"}, Kept: []string{"b"}, Log: delivered},
+		},
+		{
+			name: "a panic of the log is of what it was to write",
+			arrange: func(f *fixture) {
+				f.Poster.OnPost = func(_ context.Context, r endpoint.Request) endpoint.Result {
+					if r.EventID == f.Event(2).ID {
+						time.Sleep(time.Second)
+					}
+					return deliverytest.Success()
 				}
-				if !strings.Contains(f.lines.String(), `"msg":"panic"`) {
-					t.Error("the panic was not logged")
+				f.Store.OnRecord = func(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+					if outcomes[0].Message.Event.ID == f.Event(2).ID {
+						panic("broken")
+					}
+					return f.Log.Record(ctx, outcomes)
 				}
-			})
-		})
+			},
+			arrivals: otherBy(arrival{ID: "b"}),
+			want:     did{Posts: []string{"event1 #1", "event2 #1"}, Kept: []string{"b"}, Log: delivered},
+		},
+	})
+}
+
+func TestAnEmptyBatchIsAnswered(t *testing.T) {
+	f := deliverytest.New(&deliverytest.Manual{T: time.Now()})
+	if got := f.Handle(t.Context(), t); !cmp.Equal(got, did{}) {
+		t.Errorf("%+v", got)
 	}
 }
 
-func TestWorkStopsBeforeDeadline(t *testing.T) {
-	cases := []struct {
+// groups makes the test see when which events are logged together.
+func groups(f *fixture, seen *[]string) {
+	f.Store.OnRecord = func(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+		*seen = append(*seen, fmt.Sprintf("%d at %s", len(outcomes), f.Now().Sub(f.Begin)))
+		return f.Log.Record(ctx, outcomes)
+	}
+}
+
+func TestResultsAreLoggedInGroups(t *testing.T) {
+	for _, test := range []struct {
 		name string
-		left time.Duration
-		open time.Duration // how long the keyring takes
-		want did
+		took []time.Duration // by the attempts at events 1, 2, …
+		want []string
 	}{
+		{name: "all at once when all have come", took: make([]time.Duration, 10), want: []string{"10 at 0s"}},
 		{
-			name: "attempted with just enough time", left: endpoint.AttemptTimeout + margin,
-			want: did{Posts: []string{"event1 #1"}, Delivered: "delivered m1/1 done for t1, 1 attempts"},
+			name: "without waiting for the one that hangs", took: []time.Duration{0, 0, 15 * time.Second},
+			want: []string{"2 at 50ms", "1 at 15s"},
 		},
 		{
-			name: "reported without an attempt when an attempt might not end", left: endpoint.AttemptTimeout + margin - 1,
-			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
+			name: "those that come within the time that the first one waits", took: []time.Duration{0, 49 * time.Millisecond, 51 * time.Millisecond},
+			want: []string{"2 at 50ms", "1 at 51ms"},
 		},
-		{
-			name: "reported without an attempt when the keyring took too long",
-			left: endpoint.AttemptTimeout + margin + time.Second, open: 2 * time.Second,
-			want: did{Kept: []string{"m1"}, Visible: map[string]string{"m1": "0s"}},
-		},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		{name: "at once when the last that ran has come", took: []time.Duration{0, 20 * time.Millisecond}, want: []string{"2 at 20ms"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := newFixture()
-				f.credentials.open = func(context.Context, string) (signature.Credentials, error) {
-					time.Sleep(c.open) // the bubble's clock
-					return current, nil
+				f := deliverytest.New(deliverytest.Bubble{})
+				var seen []string
+				groups(f, &seen)
+				took := map[string]time.Duration{}
+				var arrivals []arrival
+				for i, d := range test.took {
+					m := f.First(i + 1)
+					took[m.Event.ID] = d
+					arrivals = append(arrivals, arrival{ID: fmt.Sprint(i), Message: m})
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), c.left)
-				defer cancel()
-				if diff := cmp.Diff(c.want, f.handle(ctx, t, record("m1", 1, message(t1)))); diff != "" {
+				f.Poster.OnPost = func(_ context.Context, r endpoint.Request) endpoint.Result {
+					time.Sleep(took[r.EventID])
+					return deliverytest.Success()
+				}
+				if got := f.Handle(t.Context(), t, arrivals...); len(got.Kept) != 0 {
+					t.Errorf("kept %v", got.Kept)
+				}
+				if diff := cmp.Diff(test.want, seen); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
@@ -235,255 +188,142 @@ func TestWorkStopsBeforeDeadline(t *testing.T) {
 	}
 }
 
-// TestBatchEndsInTimeWhatever: everything that can hang does, for as long as its context lets it,
-// and a delivery has more messages than fit.
-func TestBatchEndsInTimeWhatever(t *testing.T) {
+func TestTheBatchEndsBeforeItsDeadline(t *testing.T) {
+	const minute = time.Minute // the function's timeout
+	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.store.load = func(ctx context.Context, keys []Key) (map[Key]Loaded, error) {
-			time.Sleep(readTimeout - time.Second)
-			return map[Key]Loaded{keys[0]: {Config: f.config}}, nil
+		f := deliverytest.New(deliverytest.Bubble{})
+		f.Logged(4)
+		config(func(c *webhook.Config) { c.FailureCount = 1 })(f)
+		f.Deliverer.RetryQueue = hangingQueue{}
+		f.Deliverer.Health = hangingHealth{}
+		f.Deliverer.Credentials = credentialsAfter{Credentials: f.Credentials, d: 10*time.Second - time.Millisecond}
+		f.Store.OnLoad = func(ctx context.Context, keys []webhook.Key) (map[webhook.Key]webhook.Loaded, error) {
+			time.Sleep(2 * time.Second)
+			return f.Log.Load(ctx, keys)
 		}
-		f.credentials.open = func(context.Context, string) (signature.Credentials, error) {
-			time.Sleep(readTimeout - time.Second)
-			return current, nil
+		f.Store.OnStart = func(ctx context.Context, o webhook.Outcome) webhook.Recorded {
+			time.Sleep(4*time.Second - time.Millisecond)
+			return f.Log.Start(ctx, o)
 		}
-		f.poster.post = func(context.Context, endpoint.Request) endpoint.Result {
+		f.Poster.OnPost = func(context.Context, endpoint.Request) endpoint.Result {
 			time.Sleep(endpoint.AttemptTimeout)
-			return endpoint.Result{Code: endpoint.CodeTimeout, Duration: endpoint.AttemptTimeout}
+			return deliverytest.Failure(410)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the function's timeout
+		f.Store.OnRecord = func(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+			_ = hang(ctx)
+			return f.Log.Record(ctx, outcomes)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), minute)
 		defer cancel()
-		var records []Record
-		for n := range 10 {
-			records = append(records, record(fmt.Sprint("m", n), 1, message(t1)))
+		got := f.Handle(ctx, t, one(attempt(5), receives(2))(f)...)
+		if len(got.Posts) != 1 || len(got.Kept) != 1 {
+			t.Errorf("%+v", got)
 		}
-		if got := f.handle(ctx, t, records...); len(got.Kept) != 10 {
-			t.Errorf("kept %v, want all ten", got.Kept)
-		}
-		if left := time.Until(deadline(ctx)); left < margin {
-			t.Errorf("the batch ended %v before its deadline, want at least %v", left, margin)
+		if left := f.Begin.Add(minute).Sub(f.Now()); left < time.Second {
+			t.Errorf("everything hung, and the batch ended %v before its deadline", left)
 		}
 	})
 }
 
-func deadline(ctx context.Context) time.Time {
-	at, _ := ctx.Deadline()
-	return at
-}
-
-func TestMessagesOfOneDeliveryGoOneAfterTheOther(t *testing.T) {
+func TestNoAttemptStartsThatCouldNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		busy := map[string]bool{}
-		var mu sync.Mutex
-		f.poster.post = func(_ context.Context, r endpoint.Request) endpoint.Result {
-			mu.Lock()
-			if busy[r.EventID] {
-				t.Errorf("two attempts of %s at the same time", name(r.EventID))
-			}
-			busy[r.EventID] = true
-			mu.Unlock()
-			time.Sleep(time.Second) // the bubble's clock
-			mu.Lock()
-			busy[r.EventID] = false
-			mu.Unlock()
-			return failure(500)
-		}
-		records := tenMessages()
-		records[7] = record("m7", 1, message(t2)) // event 1 again
-		started := time.Now()
-		f.handle(t.Context(), t, records...)
-		if took := time.Since(started); took < 2*time.Second || took > 2*time.Second+2*linger {
-			t.Errorf("the batch took %v: all deliveries go at the same time, the two messages of one do not", took)
-		}
-	})
-}
-
-func TestFailedVisibilityChangeLosesNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.results = []endpoint.Result{failure(500)}
-		f.queue.change = func([]Visibility) error { return errors.New("queue is away") }
-		want := did{Posts: []string{"event1 #1"}, Kept: []string{"m1"}, Delivered: "retrying m1/1, 1 attempts"}
-		if diff := cmp.Diff(want, f.handle(t.Context(), t, record("m1", 1, message(t1)))); diff != "" {
+		f := deliverytest.New(deliverytest.Bubble{})
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+		defer cancel()
+		want := did{Kept: []string{"a"}, Visible: visible{"a": "0s"}}
+		if diff := cmp.Diff(want, f.Handle(ctx, t, one(first)(f)...)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if !strings.Contains(f.lines.String(), "visibility not changed") {
-			t.Error("the failure was not logged")
-		}
 	})
 }
 
-func TestConfigIs(t *testing.T) {
-	cases := []struct {
-		name      string
-		failures  int // that the config has had before
-		attempts  int // that the delivery has had before
-		result    endpoint.Result
-		count     int
-		since     time.Duration // how long it has been failing
-		threshold int
-		conflict  bool // somebody changes the config meanwhile
-		want      []string
-		metrics   int // configs deactivated
-	}{
-		{name: "left alone by a success without failures before it", result: success, threshold: 20},
-		{name: "healthy again after a success", failures: 3, result: success, threshold: 20, want: []string{"reset"}},
-		{name: "left alone by a failure that is retried", result: failure(500), threshold: 20},
-		{name: "one final failure worse", attempts: 4, result: failure(500), count: 1, threshold: 20, want: []string{"count"}},
-		{name: "left active below the threshold, however long it fails", attempts: 4, result: failure(500), count: 19, since: 48 * time.Hour, threshold: 20, want: []string{"count"}},
-		{name: "left active at the threshold within a day", attempts: 4, result: failure(500), count: 500, since: 24*time.Hour - time.Millisecond, threshold: 20, want: []string{"count"}},
-		{
-			name: "deactivated at the threshold after a day", attempts: 4, result: failure(500), count: 20, since: 24 * time.Hour, threshold: 20,
-			want: []string{"count", "deactivate endpoint_failing"}, metrics: 1,
-		},
-		{name: "not counted when the threshold is 0", attempts: 4, result: failure(500), count: 500, since: 48 * time.Hour},
-		{name: "deactivated at once when the endpoint is gone", result: failure(410), threshold: 20, want: []string{"deactivate endpoint_gone"}, metrics: 1},
-		{name: "deactivated when the endpoint is gone even if the threshold is 0", result: failure(410), want: []string{"deactivate endpoint_gone"}, metrics: 1},
-		{name: "left active when its organization has changed it meanwhile", result: failure(410), conflict: true, want: []string{"deactivate endpoint_gone"}},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFixture()
-				f.config.FailureCount, f.FailureThreshold = c.failures, c.threshold
-				if c.attempts > 0 {
-					f.log.set(logged(webhook.Retrying, "m1", c.attempts, webhook.Time{}))
-				}
-				f.results = []endpoint.Result{c.result}
-				f.health.count = func() (int, time.Time, error) {
-					f.note(&f.did.Health, "count")
-					return c.count, time.Now().Add(-c.since), nil
-				}
-				if c.conflict {
-					f.health.deactivate = func(_ *webhook.Config, reason string) error {
-						f.note(&f.did.Health, "deactivate "+reason)
-						return nil // and the config stays active
-					}
-				}
-				got := f.handle(t.Context(), t, record("m1", 1, message(t1)))
-				if diff := cmp.Diff(c.want, got.Health); diff != "" {
-					t.Errorf("health (-want +got):\n%s", diff)
-				}
-				if n := f.metrics.counts[metricDeactivated+" "+webhook.EndpointGone] + f.metrics.counts[metricDeactivated+" "+webhook.EndpointFailing]; n != c.metrics {
-					t.Errorf("%d deactivations counted, want %d", n, c.metrics)
-				}
-			})
-		})
-	}
-}
-
-func TestHealthThatCannotBeKeptChangesNothingForTheMessage(t *testing.T) {
+func TestAQueueThatDoesNotAnswerLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.config.FailureCount = 2
-		f.health.reset = func() error { return errors.New("table is away") }
-		want := did{Posts: []string{"event1 #1"}, Delivered: "delivered m1/1 done for t1, 1 attempts"}
-		if diff := cmp.Diff(want, f.handle(t.Context(), t, record("m1", 1, message(t1)))); diff != "" {
+		f := deliverytest.New(deliverytest.Bubble{})
+		f.RetryQueue.OnChange = func() deliverytest.Fault { return deliverytest.Refused }
+		got := f.Handle(t.Context(), t, one(first, dueIn(time.Minute))(f)...)
+		if diff := cmp.Diff([]string{"a"}, got.Kept); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if !strings.Contains(f.lines.String(), "config not updated") {
-			t.Error("the failure was not logged")
-		}
 	})
 }
 
-// TestDeliveriesToOneConfigDoNotShareIt runs under the race detector: all ten get the same pointer
-// from the store and each changes what it knows of the config.
-func TestDeliveriesToOneConfigDoNotShareIt(t *testing.T) {
+func TestConnectionsAreNotTrustedAfterAFreeze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.config.FailureCount = 5
-		got := f.handle(t.Context(), t, tenMessages()...)
-		if len(got.Posts) != 10 || f.config.FailureCount != 5 {
-			t.Errorf("%d attempts, %d failures left in the store's config", len(got.Posts), f.config.FailureCount)
-		}
-	})
-}
-
-func TestRequestIs(t *testing.T) {
-	hour := webhook.At(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC))
-	cases := []struct {
-		name    string
-		expires webhook.Time
-		want    *signature.Credentials
-	}{
-		{name: "signed with the current credentials"},
-		{name: "signed with both within an overlap", expires: hour, want: &previous},
-		{name: "signed with the current credentials at the end of an overlap", expires: webhook.At(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))},
-	}
-	body, err := (&webhook.Event{}).Render("")
-	if err == nil {
-		t.Fatalf("an event without a version was rendered: %s", body)
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFixture()
-				if !c.expires.IsZero() {
-					f.config.PreviousSealed, f.config.PreviousExpiresAt = "sealed previous", c.expires
-				}
-				e := event(1)
-				body, err := e.Render(configID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				f.poster.post = func(_ context.Context, got endpoint.Request) endpoint.Result {
-					want := endpoint.Request{URL: f.config.URL, EventID: e.ID, Body: body, Attempt: 1, Current: current, Previous: c.want}
-					if diff := cmp.Diff(want, got); diff != "" {
-						t.Errorf("(-want +got):\n%s", diff)
-					}
-					return endpoint.Result{Status: 200}
-				}
-				f.handle(t.Context(), t, record("m1", 1, message(t1)))
-			})
-		})
-	}
-}
-
-func TestConnectionsAreDroppedAfterRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
+		f := deliverytest.New(deliverytest.Bubble{})
 		rested := 0
-		f.poster.rested = func() { rested++ }
-		f.Handle(t.Context(), Batch{})
-		f.Handle(t.Context(), Batch{})
-		if rested != 1 {
-			t.Errorf("connections dropped %d times by two batches in a row, want once, at the start", rested)
+		f.Poster.OnRested = func() { rested++ }
+		for _, pause := range []time.Duration{0, time.Second, 5 * time.Second, 5*time.Second + 1} {
+			time.Sleep(pause)
+			f.Handle(t.Context(), t, one(first)(f)...)
 		}
-		time.Sleep(restedAfter + 1) // the bubble's clock
-		f.Handle(t.Context(), Batch{})
 		if rested != 2 {
-			t.Errorf("connections dropped %d times, want again after a rest", rested)
+			t.Errorf("rested %d times, want at the first batch and after the last pause", rested)
 		}
 	})
 }
 
-// TestRestIsMeasuredOnTheWallClock: the monotonic one may stand still while the process is frozen.
-func TestRestIsMeasuredOnTheWallClock(t *testing.T) {
-	f := newFixture()
-	if _, err := f.Handle(t.Context(), Batch{}); err != nil { // outside of a bubble, time.Now reads both clocks
-		t.Fatal(err)
-	}
-	if last := f.lastBatch.String(); strings.Contains(last, "m=") {
-		t.Errorf("%s has a reading of the monotonic clock", last)
-	}
-}
-
-func TestMetricsOfABatch(t *testing.T) {
+func TestOneWideLineForEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture()
-		f.results = []endpoint.Result{failure(500), {Code: endpoint.CodeTimeout}}
-		records := append(tenMessages(), Record{MessageID: "m10", Body: "hello"})
-		records = slices.Delete(records, 4, 10) // events 0 to 3 and one that cannot be read
-		f.handle(t.Context(), t, records...)
-		want := map[string]int{
-			"Attempts success": 2, "Attempts http_status": 1, "Attempts timeout": 1, "EndpointLatency": 4, "StatusChangeToSuccess": 2,
-			"Deliveries delivered": 2, "Unreadable": 1, "flushed": 1,
+		f := deliverytest.New(deliverytest.Bubble{})
+		f.Poster.OnPost = deliverytest.Always(deliverytest.Failure(500))
+		f.Handle(t.Context(), t, one(first, receives(2))(f)...)
+		for _, want := range []string{
+			`"msg":"attempt"`, `"organization_id":"org_1"`, `"message_id":"a"`, `"attempt":1`, `"receive_count":2`, `"outcome":"http_status"`,
+			`"delivery_status":"retrying"`, `"response_status":500`, `"next_attempt_at":"2000-01-01T00:00:10.000Z"`,
+			`"msg":"batch","messages":1,"kept":0`,
+		} {
+			if n := strings.Count(f.Lines.String(), want); n != 1 {
+				t.Errorf("%s is there %d times in %s", want, n, f.Lines)
+			}
 		}
-		if diff := cmp.Diff(want, f.metrics.counts); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+		for name, want := range map[string]int{"Attempts http_status": 1, "EndpointLatency": 1, "flushed": 1, "Deliveries retrying": 0} {
+			if got := f.Metrics.Count(name); got != want {
+				t.Errorf("%s was counted %d times, want %d", name, got, want)
+			}
 		}
 	})
+}
+
+// hangingQueue and hangingHealth never answer.
+type (
+	hangingQueue  struct{}
+	hangingHealth struct{}
+)
+
+func untilDone(ctx context.Context) error {
+	<-ctx.Done()
+	return errors.New("hung")
+}
+
+func (hangingQueue) Is(arn string) bool { return arn == "slow" }
+func (hangingQueue) SendOnce(ctx context.Context, _ webhook.Message, _ time.Duration) error {
+	return untilDone(ctx)
+}
+func (hangingQueue) ChangeVisibility(ctx context.Context, _ []webhook.Visibility) error {
+	return untilDone(ctx)
+}
+func (hangingHealth) Deactivate(ctx context.Context, _ *webhook.Config, _ string, _ time.Time) (bool, error) {
+	return false, untilDone(ctx)
+}
+func (hangingHealth) ResetFailures(ctx context.Context, _ *webhook.Config) error {
+	return untilDone(ctx)
+}
+func (hangingHealth) SetLane(ctx context.Context, _ *webhook.Config, _ webhook.Lane) error {
+	return untilDone(ctx)
+}
+func (hangingHealth) CountFailure(ctx context.Context, _ *webhook.Config, _ time.Time) (int, time.Time, error) {
+	return 0, time.Time{}, untilDone(ctx)
+}
+
+// credentialsAfter opens credentials after a while.
+type credentialsAfter struct {
+	delivery.Credentials
+	d time.Duration
+}
+
+func (c credentialsAfter) Open(ctx context.Context, sealed, organizationID, configID string) (signature.Credentials, error) {
+	time.Sleep(c.d)
+	return c.Credentials.Open(ctx, sealed, organizationID, configID)
 }

@@ -87,7 +87,8 @@ func TestDocuments(t *testing.T) {
 	}{
 		"a document is what webhooks need of it":      {`"organization_id":{"S":"org"},"status":{"S":"processed"},"updated_at":{"S":"2026-01-01T00:00:00Z"},"secret":{"S":"x"}`, "org processed 2026-01-01T00:00:00Z"},
 		"a document without updated_at lacks it":      {`"organization_id":{"S":"org"},"status":{"S":"processed"}`, "org processed "},
-		"attributes of other types are as if absent":  {`"organization_id":{"N":"7"},"status":{"M":{}},"updated_at":{"N":"1700000000"}`, "  "},
+		"a number is as good a time as any":           {`"organization_id":{"S":"org"},"status":{"S":"processed"},"updated_at":{"N":"1700000000"}`, "org processed 1700000000"},
+		"attributes of other types are as if absent":  {`"organization_id":{"N":"7"},"status":{"M":{}},"updated_at":{"BOOL":true}`, "  "},
 		"a status that nobody knows is read as it is": {`"organization_id":{"S":"org"},"status":{"S":"archived"}`, "org archived "},
 		"no document is nil":                          {"", ""},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +21,15 @@ const (
 	stateIndex     = "by_state"
 	activePrefix   = "active#"
 	inactivePrefix = "inactive#"
-	counterID      = "#counter" // sorts before every UUID
-	firstID        = "0"        // sorts before every UUID and after counterID
-	lastID         = "g"        // sorts after every UUID
+	deletedPrefix  = "tombstone#" // and the time; sorts after the others
+	counterID      = "#counter"   // sorts before every UUID
+	firstID        = "0"          // sorts before every UUID and after counterID
+	lastID         = "g"          // sorts after every UUID and time
+
+	// live is the condition that a config is there and not deleted.
+	live = "attribute_exists(version) AND attribute_not_exists(deleted_at)"
+	// maxDeleted is how many deleted configs ListIDs returns.
+	maxDeleted = 200
 )
 
 // Configs is the table of configs. It is safe for concurrent use.
@@ -45,6 +52,8 @@ type configItem struct {
 	PreviousExpiresAt  string           `dynamodbav:"previous_expires_at,omitempty"`
 	FailureCount       int              `dynamodbav:"failure_count,omitempty"`
 	FailingSince       string           `dynamodbav:"failing_since,omitempty"`
+	FastUntil          string           `dynamodbav:"fast_until,omitempty"`
+	SlowUntil          string           `dynamodbav:"slow_until,omitempty"`
 	Version            int64            `dynamodbav:"version"`
 	CreatedAt          string           `dynamodbav:"created_at"`
 	UpdatedAt          string           `dynamodbav:"updated_at"`
@@ -60,11 +69,25 @@ func stateID(c *webhook.Config) string {
 
 func fromConfig(c *webhook.Config) configItem {
 	return configItem{
-		OrganizationID: c.OrganizationID, ID: c.ID, StateID: stateID(c), URL: c.URL, Description: c.Description,
-		SubscribedStatuses: c.SubscribedStatuses, DeactivatedReason: c.DeactivatedReason, SecretPrefix: c.SecretPrefix,
-		Sealed: c.Sealed, PreviousSealed: c.PreviousSealed, PreviousExpiresAt: c.PreviousExpiresAt.String(),
-		FailureCount: c.FailureCount, FailingSince: c.FailingSince.String(),
-		Version: c.Version, CreatedAt: c.CreatedAt.String(), UpdatedAt: c.UpdatedAt.String(), DeletedAt: c.DeletedAt.String(),
+		OrganizationID:     c.OrganizationID,
+		ID:                 c.ID,
+		StateID:            stateID(c),
+		URL:                c.URL,
+		Description:        c.Description,
+		SubscribedStatuses: c.SubscribedStatuses,
+		DeactivatedReason:  c.DeactivatedReason,
+		SecretPrefix:       c.SecretPrefix,
+		Sealed:             c.Sealed,
+		PreviousSealed:     c.PreviousSealed,
+		PreviousExpiresAt:  c.PreviousExpiresAt.String(),
+		FailureCount:       c.FailureCount,
+		FailingSince:       c.FailingSince.String(),
+		FastUntil:          c.FastUntil.String(),
+		SlowUntil:          c.SlowUntil.String(),
+		Version:            c.Version,
+		CreatedAt:          c.CreatedAt.String(),
+		UpdatedAt:          c.UpdatedAt.String(),
+		DeletedAt:          c.DeletedAt.String(),
 	}
 }
 
@@ -74,11 +97,25 @@ func toConfig(from item) (webhook.Config, error) {
 		return webhook.Config{}, fmt.Errorf("reading a config's item: %w", err)
 	}
 	return webhook.Config{
-		OrganizationID: i.OrganizationID, ID: i.ID, URL: i.URL, Description: i.Description, SubscribedStatuses: i.SubscribedStatuses,
-		Active: strings.HasPrefix(i.StateID, activePrefix), DeactivatedReason: i.DeactivatedReason, SecretPrefix: i.SecretPrefix,
-		Sealed: i.Sealed, PreviousSealed: i.PreviousSealed, PreviousExpiresAt: reread(i.PreviousExpiresAt),
-		FailureCount: i.FailureCount, FailingSince: reread(i.FailingSince),
-		Version: i.Version, CreatedAt: reread(i.CreatedAt), UpdatedAt: reread(i.UpdatedAt), DeletedAt: reread(i.DeletedAt),
+		OrganizationID:     i.OrganizationID,
+		ID:                 i.ID,
+		URL:                i.URL,
+		Description:        i.Description,
+		SubscribedStatuses: i.SubscribedStatuses,
+		Active:             strings.HasPrefix(i.StateID, activePrefix),
+		DeactivatedReason:  i.DeactivatedReason,
+		SecretPrefix:       i.SecretPrefix,
+		Sealed:             i.Sealed,
+		PreviousSealed:     i.PreviousSealed,
+		PreviousExpiresAt:  reread(i.PreviousExpiresAt),
+		FailureCount:       i.FailureCount,
+		FailingSince:       reread(i.FailingSince),
+		FastUntil:          reread(i.FastUntil),
+		SlowUntil:          reread(i.SlowUntil),
+		Version:            i.Version,
+		CreatedAt:          reread(i.CreatedAt),
+		UpdatedAt:          reread(i.UpdatedAt),
+		DeletedAt:          reread(i.DeletedAt),
 	}, nil
 }
 
@@ -115,12 +152,14 @@ func (t *Configs) Delete(ctx context.Context, organizationID, id string, now tim
 	failed, err := t.transact(ctx, []types.TransactWriteItem{
 		{Update: &types.Update{
 			TableName: &t.Table, Key: configKey(organizationID, id),
-			UpdateExpression: aws.String("SET deleted_at = :now, updated_at = :now, expires_at = :expires ADD version :one " +
-				"REMOVE state_id, #url, description, subscribed_statuses, deactivated_reason, secret_prefix, sealed, previous_sealed, previous_expires_at, failure_count, failing_since"),
-			ConditionExpression:      aws.String("attribute_exists(state_id)"),
+			UpdateExpression: aws.String("SET state_id = :state, deleted_at = :now, updated_at = :now, expires_at = :expires " +
+				"ADD version :one REMOVE #url, description, subscribed_statuses, deactivated_reason, secret_prefix, sealed, " +
+				"previous_sealed, previous_expires_at, failure_count, failing_since, fast_until, slow_until"),
+			ConditionExpression:      aws.String(live),
 			ExpressionAttributeNames: map[string]string{"#url": "url"},
 			ExpressionAttributeValues: item{
-				":now": str(webhook.At(now).String()), ":expires": number(now.Add(webhook.Retention).Unix()), ":one": number(1),
+				":state": str(deletedPrefix + webhook.At(now).String() + "#" + id),
+				":now":   str(webhook.At(now).String()), ":expires": number(now.Add(webhook.Retention).Unix()), ":one": number(1),
 			},
 		}},
 		{Update: &types.Update{
@@ -197,7 +236,7 @@ func (t *Configs) Exists(ctx context.Context, organizationID, id string) (bool, 
 
 // Update writes what may change of c, if the stored config still has c's version, and counts that up.
 // It errors with webhook.ErrConflict or webhook.ErrNotFound. Failures, which deliveries count without
-// a new version, are never written back but only forgotten, if c has none.
+// a new version, are never written back but only forgotten, if c has none; so is FastUntil.
 func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 	next := fromConfig(c)
 	next.Version++
@@ -222,18 +261,21 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 	if c.FailureCount == 0 && c.FailingSince.IsZero() {
 		remove = append(remove, "failure_count", "failing_since")
 	}
+	if c.FastUntil.IsZero() {
+		remove = append(remove, "fast_until")
+	}
 	expression := "SET " + strings.Join(set, ", ")
 	if len(remove) > 0 {
 		expression += " REMOVE " + strings.Join(remove, ", ")
 	}
 	_, err = t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.Table, Key: configKey(c.OrganizationID, c.ID), UpdateExpression: &expression,
-		ConditionExpression:      aws.String("attribute_exists(#state_id) AND #version = :before"),
+		ConditionExpression:      aws.String(live + " AND #version = :before"),
 		ExpressionAttributeNames: names, ExpressionAttributeValues: values,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if old, failed := conditionFailed(err); failed {
-		if _, ok := old["state_id"]; !ok {
+		if _, deleted := old["deleted_at"]; old == nil || deleted {
 			return webhook.ErrNotFound
 		}
 		return webhook.ErrConflict
@@ -275,8 +317,41 @@ func (t *Configs) ListActive(ctx context.Context, organizationID string) ([]webh
 	return configs, nil
 }
 
+// Active is ListActive, but an item that makes no sense does not stand in the way of the others. The ids of such
+// items are broken.
+func (t *Configs) Active(ctx context.Context, organizationID string) (configs []webhook.Config, broken []string, err error) {
+	items, err := t.itemsByState(ctx, organizationID, activePrefix, "", 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing active configs: %w", err)
+	}
+	for _, one := range items {
+		if c, err := toConfig(one); err != nil {
+			broken = append(broken, text(one, "id"))
+		} else {
+			configs = append(configs, c)
+		}
+	}
+	return configs, broken, nil
+}
+
 // byState reads configs in one state, up to limit of them, or all if that is 0.
 func (t *Configs) byState(ctx context.Context, organizationID, prefix, after string, limit int) ([]webhook.Config, error) {
+	items, err := t.itemsByState(ctx, organizationID, prefix, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	var configs []webhook.Config
+	for _, one := range items {
+		c, err := toConfig(one)
+		if err != nil {
+			return nil, err
+		}
+		configs = append(configs, c)
+	}
+	return configs, nil
+}
+
+func (t *Configs) itemsByState(ctx context.Context, organizationID, prefix, after string, limit int) ([]item, error) {
 	from := prefix
 	if after != "" {
 		from = prefix + after + "!" // sorts just after that id
@@ -289,56 +364,58 @@ func (t *Configs) byState(ctx context.Context, organizationID, prefix, after str
 		KeyConditionExpression:    aws.String("organization_id = :organization AND state_id BETWEEN :from AND :to"),
 		ExpressionAttributeValues: item{":organization": str(organizationID), ":from": str(from), ":to": str(prefix + lastID)},
 	}
-	var configs []webhook.Config
+	var items []item
 	for {
 		if limit > 0 {
-			input.Limit = aws.Int32(int32(limit - len(configs)))
+			input.Limit = aws.Int32(int32(limit - len(items)))
 		}
 		out, err := t.Client.Query(ctx, input)
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range out.Items {
-			c, err := toConfig(one)
-			if err != nil {
-				return nil, err
-			}
-			configs = append(configs, c)
-		}
-		if input.ExclusiveStartKey = out.LastEvaluatedKey; input.ExclusiveStartKey == nil || limit > 0 && len(configs) >= limit {
-			return configs, nil
+		items = append(items, out.Items...)
+		if input.ExclusiveStartKey = out.LastEvaluatedKey; input.ExclusiveStartKey == nil || limit > 0 && len(items) >= limit {
+			return items, nil
 		}
 	}
 }
 
-// ListIDs returns the ids of up to limit configs, deleted ones included.
-func (t *Configs) ListIDs(ctx context.Context, organizationID string, limit int) ([]string, error) {
-	input := &dynamodb.QueryInput{
-		TableName: &t.Table, ProjectionExpression: aws.String("id"), Limit: aws.Int32(int32(limit)),
-		KeyConditionExpression:    aws.String("organization_id = :organization AND id BETWEEN :first AND :last"),
-		ExpressionAttributeValues: item{":organization": str(organizationID), ":first": str(firstID), ":last": str(lastID)},
-	}
+// ListIDs returns the ids of all configs of an organization, and of those that were deleted last.
+func (t *Configs) ListIDs(ctx context.Context, organizationID string) ([]string, error) {
 	var ids []string
-	for {
-		out, err := t.Client.Query(ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("listing configs: %w", err)
+	for _, part := range []struct {
+		from, to string
+		limit    int32
+	}{
+		{from: activePrefix, to: inactivePrefix + lastID, limit: math.MaxInt32},
+		{from: deletedPrefix, to: deletedPrefix + lastID, limit: maxDeleted},
+	} {
+		input := &dynamodb.QueryInput{
+			TableName: &t.Table, IndexName: aws.String(stateIndex), ProjectionExpression: aws.String("id"), ScanIndexForward: aws.Bool(false),
+			KeyConditionExpression:    aws.String("organization_id = :organization AND state_id BETWEEN :from AND :to"),
+			ExpressionAttributeValues: item{":organization": str(organizationID), ":from": str(part.from), ":to": str(part.to)},
+			Limit:                     &part.limit,
 		}
-		for _, one := range out.Items {
-			key, err := unmarshal[configItem](one)
+		for {
+			out, err := t.Client.Query(ctx, input)
 			if err != nil {
-				return nil, fmt.Errorf("reading a config's id: %w", err)
+				return nil, fmt.Errorf("listing the ids of configs: %w", err)
 			}
-			ids = append(ids, key.ID)
-		}
-		if input.ExclusiveStartKey = out.LastEvaluatedKey; input.ExclusiveStartKey == nil || len(ids) >= limit {
-			return ids, nil
+			for _, one := range out.Items {
+				ids = append(ids, text(one, "id"))
+			}
+			part.limit -= int32(len(out.Items))
+			if input.ExclusiveStartKey = out.LastEvaluatedKey; input.ExclusiveStartKey == nil || part.limit == 0 {
+				break
+			}
 		}
 	}
+	return ids, nil
 }
 
-// Deactivate deactivates c if it is still at c's version: another url deserves another chance.
-func (t *Configs) Deactivate(ctx context.Context, c *webhook.Config, reason string, now time.Time) error {
+// Deactivate deactivates c if it is still at c's version: another URL is not judged by what the one before
+// answered. It reports whether c is inactive for this reason now, which another delivery may have done.
+func (t *Configs) Deactivate(ctx context.Context, c *webhook.Config, reason string, now time.Time) (bool, error) {
 	_, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.Table, Key: configKey(c.OrganizationID, c.ID),
 		UpdateExpression:         aws.String("SET state_id = :inactive, deactivated_reason = :reason, updated_at = :now, #version = :next"),
@@ -348,14 +425,35 @@ func (t *Configs) Deactivate(ctx context.Context, c *webhook.Config, reason stri
 			":inactive": str(inactivePrefix + c.ID), ":active": str(activePrefix + c.ID), ":reason": str(reason),
 			":now": str(webhook.At(now).String()), ":before": number(c.Version), ":next": number(c.Version + 1),
 		},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
-	if _, failed := conditionFailed(err); failed {
-		return nil
+	if old, failed := conditionFailed(err); failed {
+		there, err := toConfig(old)
+		return err == nil && there.DeactivatedReason == reason && there.Version == c.Version+1, err
 	}
 	if err != nil {
-		return fmt.Errorf("deactivating config %s: %w", c.ID, err)
+		return false, fmt.Errorf("deactivating config %s: %w", c.ID, err)
 	}
 	c.Active = false
+	return true, nil
+}
+
+// SetLane writes the end of a lane of c if c's URL is still the one that was judged. It counts as no change.
+func (t *Configs) SetLane(ctx context.Context, c *webhook.Config, lane webhook.Lane) error {
+	name, end := "slow_until", c.SlowUntil
+	if lane == webhook.FastLane {
+		name, end = "fast_until", c.FastUntil
+	}
+	_, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &t.Table, Key: configKey(c.OrganizationID, c.ID),
+		UpdateExpression:          aws.String("SET #end = :end"),
+		ConditionExpression:       aws.String(live + " AND #url = :url"),
+		ExpressionAttributeNames:  map[string]string{"#end": name, "#url": "url"},
+		ExpressionAttributeValues: item{":end": str(end.String()), ":url": str(c.URL)},
+	})
+	if _, failed := conditionFailed(err); err != nil && !failed {
+		return fmt.Errorf("writing the lane of config %s: %w", c.ID, err)
+	}
 	return nil
 }
 
@@ -364,7 +462,7 @@ func (t *Configs) CountFailure(ctx context.Context, c *webhook.Config, now time.
 	out, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.Table, Key: configKey(c.OrganizationID, c.ID),
 		UpdateExpression:          aws.String("SET failing_since = if_not_exists(failing_since, :now) ADD failure_count :one"),
-		ConditionExpression:       aws.String("attribute_exists(state_id)"),
+		ConditionExpression:       aws.String(live),
 		ExpressionAttributeValues: item{":now": str(webhook.At(now).String()), ":one": number(1)},
 		ReturnValues:              types.ReturnValueAllNew,
 	})
@@ -383,7 +481,7 @@ func (t *Configs) ResetFailures(ctx context.Context, c *webhook.Config) error {
 	_, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &t.Table, Key: configKey(c.OrganizationID, c.ID),
 		UpdateExpression:    aws.String("REMOVE failure_count, failing_since"),
-		ConditionExpression: aws.String("attribute_exists(state_id)"),
+		ConditionExpression: aws.String(live),
 	})
 	if _, failed := conditionFailed(err); err != nil && !failed {
 		return fmt.Errorf("resetting the failures of config %s: %w", c.ID, err)

@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -298,7 +299,7 @@ func TestConfigsDelete(t *testing.T) {
 	if exists, err := configs.Exists(t.Context(), organization, c.ID); err != nil || !exists {
 		t.Errorf("Exists: got %t, %v; its deliveries must stay listed", exists, err)
 	}
-	if ids, err := configs.ListIDs(t.Context(), organization, 10); err != nil || !slices.Equal(ids, []string{configID(1), configID(2)}) {
+	if ids, err := configs.ListIDs(t.Context(), organization); err != nil || !slices.Equal(ids, []string{configID(2), configID(1)}) {
 		t.Errorf("ListIDs: got %v, %v; its deliveries must stay listed", ids, err)
 	}
 	for name, list := range map[string]func() ([]webhook.Config, error){
@@ -350,7 +351,7 @@ func TestConfigsOfAnotherOrganization(t *testing.T) {
 	if listed, err := configs.List(t.Context(), foreign, nil, "", 10); err != nil || len(listed) != 0 {
 		t.Errorf("List: got %v, %v", listed, err)
 	}
-	if ids, err := configs.ListIDs(t.Context(), foreign, 10); err != nil || len(ids) != 0 {
+	if ids, err := configs.ListIDs(t.Context(), foreign); err != nil || len(ids) != 0 {
 		t.Errorf("ListIDs: got %v, %v", ids, err)
 	}
 }
@@ -444,17 +445,12 @@ func TestConfigsList(t *testing.T) {
 			}
 		}
 	})
-	t.Run("ids are limited", func(t *testing.T) {
-		if got, err := configs.ListIDs(t.Context(), organization, 3); err != nil || !slices.Equal(got, ids(0, 1, 2)) {
-			t.Errorf("got %v, %v", got, err)
-		}
-	})
 	t.Run("an error says what was being done", func(t *testing.T) {
 		always(db, "Query", down())
 		defer db.Intercept(nil)
 		_, errList := configs.List(t.Context(), organization, nil, "", 10)
 		_, errActive := configs.ListActive(t.Context(), organization)
-		_, errIDs := configs.ListIDs(t.Context(), organization, 10)
+		_, errIDs := configs.ListIDs(t.Context(), organization)
 		for _, err := range []error{errList, errActive, errIDs} {
 			if err == nil || !strings.Contains(err.Error(), "listing") {
 				t.Errorf("got %v", err)
@@ -463,132 +459,55 @@ func TestConfigsList(t *testing.T) {
 	})
 }
 
-func TestConfigsDeactivate(t *testing.T) {
-	for name, test := range map[string]struct {
-		meanwhile func(*testing.T, *dynamo.Configs)
-		want      func(*webhook.Config) // how the config is afterwards
-	}{
-		"a config at the attempted version is deactivated": {
-			func(*testing.T, *dynamo.Configs) {},
-			func(c *webhook.Config) {
-				c.Active, c.DeactivatedReason, c.Version, c.UpdatedAt = false, webhook.EndpointGone, 2, webhook.At(start().Add(time.Minute))
-			},
-		},
-		"a config that got another url meanwhile stays active": {
-			func(t *testing.T, configs *dynamo.Configs) {
-				c := newConfig(1)
-				c.URL = "https://example.org/"
-				if err := configs.Update(t.Context(), c); err != nil {
-					t.Fatal(err)
-				}
-			},
-			func(c *webhook.Config) { c.URL, c.Version = "https://example.org/", 2 },
-		},
-		"a config deactivated by its owner meanwhile has no other reason": {
-			func(t *testing.T, configs *dynamo.Configs) {
-				c := newConfig(1)
-				c.Active = false
-				if err := configs.Update(t.Context(), c); err != nil {
-					t.Fatal(err)
-				}
-			},
-			func(c *webhook.Config) { c.Active, c.Version = false, 2 },
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			configs := configsOf(dynamotest.New(t))
-			attempted := create(t, configs, 1)
-			test.meanwhile(t, configs)
-			if err := configs.Deactivate(t.Context(), attempted, webhook.EndpointGone, start().Add(time.Minute)); err != nil {
-				t.Fatal(err)
-			}
-			want := newConfig(1)
-			test.want(want)
-			got, err := configs.Get(t.Context(), organization, want.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
+// TestConfigsListIDs deletes many configs, the greatest id first.
+func TestConfigsListIDs(t *testing.T) {
+	configs := configsOf(dynamotest.New(t))
+	const deleted = 203
+	create(t, configs, deleted)
+	create(t, configs, deleted+1, inactive)
+	for n := range deleted {
+		create(t, configs, n)
 	}
-	t.Run("a config deleted meanwhile stays deleted", func(t *testing.T) {
-		db := dynamotest.New(t)
-		configs := configsOf(db)
-		c := create(t, configs, 1)
-		if err := configs.Delete(t.Context(), organization, c.ID, start()); err != nil {
+	for n := range deleted {
+		if err := configs.Delete(t.Context(), organization, configID(deleted-1-n), start().Add(time.Duration(n)*time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		before := db.Items(t, configsTable)
-		if err := configs.Deactivate(t.Context(), c, webhook.EndpointGone, start()); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(before, db.Items(t, configsTable)); diff != "" {
-			t.Error(diff)
-		}
-	})
+	}
+	want := []string{configID(deleted + 1), configID(deleted)}
+	for n := range 200 {
+		want = append(want, configID(n)) // the last that was deleted first
+	}
+	got, err := configs.ListIDs(t.Context(), organization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("all that there are and the 200 deleted last (-want +got):\n%s", diff)
+	}
 }
 
-func TestConfigsFailures(t *testing.T) {
-	t.Run("failures are counted from the first on and forgotten after a success", func(t *testing.T) {
-		configs := configsOf(dynamotest.New(t))
-		c := create(t, configs, 1)
-		for n := 1; n <= 3; n++ {
-			got, since, err := configs.CountFailure(t.Context(), c, start().Add(time.Duration(n)*time.Hour))
-			if err != nil || got != n || !since.Equal(start().Add(time.Hour)) {
-				t.Errorf("failure %d: counted %d since %s, %v", n, got, since, err)
-			}
-		}
-		if err := configs.ResetFailures(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		got, since, err := configs.CountFailure(t.Context(), c, start().Add(9*time.Hour))
-		if err != nil || got != 1 || !since.Equal(start().Add(9*time.Hour)) {
-			t.Errorf("after the success: counted %d since %s, %v", got, since, err)
-		}
-	})
-	t.Run("counting changes no version", func(t *testing.T) {
-		configs := configsOf(dynamotest.New(t))
-		c := create(t, configs, 1)
-		if _, _, err := configs.CountFailure(t.Context(), c, start()); err != nil {
-			t.Fatal(err)
-		}
-		if err := configs.Update(t.Context(), c); err != nil {
-			t.Errorf("an update after a failure: %v", err)
-		}
-	})
-	t.Run("a deleted config stays a tombstone", func(t *testing.T) {
-		db := dynamotest.New(t)
-		configs := configsOf(db)
-		c := create(t, configs, 1)
-		if err := configs.Delete(t.Context(), organization, c.ID, start()); err != nil {
-			t.Fatal(err)
-		}
-		before := db.Items(t, configsTable)
-		if n, _, err := configs.CountFailure(t.Context(), c, start()); err != nil || n != 0 {
-			t.Errorf("counted %d, %v", n, err)
-		}
-		if err := configs.ResetFailures(t.Context(), c); err != nil {
-			t.Error(err)
-		}
-		if diff := cmp.Diff(before, db.Items(t, configsTable)); diff != "" {
-			t.Error(diff)
-		}
-	})
-	t.Run("errors come through", func(t *testing.T) {
-		db := dynamotest.New(t)
-		configs := configsOf(db)
-		c := create(t, configs, 1)
-		always(db, "UpdateItem", down())
-		if _, _, err := configs.CountFailure(t.Context(), c, start()); err == nil {
-			t.Error("CountFailure: no error")
-		}
-		if err := configs.ResetFailures(t.Context(), c); err == nil {
-			t.Error("ResetFailures: no error")
-		}
-		if err := configs.Deactivate(t.Context(), c, webhook.EndpointGone, start()); err == nil || !c.Active {
-			t.Errorf("Deactivate: %v, active %t", err, c.Active)
-		}
-	})
+// Somebody has edited an item by hand. The organization's other configs are still read.
+func TestActiveConfigsPassOverWhatMakesNoSense(t *testing.T) {
+	db := dynamotest.New(t)
+	configs := configsOf(db)
+	sound := create(t, configs, 1)
+	create(t, configs, 2, func(c *webhook.Config) { c.Active = false })
+	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+	_, err := db.Client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &configs.Table, Item: map[string]types.AttributeValue{
+		"organization_id": text(organization), "id": text(configID(3)), "state_id": text("active#" + configID(3)),
+		"subscribed_statuses": text("processed"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	readable, broken, err := configs.Active(t.Context(), organization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]webhook.Config{*sound}, readable); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{configID(3)}, broken); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -13,11 +12,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// Deliveries is the delivery log. It is safe for concurrent use.
+// Deliveries is the delivery log, which is the waiting list too. It is safe for concurrent use.
 type Deliveries struct {
 	Client *dynamodb.Client
 	Table  string
@@ -27,24 +25,28 @@ type deliveryItem struct {
 	ConfigID       string                 `dynamodbav:"config_id"`
 	EventID        string                 `dynamodbav:"event_id"`
 	OrganizationID string                 `dynamodbav:"organization_id"`
-	DocumentKey    string                 `dynamodbav:"document_key"`
 	Version        int                    `dynamodbav:"v"`
+	DocumentID     string                 `dynamodbav:"document_id"`
 	DocumentStatus webhook.Status         `dynamodbav:"document_status"`
 	PreviousStatus webhook.Status         `dynamodbav:"previous_status,omitempty"`
+	Sequence       string                 `dynamodbav:"sequence,omitempty"`
 	OccurredAt     string                 `dynamodbav:"occurred_at"`
 	Test           bool                   `dynamodbav:"test,omitempty"`
 	Status         webhook.DeliveryStatus `dynamodbav:"status"`
 	Trigger        webhook.Trigger        `dynamodbav:"trigger"`
 	Attempts       []attemptItem          `dynamodbav:"attempts"`
-	Round          string                 `dynamodbav:"round,omitempty"`
-	RoundAttempts  int                    `dynamodbav:"round_attempts,omitempty"`
-	RoundOverBy    string                 `dynamodbav:"round_over_by,omitempty"`
 	RequestedAt    string                 `dynamodbav:"requested_at"`
+	Round          string                 `dynamodbav:"round"`
+	Attempt        int                    `dynamodbav:"attempt"`
+	EndedAt        string                 `dynamodbav:"ended_at,omitempty"`
+	EndedBy        string                 `dynamodbav:"ended_by,omitempty"`
 	DoneFor        string                 `dynamodbav:"done_for,omitempty"`
+	NextAttemptAt  string                 `dynamodbav:"next_attempt_at,omitempty"`
+	WakeAt         string                 `dynamodbav:"wake_at,omitempty"`
+	WakeShard      string                 `dynamodbav:"wake_shard,omitempty"` // only with WakeAt
 	DeliveredAt    string                 `dynamodbav:"delivered_at,omitempty"`
 	FailedAt       string                 `dynamodbav:"failed_at,omitempty"`
-	NextAttemptAt  string                 `dynamodbav:"next_attempt_at,omitempty"`
-	Unsettled      string                 `dynamodbav:"unsettled,omitempty"` // repeats EventID while retrying or failed
+	Unsettled      string                 `dynamodbav:"unsettled,omitempty"` // repeats EventID unless delivered
 	ExpiresAt      int64                  `dynamodbav:"expires_at"`          // Unix seconds, as DynamoDB's TTL wants
 	Revision       int                    `dynamodbav:"revision"`
 }
@@ -52,7 +54,7 @@ type deliveryItem struct {
 // attemptItem has short names because there are up to twenty in an item.
 type attemptItem struct {
 	Number    int    `dynamodbav:"n"`
-	Round     string `dynamodbav:"r,omitempty"`
+	MessageID string `dynamodbav:"by"`
 	StartedAt int64  `dynamodbav:"at"` // Unix milliseconds
 	Duration  int64  `dynamodbav:"ms"`
 	Status    int    `dynamodbav:"status,omitempty"`
@@ -61,25 +63,51 @@ type attemptItem struct {
 	Snippet   string `dynamodbav:"snippet,omitempty"`
 }
 
-func documentKey(organizationID, documentID string) string { return organizationID + "#" + documentID }
-
-func fromAttempt(a *webhook.Attempt) attemptItem {
-	return attemptItem{a.Number, a.Round, a.StartedAt.UnixMilli(), a.Duration.Milliseconds(), a.ResponseStatus, a.ErrorCode, a.Error, a.ResponseSnippet}
-}
-
 func fromDelivery(d *webhook.Delivery) deliveryItem {
 	i := deliveryItem{
-		ConfigID: d.ConfigID, EventID: d.Event.ID, OrganizationID: d.OrganizationID, DocumentKey: documentKey(d.OrganizationID, d.Event.DocumentID),
-		Version: d.Event.Version, DocumentStatus: d.Event.Status, PreviousStatus: d.Event.PreviousStatus, OccurredAt: d.Event.OccurredAt.String(), Test: d.Event.Test,
-		Status: d.Status, Trigger: d.Trigger, Attempts: []attemptItem{}, Round: d.Round, RoundAttempts: d.RoundAttempts, RoundOverBy: d.RoundOverBy,
-		RequestedAt: d.RequestedAt.String(), DoneFor: d.DoneFor.String(), DeliveredAt: d.DeliveredAt.String(), FailedAt: d.FailedAt.String(),
-		NextAttemptAt: d.NextAttemptAt.String(), ExpiresAt: d.ExpiresAt.Unix(), Revision: d.Revision,
+		ConfigID:       d.ConfigID,
+		EventID:        d.Event.ID,
+		OrganizationID: d.OrganizationID,
+		Version:        d.Event.Version,
+		DocumentID:     d.Event.DocumentID,
+		DocumentStatus: d.Event.Status,
+		PreviousStatus: d.Event.PreviousStatus,
+		Sequence:       d.Event.Sequence,
+		OccurredAt:     d.Event.OccurredAt.String(),
+		Test:           d.Event.Test,
+		Status:         d.Status,
+		Trigger:        d.Trigger,
+		Attempts:       []attemptItem{},
+		RequestedAt:    d.RequestedAt.String(),
+		Round:          d.Round,
+		Attempt:        d.Attempt,
+		EndedAt:        d.EndedAt.String(),
+		EndedBy:        d.EndedBy,
+		DoneFor:        d.DoneFor.String(),
+		NextAttemptAt:  d.NextAttemptAt.String(),
+		WakeAt:         d.WakeAt.String(),
+		DeliveredAt:    d.DeliveredAt.String(),
+		FailedAt:       d.FailedAt.String(),
+		ExpiresAt:      d.ExpiresAt.Unix(),
+		Revision:       d.Revision,
 	}
-	if d.Status == webhook.Retrying || d.Status == webhook.DeliveryFailed {
+	if d.Status != webhook.Delivered {
 		i.Unsettled = d.Event.ID
 	}
-	for n := range d.Attempts {
-		i.Attempts = append(i.Attempts, fromAttempt(&d.Attempts[n]))
+	if d.Waiting() {
+		i.WakeShard = shardName(webhook.WakeShard(d.ConfigID, d.Event.ID))
+	}
+	for _, a := range d.Attempts {
+		i.Attempts = append(i.Attempts, attemptItem{
+			Number:    a.Number,
+			MessageID: a.MessageID,
+			StartedAt: a.StartedAt.UnixMilli(),
+			Duration:  a.Duration.Milliseconds(),
+			Status:    a.ResponseStatus,
+			Code:      a.ErrorCode,
+			Error:     a.Error,
+			Snippet:   a.ResponseSnippet,
+		})
 	}
 	return i
 }
@@ -90,19 +118,43 @@ func toDelivery(from item) (*webhook.Delivery, error) {
 		return nil, fmt.Errorf("reading a delivery's item: %w", err)
 	}
 	d := &webhook.Delivery{
-		OrganizationID: i.OrganizationID, ConfigID: i.ConfigID,
+		OrganizationID: i.OrganizationID,
+		ConfigID:       i.ConfigID,
 		Event: webhook.Event{
-			Version: i.Version, ID: i.EventID, DocumentID: strings.TrimPrefix(i.DocumentKey, documentKey(i.OrganizationID, "")),
-			Status: i.DocumentStatus, PreviousStatus: i.PreviousStatus, OccurredAt: reread(i.OccurredAt), Test: i.Test,
+			Version:        i.Version,
+			ID:             i.EventID,
+			DocumentID:     i.DocumentID,
+			Status:         i.DocumentStatus,
+			PreviousStatus: i.PreviousStatus,
+			Sequence:       i.Sequence,
+			OccurredAt:     reread(i.OccurredAt),
+			Test:           i.Test,
 		},
-		Status: i.Status, Trigger: i.Trigger, Round: i.Round, RoundAttempts: i.RoundAttempts, RoundOverBy: i.RoundOverBy,
-		RequestedAt: reread(i.RequestedAt), DoneFor: reread(i.DoneFor), DeliveredAt: reread(i.DeliveredAt), FailedAt: reread(i.FailedAt),
-		NextAttemptAt: reread(i.NextAttemptAt), ExpiresAt: webhook.At(time.Unix(i.ExpiresAt, 0)), Revision: i.Revision,
+		Status:        i.Status,
+		Trigger:       i.Trigger,
+		RequestedAt:   reread(i.RequestedAt),
+		Round:         i.Round,
+		Attempt:       i.Attempt,
+		EndedAt:       reread(i.EndedAt),
+		EndedBy:       i.EndedBy,
+		DoneFor:       reread(i.DoneFor),
+		NextAttemptAt: reread(i.NextAttemptAt),
+		WakeAt:        reread(i.WakeAt),
+		DeliveredAt:   reread(i.DeliveredAt),
+		FailedAt:      reread(i.FailedAt),
+		ExpiresAt:     webhook.At(time.Unix(i.ExpiresAt, 0)),
+		Revision:      i.Revision,
 	}
 	for _, a := range i.Attempts {
 		d.Attempts = append(d.Attempts, webhook.Attempt{
-			Number: a.Number, Round: a.Round, StartedAt: webhook.At(time.UnixMilli(a.StartedAt)), Duration: time.Duration(a.Duration) * time.Millisecond,
-			ResponseStatus: a.Status, ErrorCode: a.Code, Error: a.Error, ResponseSnippet: a.Snippet,
+			Number:          a.Number,
+			MessageID:       a.MessageID,
+			StartedAt:       webhook.At(time.UnixMilli(a.StartedAt)),
+			Duration:        time.Duration(a.Duration) * time.Millisecond,
+			ResponseStatus:  a.Status,
+			ErrorCode:       a.Code,
+			Error:           a.Error,
+			ResponseSnippet: a.Snippet,
 		})
 	}
 	return d, nil
@@ -131,6 +183,133 @@ func (t *Deliveries) Get(ctx context.Context, organizationID, configID, eventID 
 	return d, nil
 }
 
+// Start writes an outcome if its delivery still is as it was known. Otherwise it errors with webhook.ErrConflict
+// and returns the delivery as it is.
+func (t *Deliveries) Start(ctx context.Context, o webhook.Outcome) webhook.Recorded {
+	after, counts := o.Known.After(o)
+	there, err := t.put(ctx, o.Known, &after)
+	switch {
+	case err == nil || errors.Is(err, webhook.ErrConflict) && there.Holds(o):
+		return webhook.Recorded{Delivery: &after, Counts: counts}
+	case errors.Is(err, webhook.ErrConflict) && foreign(there, o):
+		return webhook.Recorded{Err: fmt.Errorf("logging a delivery: %w: it is another organization's", webhook.ErrNotFound)}
+	}
+	return webhook.Recorded{Delivery: there, Err: err}
+}
+
+// Record writes outcomes of different deliveries, each applied to what is there at that moment: those of new
+// deliveries with one request, the others at the same time. What fails is tried again until ctx ends.
+func (t *Deliveries) Record(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+	recorded := make([]webhook.Recorded, len(outcomes))
+	done := t.insert(ctx, outcomes, recorded)
+	var wait sync.WaitGroup
+	for i, o := range outcomes {
+		if !done[i] {
+			wait.Go(func() { recorded[i] = t.record(ctx, o) })
+		}
+	}
+	wait.Wait()
+	return recorded
+}
+
+// record replaces a delivery's item by what the outcome makes of it, if nobody has written it since it was read.
+// Otherwise the refusal brings the item along and the outcome is applied to that, so no result is ever decided
+// by what a writer has not seen. A write costs the same as one without a condition, and nobody else writes a
+// delivery but for its rare duplicates.
+func (t *Deliveries) record(ctx context.Context, o webhook.Outcome) webhook.Recorded {
+	known, counted := o.Known, false
+	for try := 0; ; {
+		after, counts := known.After(o)
+		if known != nil && after.Revision == known.Revision {
+			return webhook.Recorded{Delivery: known} // it changes nothing
+		}
+		there, err := t.put(ctx, known, &after)
+		switch {
+		case err == nil:
+			return webhook.Recorded{Delivery: &after, Counts: counts}
+		case errors.Is(err, webhook.ErrConflict) && there.Holds(o):
+			return webhook.Recorded{Delivery: there, Counts: counted || counts} // an earlier answer was lost
+		case errors.Is(err, webhook.ErrConflict) && foreign(there, o):
+			return webhook.Recorded{Err: fmt.Errorf("logging a delivery: %w: it is another organization's", webhook.ErrNotFound)}
+		case errors.Is(err, webhook.ErrConflict):
+			known = there // every refusal means that another write has succeeded, so this ends
+		case ctx.Err() != nil || pause(ctx, try) != nil:
+			return webhook.Recorded{Err: err}
+		default:
+			counted = counts // it may have been written all the same
+			try++
+		}
+	}
+}
+
+func foreign(d *webhook.Delivery, o webhook.Outcome) bool {
+	return d != nil && d.OrganizationID != o.Message.OrganizationID
+}
+
+// putTimeout bounds one write, so that one that hangs leaves time for another.
+const putTimeout = 5 * time.Second
+
+// put writes after in the place of known, which is nil for a new delivery. It errors with webhook.ErrConflict if
+// that is not what is there, and then returns what is, nil if its time to live has ended.
+func (t *Deliveries) put(ctx context.Context, known, after *webhook.Delivery) (there *webhook.Delivery, err error) {
+	fields, err := attributevalue.MarshalMap(fromDelivery(after))
+	if err != nil {
+		return nil, fmt.Errorf("writing a delivery's item: %w", err)
+	}
+	put := &dynamodb.PutItemInput{
+		TableName: &t.Table, Item: fields, ConditionExpression: aws.String("attribute_not_exists(event_id)"),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}
+	if known != nil {
+		put.ConditionExpression, put.ExpressionAttributeValues = aws.String("revision = :known"), item{":known": number(int64(known.Revision))}
+	}
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+	_, err = t.Client.PutItem(ctx, put)
+	old, failed := conditionFailed(err)
+	switch {
+	case failed && old == nil:
+		return nil, webhook.ErrConflict
+	case failed:
+		if there, err = toDelivery(old); err != nil {
+			return nil, err
+		}
+		return there, webhook.ErrConflict
+	case err != nil:
+		return nil, fmt.Errorf("logging a delivery: %w", err)
+	}
+	return nil, nil
+}
+
+// insert writes the outcomes of new deliveries with one request, and says which are done. The others are left to
+// record: what is there already brings itself along only there.
+//
+// Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html
+func (t *Deliveries) insert(ctx context.Context, outcomes []webhook.Outcome, recorded []webhook.Recorded) (done []bool) {
+	done = make([]bool, len(outcomes))
+	var items []item
+	var which []int
+	for i, o := range outcomes {
+		if o.Known != nil {
+			continue
+		}
+		after, counts := o.Known.After(o)
+		if fields, err := attributevalue.MarshalMap(fromDelivery(&after)); err == nil {
+			items, which = append(items, fields), append(which, i)
+			recorded[i] = webhook.Recorded{Delivery: &after, Counts: counts}
+		}
+	}
+	if len(items) < 2 {
+		return done
+	}
+	ctx, cancel := context.WithTimeout(ctx, putTimeout)
+	defer cancel()
+	for n, err := range insertItems(ctx, t.Client, t.Table, items) {
+		done[which[n]] = err == nil
+	}
+	return done
+}
+
 // Log is what the deliver function needs of two tables. It is safe for concurrent use.
 type Log struct {
 	*Deliveries
@@ -139,7 +318,7 @@ type Log struct {
 
 // Load reads configs and deliveries with one consistent BatchGetItem. Keys it could not read are
 // missing from the map; then it also errors.
-func (l *Log) Load(ctx context.Context, keys []delivery.Key) (map[delivery.Key]delivery.Loaded, error) {
+func (l *Log) Load(ctx context.Context, keys []webhook.Key) (map[webhook.Key]webhook.Loaded, error) {
 	configs, deliveries := l.Configs.Table, l.Table
 	request := map[string]types.KeysAndAttributes{}
 	seen := map[string]bool{}
@@ -178,11 +357,11 @@ func (l *Log) Load(ctx context.Context, keys []delivery.Key) (map[delivery.Key]d
 			unreadable[identity(key)] = true
 		}
 	}
-	loaded := map[delivery.Key]delivery.Loaded{}
+	loaded := map[webhook.Key]webhook.Loaded{}
 	for _, k := range keys {
 		config, event := [2]string{k.OrganizationID, k.ConfigID}, [2]string{k.ConfigID, k.EventID}
 		if !unreadable[config] && !unreadable[event] {
-			one := delivery.Loaded{}
+			one := webhook.Loaded{}
 			if c, ok := foundConfigs[config]; ok {
 				one.Config = &c // each delivery has its own: they are worked on at the same time
 			}
@@ -201,69 +380,4 @@ func identity(key item) [2]string {
 		return [2]string{text(key, "config_id"), text(key, "event_id")}
 	}
 	return [2]string{text(key, "organization_id"), text(key, "id")}
-}
-
-// maxOthers bounds how often one write of a delivery may be refused. Every refusal means that another write
-// has succeeded, so among many writers the last one waits for all; a pause would only let more of them by.
-const maxOthers = 100
-
-// Record writes entries of different deliveries, all at the same time. It returns nil or one error
-// (or nil) for each.
-func (t *Deliveries) Record(ctx context.Context, entries []delivery.Entry) []error {
-	errs := make([]error, len(entries))
-	var wait sync.WaitGroup
-	for i, e := range entries {
-		wait.Go(func() { errs[i] = t.record(ctx, e) })
-	}
-	wait.Wait()
-	if errors.Join(errs...) == nil {
-		return nil
-	}
-	return errs
-}
-
-// record replaces a delivery's item by what the entry makes of it, if nobody has written it since it
-// was read. Otherwise the refusal brings the item along and the entry is applied to that, so no
-// result is ever decided by what a writer has not seen. A write costs the same as one without a
-// condition, and nobody else writes a delivery but for its rare duplicates.
-func (t *Deliveries) record(ctx context.Context, e delivery.Entry) error {
-	known := e.Known
-	for range maxOthers {
-		after := e.Apply(known)
-		if known != nil && after.Revision == known.Revision {
-			return nil // it changes nothing
-		}
-		fields, err := attributevalue.MarshalMap(fromDelivery(&after))
-		if err != nil {
-			return fmt.Errorf("writing a delivery's item: %w", err)
-		}
-		put := &dynamodb.PutItemInput{
-			TableName: &t.Table, Item: fields, ConditionExpression: aws.String("attribute_not_exists(event_id)"),
-			ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-		}
-		if known != nil {
-			put.ConditionExpression, put.ExpressionAttributeValues = aws.String("revision = :known"), item{":known": number(int64(known.Revision))}
-		}
-		_, err = t.Client.PutItem(ctx, put)
-		there, failed := conditionFailed(err)
-		if !failed {
-			if err != nil {
-				return fmt.Errorf("logging a delivery: %w", err)
-			}
-			return nil
-		}
-		if known, err = nil, nil; there != nil { // else its time to live has ended meanwhile
-			known, err = toDelivery(there)
-		}
-		if err != nil {
-			return err
-		}
-		if known != nil && known.OrganizationID != e.Message.OrganizationID {
-			return fmt.Errorf("logging a delivery: %w: it is another organization's", webhook.ErrNotFound)
-		}
-		if e.In(known) {
-			return nil
-		}
-	}
-	return fmt.Errorf("logging a delivery: %d others were faster", maxOthers)
 }

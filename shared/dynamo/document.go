@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -30,7 +31,13 @@ func (t *Documents) Get(ctx context.Context, id string) (*webhook.Document, erro
 		return nil, nil
 	}
 	// Attributes of other types than ours are as good as absent: the item is the document system's.
-	return &webhook.Document{
-		OrganizationID: text(out.Item, "organization_id"), Status: webhook.Status(text(out.Item, "status")), UpdatedAt: text(out.Item, "updated_at"),
-	}, nil
+	document := &webhook.Document{
+		OrganizationID: text(out.Item, "organization_id"),
+		Status:         webhook.Status(text(out.Item, "status")),
+		UpdatedAt:      text(out.Item, "updated_at"),
+	}
+	if n, ok := out.Item["updated_at"].(*types.AttributeValueMemberN); ok {
+		document.UpdatedAt = n.Value
+	}
+	return document, nil
 }

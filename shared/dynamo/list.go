@@ -17,7 +17,6 @@ import (
 )
 
 const (
-	documentIndex  = "by_document"
 	unsettledIndex = "unsettled"
 
 	// maxExamined is how many items beyond the limit one List looks at before it stops short.
@@ -81,9 +80,9 @@ func placeOf(d *webhook.Delivery) *webhook.Place {
 }
 
 // read reads the items of deliveries of which only the keys are known. Those that are gone are left out.
-func (t *Deliveries) read(ctx context.Context, keys []*webhook.Delivery) ([]*webhook.Delivery, error) {
+func (t *Deliveries) read(ctx context.Context, deliveries []*webhook.Delivery) ([]*webhook.Delivery, error) {
 	request := types.KeysAndAttributes{}
-	for _, d := range keys {
+	for _, d := range deliveries {
 		request.Keys = append(request.Keys, deliveryKey(d.ConfigID, d.Event.ID))
 	}
 	var items []item
@@ -94,6 +93,28 @@ func (t *Deliveries) read(ctx context.Context, keys []*webhook.Delivery) ([]*web
 		return nil, fmt.Errorf("reading deliveries: %w", err)
 	}
 	return toDeliveries(items)
+}
+
+// Find returns the deliveries with any of these keys that there are, newest first.
+func (t *Deliveries) Find(ctx context.Context, keys []webhook.Key) ([]webhook.Delivery, error) {
+	var found []webhook.Delivery
+	for from := 0; from < len(keys); from += maxChunk {
+		var wanted []*webhook.Delivery
+		for _, k := range keys[from:min(from+maxChunk, len(keys))] {
+			wanted = append(wanted, &webhook.Delivery{ConfigID: k.ConfigID, Event: webhook.Event{ID: k.EventID}})
+		}
+		read, err := t.read(ctx, wanted)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range read {
+			if slices.ContainsFunc(keys, func(k webhook.Key) bool { return k == d.Key() }) {
+				found = append(found, *d)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b webhook.Delivery) int { return newestFirst(&a, &b) })
+	return found, nil
 }
 
 // toDeliveries returns deliveries from new to old.
@@ -122,25 +143,22 @@ func (t *Deliveries) sources(s webhook.Selection) []*source {
 	if s.After != nil {
 		latest = min(latest, s.After.EventID)
 	}
-	make := func(index, hash, sort, value string) *source {
-		return &source{
-			deliveries: t, index: index, hash: hash, sort: sort, value: value, oldest: oldest, latest: latest, after: s.After,
-			chunk: min(maxChunk, s.Limit+1), done: oldest > latest,
-		}
-	}
-	if s.DocumentID != "" {
-		one := make(documentIndex, "document_key", "event_id", documentKey(s.OrganizationID, s.DocumentID))
-		one.ties = true
-		return []*source{one}
-	}
 	var sources []*source
 	for _, id := range s.ConfigIDs {
-		one := make("", "config_id", "event_id", id)
-		if s.Unsettled() {
-			one = make(unsettledIndex, "config_id", "unsettled", id)
+		one := &source{
+			deliveries: t,
+			config:     id,
+			sort:       "event_id",
+			oldest:     oldest,
+			latest:     latest,
+			after:      s.After,
+			// Most pages take a little of each config; the next chunk is larger.
+			chunk: min(maxChunk, s.Limit+1, max(2, 2*(s.Limit+1)/len(s.ConfigIDs))),
+			done:  oldest > latest,
 		}
-		// Most pages take a little of each config; the next chunk is larger.
-		one.chunk = min(one.chunk, max(2, 2*(s.Limit+1)/len(s.ConfigIDs)))
+		if s.Unsettled() {
+			one.index, one.sort = unsettledIndex, "unsettled"
+		}
 		sources = append(sources, one)
 	}
 	return sources
@@ -207,16 +225,15 @@ func newer(a, b *webhook.Delivery) bool { return newestFirst(a, b) < 0 }
 
 // source reads one partition of the table or of an index from new to old, a chunk at a time.
 type source struct {
-	deliveries        *Deliveries
-	index, hash, sort string
-	value             string
-	oldest, latest    string // event ids, inclusive
-	after             *webhook.Place
-	chunk             int
-	ties              bool // several deliveries, to different configs, may have one event id
+	deliveries     *Deliveries
+	index          string // "" for the table
+	config         string
+	sort           string // the attribute that holds the event id
+	oldest, latest string // event ids, inclusive
+	after          *webhook.Place
+	chunk          int
 
 	ready []*webhook.Delivery
-	held  []*webhook.Delivery
 	start item
 	done  bool
 }
@@ -226,9 +243,9 @@ func (s *source) fill(ctx context.Context) error {
 	for len(s.ready) == 0 && !s.done {
 		input := &dynamodb.QueryInput{
 			TableName: &s.deliveries.Table, ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(s.chunk)), ExclusiveStartKey: s.start,
-			KeyConditionExpression:    aws.String("#hash = :value AND #sort BETWEEN :oldest AND :latest"),
-			ExpressionAttributeNames:  map[string]string{"#hash": s.hash, "#sort": s.sort},
-			ExpressionAttributeValues: item{":value": str(s.value), ":oldest": str(s.oldest), ":latest": str(s.latest)},
+			KeyConditionExpression:    aws.String("config_id = :config AND #sort BETWEEN :oldest AND :latest"),
+			ExpressionAttributeNames:  map[string]string{"#sort": s.sort},
+			ExpressionAttributeValues: item{":config": str(s.config), ":oldest": str(s.oldest), ":latest": str(s.latest)},
 		}
 		if s.index != "" {
 			input.IndexName = &s.index
@@ -245,9 +262,6 @@ func (s *source) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.ties {
-			found = s.hold(found)
-		}
 		for _, d := range found {
 			if s.after == nil || newer(&webhook.Delivery{ConfigID: s.after.ConfigID, Event: webhook.Event{ID: s.after.EventID}}, d) {
 				s.ready = append(s.ready, d)
@@ -255,20 +269,4 @@ func (s *source) fill(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// hold returns what may be listed of found and of what was held back before: all but the oldest
-// event, of which the next chunk may bring more. The index does not say in which order it holds the
-// deliveries of one event, but a place in the list needs one.
-func (s *source) hold(found []*webhook.Delivery) []*webhook.Delivery {
-	all := append(s.held, found...)
-	slices.SortFunc(all, newestFirst)
-	s.held = nil
-	if s.done || len(all) == 0 {
-		return all
-	}
-	oldest := all[len(all)-1].Event.ID
-	n := slices.IndexFunc(all, func(d *webhook.Delivery) bool { return d.Event.ID == oldest })
-	s.held = all[n:]
-	return all[:n:n]
 }

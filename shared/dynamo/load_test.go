@@ -10,14 +10,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-func key(config, event int) delivery.Key {
-	return delivery.Key{OrganizationID: organization, ConfigID: configID(config), EventID: eventID(event)}
+func key(config, event int) webhook.Key {
+	return webhook.Key{OrganizationID: organization, ConfigID: configID(config), EventID: eventID(event)}
 }
 
 func TestLogLoad(t *testing.T) {
@@ -30,28 +29,30 @@ func TestLogLoad(t *testing.T) {
 	if err := configs.Delete(t.Context(), organization, configID(3), start()); err != nil {
 		t.Fatal(err)
 	}
-	record(t, db, step{round: "a", number: 1, status: webhook.Delivered, at: 5}) // config 1, event 1
+	record(t, deliveriesOf(db), outcome(message(1), webhook.Delivered, 5, nil)) // config 1, event 1
 	foreigner := key(1, 1)
 	foreigner.OrganizationID = foreign
 
 	type seen struct{ Config, Delivery string }
 	for name, test := range map[string]struct {
-		keys []delivery.Key
-		want map[delivery.Key]seen
+		keys []webhook.Key
+		want map[webhook.Key]seen
 	}{
-		"a config and its delivery":      {[]delivery.Key{key(1, 1)}, map[delivery.Key]seen{key(1, 1): {"active", "delivered"}}},
-		"a config before its first try":  {[]delivery.Key{key(1, 2)}, map[delivery.Key]seen{key(1, 2): {"active", ""}}},
-		"an inactive config":             {[]delivery.Key{key(2, 1)}, map[delivery.Key]seen{key(2, 1): {"inactive", ""}}},
-		"a deleted config":               {[]delivery.Key{key(3, 1)}, map[delivery.Key]seen{key(3, 1): {"deleted", ""}}},
-		"no config":                      {[]delivery.Key{key(4, 1)}, map[delivery.Key]seen{key(4, 1): {"", ""}}},
-		"another organization's is none": {[]delivery.Key{foreigner}, map[delivery.Key]seen{foreigner: {"", ""}}},
+		"a config and its delivery":      {[]webhook.Key{key(1, 1)}, map[webhook.Key]seen{key(1, 1): {"active", "delivered"}}},
+		"a config before its first try":  {[]webhook.Key{key(1, 2)}, map[webhook.Key]seen{key(1, 2): {"active", ""}}},
+		"an inactive config":             {[]webhook.Key{key(2, 1)}, map[webhook.Key]seen{key(2, 1): {"inactive", ""}}},
+		"a deleted config":               {[]webhook.Key{key(3, 1)}, map[webhook.Key]seen{key(3, 1): {"deleted", ""}}},
+		"no config":                      {[]webhook.Key{key(4, 1)}, map[webhook.Key]seen{key(4, 1): {"", ""}}},
+		"another organization's is none": {[]webhook.Key{foreigner}, map[webhook.Key]seen{foreigner: {"", ""}}},
 		"many events of one config, whose key is named once": {
-			[]delivery.Key{key(1, 1), key(1, 2), key(1, 3), key(2, 1)},
-			map[delivery.Key]seen{key(1, 1): {"active", "delivered"}, key(1, 2): {"active", ""}, key(1, 3): {"active", ""}, key(2, 1): {"inactive", ""}},
+			[]webhook.Key{key(1, 1), key(1, 2), key(1, 3), key(2, 1)},
+			map[webhook.Key]seen{
+				key(1, 1): {"active", "delivered"}, key(1, 2): {"active", ""}, key(1, 3): {"active", ""}, key(2, 1): {"inactive", ""},
+			},
 		},
 		"one event under two organizations, whose item is named once": {
-			[]delivery.Key{key(1, 1), foreigner},
-			map[delivery.Key]seen{key(1, 1): {"active", "delivered"}, foreigner: {"", ""}},
+			[]webhook.Key{key(1, 1), foreigner},
+			map[webhook.Key]seen{key(1, 1): {"active", "delivered"}, foreigner: {"", ""}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestLogLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := map[delivery.Key]seen{}
+			got := map[webhook.Key]seen{}
 			for k, one := range loaded {
 				var s seen
 				if one.Config != nil {
@@ -86,7 +87,7 @@ func TestLogLoad(t *testing.T) {
 		})
 	}
 	t.Run("deliveries of one config share nothing that one of them may change", func(t *testing.T) {
-		loaded, err := log.Load(t.Context(), []delivery.Key{key(1, 1), key(1, 2)})
+		loaded, err := log.Load(t.Context(), []webhook.Key{key(1, 1), key(1, 2)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +103,7 @@ func TestLogLoad(t *testing.T) {
 			return nil
 		})
 		defer db.Intercept(nil)
-		if _, err := log.Load(t.Context(), []delivery.Key{key(1, 1)}); err != nil {
+		if _, err := log.Load(t.Context(), []webhook.Key{key(1, 1)}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -130,7 +131,7 @@ func TestLogLoadFails(t *testing.T) {
 		log := &dynamo.Log{Deliveries: deliveriesOf(db), Configs: configsOf(db)}
 		create(t, log.Configs, 1)
 		create(t, log.Configs, 2)
-		record(t, db, step{round: "a", number: 1, status: webhook.Delivered, at: 5})
+		record(t, deliveriesOf(db), outcome(message(1), webhook.Delivered, 5, nil))
 		return db, log
 	}
 	t.Run("keys left unprocessed are read by another try", func(t *testing.T) {
@@ -145,7 +146,7 @@ func TestLogLoadFails(t *testing.T) {
 			}
 			return nil
 		})
-		loaded, err := log.Load(t.Context(), []delivery.Key{key(1, 2)})
+		loaded, err := log.Load(t.Context(), []webhook.Key{key(1, 2)})
 		if err != nil || tries != 2 || loaded[key(1, 2)].Config == nil {
 			t.Errorf("got %v, %v after %d tries", loaded, err, tries)
 		}
@@ -176,7 +177,7 @@ func TestLogLoadFails(t *testing.T) {
 			}
 			return &dynamotest.Fault{Status: 200, Body: string(text)}
 		})
-		loaded, err := log.Load(t.Context(), []delivery.Key{key(1, 1), key(1, 2)})
+		loaded, err := log.Load(t.Context(), []webhook.Key{key(1, 1), key(1, 2)})
 		_, first := loaded[key(1, 1)]
 		_, second := loaded[key(1, 2)]
 		if err == nil || !first || second {
@@ -186,7 +187,7 @@ func TestLogLoadFails(t *testing.T) {
 	t.Run("nothing is known when DynamoDB is away", func(t *testing.T) {
 		db, log := setup(t)
 		always(db, "BatchGetItem", down())
-		if loaded, err := log.Load(t.Context(), []delivery.Key{key(1, 1), key(2, 1)}); err == nil || len(loaded) != 0 {
+		if loaded, err := log.Load(t.Context(), []webhook.Key{key(1, 1), key(2, 1)}); err == nil || len(loaded) != 0 {
 			t.Errorf("got %v, %v; want an error and nothing", loaded, err)
 		}
 	})
@@ -199,7 +200,7 @@ func TestLogLoadFails(t *testing.T) {
 			db.Intercept(func(string, []byte) *dynamotest.Fault {
 				return &dynamotest.Fault{Status: 200, Body: `{"Responses":{"` + table + `":[` + item + `]}}`}
 			})
-			loaded, err := log.Load(t.Context(), []delivery.Key{key(1, 1), key(2, 1)})
+			loaded, err := log.Load(t.Context(), []webhook.Key{key(1, 1), key(2, 1)})
 			_, broken := loaded[key(1, 1)]
 			_, sound := loaded[key(2, 1)]
 			if err == nil || broken || !sound {
@@ -209,7 +210,7 @@ func TestLogLoadFails(t *testing.T) {
 	})
 	t.Run("a call that is over reads nothing", func(t *testing.T) {
 		_, log := setup(t)
-		if loaded, err := log.Load(canceled(t), []delivery.Key{key(1, 1)}); !errors.Is(err, context.Canceled) || len(loaded) != 0 {
+		if loaded, err := log.Load(canceled(t), []webhook.Key{key(1, 1)}); !errors.Is(err, context.Canceled) || len(loaded) != 0 {
 			t.Errorf("got %v, %v", loaded, err)
 		}
 	})

@@ -6,9 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
-	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -63,59 +61,49 @@ func itemSize(t *testing.T, db *dynamotest.DB) int {
 }
 
 func TestDeliverySize(t *testing.T) {
-	t.Run("a success at once is under 1 KiB, one write unit", func(t *testing.T) {
-		db := dynamotest.New(t)
-		record(t, db, step{round: "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10", number: 1, status: webhook.Delivered, at: 5})
-		if got := itemSize(t, db); got >= 1<<10 {
-			t.Errorf("%d bytes", got)
-		} else {
-			t.Logf("%d bytes", got)
-		}
-	})
-	t.Run("a success on the second attempt is under 1 KiB", func(t *testing.T) {
-		db := dynamotest.New(t)
-		record(t, db,
-			step{round: "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10", number: 1, status: webhook.Retrying, at: 5},
-			step{round: "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10", number: 2, status: webhook.Delivered, at: 20})
-		if got := itemSize(t, db); got >= 1<<10 {
-			t.Errorf("%d bytes", got)
-		} else {
-			t.Logf("%d bytes", got)
-		}
-	})
+	second := message(1)
+	second.Attempt = 2
+	for _, test := range []struct {
+		name     string
+		outcomes []webhook.Outcome
+	}{
+		{name: "a success at once", outcomes: []webhook.Outcome{outcome(message(1), webhook.Delivered, 5, nil)}},
+		{
+			name:     "a success on the second attempt",
+			outcomes: []webhook.Outcome{outcome(message(1), webhook.Retrying, 5, nil), outcome(second, webhook.Delivered, 20, nil)},
+		},
+	} {
+		t.Run(test.name+" is under 1 KiB, one write unit", func(t *testing.T) {
+			db := dynamotest.New(t)
+			record(t, deliveriesOf(db), test.outcomes...)
+			if got := itemSize(t, db); got >= 1<<10 {
+				t.Errorf("%d bytes", got)
+			} else {
+				t.Logf("%d bytes", got)
+			}
+		})
+	}
 	// The longest item: a delivery that has failed for good, has succeeded, and whose resends fail for good.
-	t.Run("twenty failures with the longest texts are under 8 KiB", func(t *testing.T) {
+	t.Run("twenty failures with the longest texts are under 9 KiB", func(t *testing.T) {
 		db := dynamotest.New(t)
-		deliveries := deliveriesOf(db)
 		m := message(1)
-		m.Event.DocumentID, m.Event.Status, m.Event.PreviousStatus = strings.Repeat("d", webhook.MaxDocumentIDLength), webhook.Processed, webhook.Processing
-		m.Trigger = webhook.StatusChange
+		m.Event.DocumentID = strings.Repeat("d", webhook.MaxDocumentIDLength)
+		m.Attempt = 5
 		var known *webhook.Delivery
 		for n := range 25 {
-			const round = "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10"
-			entry := delivery.Entry{
-				Message: m, MessageID: round, Round: round, Status: webhook.DeliveryFailed, At: moment(n), Known: known,
-				Attempt: &webhook.Attempt{
-					Number: 5, Round: "2b7f3b1e", StartedAt: moment(n), Duration: 14_999 * time.Millisecond, ResponseStatus: 503,
-					ErrorCode: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", ResponseSnippet: strings.Repeat("s", 256),
-				},
-			}
+			m.RequestedAt = moment(n)
+			m.Round = webhook.LaterRound(moment(n).Time, "2b7f3b1e-7c6d-4a55-9f0a-2b8a5d1e7c10")
+			o := outcome(m, webhook.DeliveryFailed, n, known)
 			if n == 1 {
-				entry.Status = webhook.Delivered
+				o = outcome(m, webhook.Delivered, n, known)
 			}
-			entry.Message.RequestedAt = moment(n)
-			if errs := deliveries.Record(t.Context(), []delivery.Entry{entry}); errs != nil {
-				t.Fatal(errs)
-			}
-			var err error
-			if known, err = deliveries.Get(t.Context(), organization, m.ConfigID, m.Event.ID); err != nil {
-				t.Fatal(err)
-			}
+			o.Tried.Duration, o.Tried.ResponseSnippet = 14_999*time.Millisecond, strings.Repeat("s", 256)
+			known = record(t, deliveriesOf(db), o)
 		}
-		if len(known.Attempts) != webhook.MaxLoggedAttempts || known.Status != webhook.Delivered || known.FailedAt.IsZero() || !known.RoundOver() {
+		if len(known.Attempts) != webhook.MaxLoggedAttempts || known.DeliveredAt.IsZero() || known.FailedAt.IsZero() || known.EndedBy == "" {
 			t.Fatalf("%d attempts, %+v", len(known.Attempts), known)
 		}
-		if got := itemSize(t, db); got >= 8<<10 {
+		if got := itemSize(t, db); got >= 9<<10 {
 			t.Errorf("%d bytes", got)
 		} else {
 			t.Logf("%d bytes", got)

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// status is the result of an answer that is neither 2xx nor 3xx.
-func status(n int, snippet string) Result {
+// statusResult is the result of an answer that is neither 2xx nor 3xx.
+func statusResult(n int, snippet string) Result {
 	return Result{Status: n, Code: CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", n), Snippet: snippet}
 }
 
@@ -47,10 +47,10 @@ func TestAnswerMeans(t *testing.T) {
 	}{
 		// Success: 2xx and nothing else.
 		{name: "200 is success", serve: send(ok), want: Result{Status: 200}},
-		{name: "201 is success", serve: send(answer(201, "", "")), want: Result{Status: 201}},
-		{name: "202 with a body is success without a snippet", serve: send(answer(202, "", "thank you")), want: Result{Status: 202}},
+		{name: "201 is success", serve: send(rawAnswer(201, "", "")), want: Result{Status: 201}},
+		{name: "202 with a body is success without a snippet", serve: send(rawAnswer(202, "", "thank you")), want: Result{Status: 202}},
 		{name: "204 is success", serve: send("HTTP/1.1 204 No Content\r\n\r\n"), want: Result{Status: 204}},
-		{name: "299 is success", serve: send(answer(299, "", "")), want: Result{Status: 299}},
+		{name: "299 is success", serve: send(rawAnswer(299, "", "")), want: Result{Status: 299}},
 		{name: "an answer that ends with the connection is success", serve: send("HTTP/1.1 200 OK\r\n\r\ndone"), want: Result{Status: 200}},
 		{name: "an answer of HTTP/1.0 is success", serve: send("HTTP/1.0 200 OK\r\n\r\n"), want: Result{Status: 200}},
 		{
@@ -76,69 +76,81 @@ func TestAnswerMeans(t *testing.T) {
 		{
 			name:  "101 with an open connection is a failure at once",
 			serve: sendAndHang("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
-			want:  status(101, ""),
+			want:  statusResult(101, ""),
 		},
 		{name: "100 and nothing more is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 100 Continue\r\n\r\n"), want: timeout},
 
 		// Redirects: never followed.
-		{name: "300 is a failure", serve: send(answer(300, "", "")), want: redirect(300)},
+		{name: "300 is a failure", serve: send(rawAnswer(300, "", "")), want: redirect(300)},
 		{
 			name:  "301 to a private address is a failure",
-			serve: send(answer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")),
+			serve: send(rawAnswer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")),
 			want:  redirect(301),
 		},
-		{name: "302 to itself is a failure", serve: send(answer(302, "Location: /hook\r\n", "")), want: redirect(302)},
-		{name: "302 to nowhere is a failure with its status", serve: send(answer(302, "", "")), want: redirect(302)},
+		{name: "302 to itself is a failure", serve: send(rawAnswer(302, "Location: /hook\r\n", "")), want: redirect(302)},
+		{name: "302 to nowhere is a failure with its status", serve: send(rawAnswer(302, "", "")), want: redirect(302)},
 		{
 			name:  "302 to what is no URL is a failure with its status",
-			serve: send(answer(302, "Location: http://[::1\r\n", "")),
+			serve: send(rawAnswer(302, "Location: http://[::1\r\n", "")),
 			want:  redirect(302),
 		},
-		{name: "303 is a failure", serve: send(answer(303, "Location: https://other.example/\r\n", "")), want: redirect(303)},
+		{name: "303 is a failure", serve: send(rawAnswer(303, "Location: https://other.example/\r\n", "")), want: redirect(303)},
 		{name: "304 is a failure", serve: send("HTTP/1.1 304 Not Modified\r\n\r\n"), want: redirect(304)},
 		{
 			name:  "307, which would carry the body along, is a failure",
-			serve: send(answer(307, "Location: http://127.0.0.1:1/\r\n", "")),
+			serve: send(rawAnswer(307, "Location: http://127.0.0.1:1/\r\n", "")),
 			want:  redirect(307),
 		},
-		{name: "308 is a failure", serve: send(answer(308, "Location: http://10.0.0.1/\r\n", "")), want: redirect(308)},
+		{name: "308 is a failure", serve: send(rawAnswer(308, "Location: http://10.0.0.1/\r\n", "")), want: redirect(308)},
 
 		// Other statuses.
-		{name: "400 is a failure with a snippet", serve: send(answer(400, "", "no such field")), want: status(400, "no such field")},
-		{name: "401 is a failure", serve: send(answer(401, "WWW-Authenticate: Basic\r\n", "")), want: status(401, "")},
-		{name: "404 is a failure", serve: send(answer(404, "", "")), want: status(404, "")},
-		{name: "404 is not asked when to retry", serve: send(answer(404, "Retry-After: 60\r\n", "")), want: status(404, "")},
-		{name: "410 is a failure", serve: send(answer(410, "", "bye")), want: status(410, "bye")},
+		{
+			name:  "400 is a failure with a snippet",
+			serve: send(rawAnswer(400, "", "no such field")),
+			want:  statusResult(400, "no such field"),
+		},
+		{name: "401 is a failure", serve: send(rawAnswer(401, "WWW-Authenticate: Basic\r\n", "")), want: statusResult(401, "")},
+		{name: "404 is a failure", serve: send(rawAnswer(404, "", "")), want: statusResult(404, "")},
+		{name: "404 is not asked when to retry", serve: send(rawAnswer(404, "Retry-After: 60\r\n", "")), want: statusResult(404, "")},
+		{name: "410 is a failure", serve: send(rawAnswer(410, "", "bye")), want: statusResult(410, "bye")},
 		{
 			name:  "410 is 410 even if its body hangs",
 			hangs: true,
 			serve: sendAndHang("HTTP/1.1 410 Gone\r\nContent-Length: 10\r\n\r\nbye"),
-			want:  status(410, "bye"),
+			want:  statusResult(410, "bye"),
 		},
-		{name: "500 is a failure", serve: send(answer(500, "", "")), want: status(500, "")},
-		{name: "599 is a failure", serve: send(answer(599, "", "")), want: status(599, "")},
-		{name: "999 is a failure", serve: send(answer(999, "", "")), want: status(999, "")},
+		{name: "500 is a failure", serve: send(rawAnswer(500, "", "")), want: statusResult(500, "")},
+		{name: "599 is a failure", serve: send(rawAnswer(599, "", "")), want: statusResult(599, "")},
+		{name: "999 is a failure", serve: send(rawAnswer(999, "", "")), want: statusResult(999, "")},
 
 		// Retry-After.
-		{name: "429 with seconds is to be retried then", serve: send(answer(429, "Retry-After: 120\r\n", "")), want: after(429, 120)},
+		{name: "429 with seconds is to be retried then", serve: send(rawAnswer(429, "Retry-After: 120\r\n", "")), want: after(429, 120)},
 		{
 			name:  "503 with a date is to be retried then",
-			serve: send(answer(503, "Retry-After: Sun, 01 Mar 2026 12:03:00 GMT\r\n", "")),
+			serve: send(rawAnswer(503, "Retry-After: Sun, 01 Mar 2026 12:03:00 GMT\r\n", "")),
 			want:  after(503, 180),
 		},
 		{
 			name:  "503 with a past date is to be retried as planned",
-			serve: send(answer(503, "Retry-After: Sun, 01 Mar 2020 12:00:00 GMT\r\n", "")),
+			serve: send(rawAnswer(503, "Retry-After: Sun, 01 Mar 2020 12:00:00 GMT\r\n", "")),
 			want:  after(503, 0),
 		},
-		{name: "503 with garbage is to be retried as planned", serve: send(answer(503, "Retry-After: soon\r\n", "")), want: after(503, 0)},
+		{
+			name:  "503 with garbage is to be retried as planned",
+			serve: send(rawAnswer(503, "Retry-After: soon\r\n", "")),
+			want:  after(503, 0),
+		},
 		{
 			name:  "429 with a negative number is to be retried as planned",
-			serve: send(answer(429, "Retry-After: -120\r\n", "")),
+			serve: send(rawAnswer(429, "Retry-After: -120\r\n", "")),
 			want:  after(429, 0),
 		},
-		{name: "429 with a day is to be retried after a day", serve: send(answer(429, "Retry-After: 86400\r\n", "")), want: after(429, 86400)},
-		{name: "500 is not asked when to retry", serve: send(answer(500, "Retry-After: 60\r\n", "")), want: status(500, "")},
+		{
+			name:  "429 with a day is to be retried after a day",
+			serve: send(rawAnswer(429, "Retry-After: 86400\r\n", "")),
+			want:  after(429, 86400),
+		},
+		{name: "500 is not asked when to retry", serve: send(rawAnswer(500, "Retry-After: 60\r\n", "")), want: statusResult(500, "")},
 
 		// Hanging.
 		{name: "nothing at all is a timeout", hangs: true, serve: (*peer).hang, want: timeout},
@@ -188,13 +200,17 @@ func TestAnswerMeans(t *testing.T) {
 			name:  "500 that hangs in its body is a 500",
 			hangs: true,
 			serve: sendAndHang("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"),
-			want:  status(500, "I think that"),
+			want:  statusResult(500, "I think that"),
 		},
 
 		// Breaking off.
 		{name: "a connection that ends without an answer is cut off", serve: func(*peer) {}, want: cutOff},
 		{name: "a connection that is reset without an answer is cut off", serve: (*peer).reset, want: cutOff},
-		{name: "a connection that ends within the headers is cut off", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"), want: cutOff},
+		{
+			name:  "a connection that ends within the headers is cut off",
+			serve: send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"),
+			want:  cutOff,
+		},
 		{
 			name:  "2xx with less body than announced is truncated",
 			serve: send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI think that"),
@@ -212,7 +228,7 @@ func TestAnswerMeans(t *testing.T) {
 		{
 			name:  "500 with less body than announced is a 500",
 			serve: send("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nI think that"),
-			want:  status(500, "I think that"),
+			want:  statusResult(500, "I think that"),
 		},
 
 		// Nonsense.
@@ -234,8 +250,12 @@ func TestAnswerMeans(t *testing.T) {
 			want:  Result{Code: CodeProtocolError, Error: broken + "net/http: server response headers exceeded 65536 bytes; aborted"},
 		},
 		{
-			name: "two different lengths are a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok"),
-			want: Result{Code: CodeProtocolError, Error: broken + `http: message cannot contain multiple Content-Length headers; got ["1" "2"]`},
+			name:  "two different lengths are a protocol error",
+			serve: send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok"),
+			want: Result{
+				Code:  CodeProtocolError,
+				Error: broken + `http: message cannot contain multiple Content-Length headers; got ["1" "2"]`,
+			},
 		},
 		{
 			name: "a negative length is a protocol error", serve: send("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
@@ -245,29 +265,29 @@ func TestAnswerMeans(t *testing.T) {
 		// Snippets.
 		{
 			name:  "a long answer is cut to 256 bytes",
-			serve: send(answer(500, "", strings.Repeat("a", 1000))),
-			want:  status(500, strings.Repeat("a", 256)),
+			serve: send(rawAnswer(500, "", strings.Repeat("a", 1000))),
+			want:  statusResult(500, strings.Repeat("a", 256)),
 		},
 		{
 			name:  "a character is not cut in two",
-			serve: send(answer(500, "", strings.Repeat("a", 255)+"€")),
-			want:  status(500, strings.Repeat("a", 255)),
+			serve: send(rawAnswer(500, "", strings.Repeat("a", 255)+"€")),
+			want:  statusResult(500, strings.Repeat("a", 255)),
 		},
-		{name: "what is not UTF-8 is replaced", serve: send(answer(500, "", "a\xff\xfeb")), want: status(500, "a\uFFFDb")},
+		{name: "what is not UTF-8 is replaced", serve: send(rawAnswer(500, "", "a\xff\xfeb")), want: statusResult(500, "a\uFFFDb")},
 		{
 			name:  "the token and the secret do not come back",
-			serve: send(answer(500, "", "got "+current.Token.Reveal()+" and "+current.Secret.Reveal())),
-			want:  status(500, "got [redacted] and [redacted]"),
+			serve: send(rawAnswer(500, "", "got "+current.Token.Reveal()+" and "+current.Secret.Reveal())),
+			want:  statusResult(500, "got [redacted] and [redacted]"),
 		},
 		{
 			name:  "nor do they without their prefixes",
-			serve: send(answer(500, "", "got "+current.Token.Reveal()[6:]+" and "+current.Secret.Reveal()[6:])),
-			want:  status(500, "got [redacted] and [redacted]"),
+			serve: send(rawAnswer(500, "", "got "+current.Token.Reveal()[6:]+" and "+current.Secret.Reveal()[6:])),
+			want:  statusResult(500, "got [redacted] and [redacted]"),
 		},
 		{
 			name:  "a token is not cut into something that is not recognized",
-			serve: send(answer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
-			want:  status(500, strings.Repeat("a", 250)+"[redac"),
+			serve: send(rawAnswer(500, "", strings.Repeat("a", 250)+current.Token.Reveal())),
+			want:  statusResult(500, strings.Repeat("a", 250)+"[redac"),
 		},
 		{
 			name: "the token does not come back in an error either", serve: send(current.Token.Reveal() + "\r\n"),
@@ -289,7 +309,7 @@ func TestAnswerMeans(t *testing.T) {
 				}
 			})
 			started := time.Now()
-			got := client.Post(t.Context(), request("http://"+host+"/hook"))
+			got := client.Post(t.Context(), requestTo("http://"+host+"/hook"))
 			took := time.Since(started)
 			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(Result{}, "StartedAt", "Duration")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -313,10 +333,10 @@ func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
 		if raw := p.next(); bytes.Contains(bytes.ToLower(raw), []byte("accept-encoding")) {
 			t.Error("the client asks for compression")
 		}
-		p.write(answer(500, "Content-Encoding: gzip\r\n", bomb.String()))
+		p.write(rawAnswer(500, "Content-Encoding: gzip\r\n", bomb.String()))
 	})
 	client, _ := newClient(address)
-	got := client.Post(t.Context(), request("http://"+host))
+	got := client.Post(t.Context(), requestTo("http://"+host))
 	if got.Status != 500 || !strings.HasPrefix(got.Snippet, "\x1f\uFFFD\b") {
 		t.Errorf("status %d, snippet %q: want the compressed bytes themselves", got.Status, got.Snippet)
 	}
@@ -327,10 +347,10 @@ func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		ok,
-		answer(500, "", "no"),
-		answer(302, "Location: http://[::1\r\n", ""),
-		answer(429, "Retry-After: 9\xff\r\n", "\xff"),
-		answer(400, "", current.Token.Reveal()),
+		rawAnswer(500, "", "no"),
+		rawAnswer(302, "Location: http://[::1\r\n", ""),
+		rawAnswer(429, "Retry-After: 9\xff\r\n", "\xff"),
+		rawAnswer(400, "", current.Token.Reveal()),
 		current.Token.Reveal(),
 		"HTTP/1.1 099 X\r\n\r\n",
 		"HTTP/1.1 \xff\r\n\r\n",
@@ -350,14 +370,15 @@ func FuzzAnswer(f *testing.F) {
 		}}
 		client := NewClient(ClientOptions{AllowHTTP: true, Now: time.Now, Timeout: 10 * time.Second, Dial: network.dial})
 		defer client.Rested()
-		got := client.Post(t.Context(), request("http://"+host))
+		got := client.Post(t.Context(), requestTo("http://"+host))
 		if got.Success() != (got.Status >= 200 && got.Status <= 299 && got.Error == "") || got.Success() && got.Snippet != "" {
 			t.Errorf("%+v", got)
 		}
 		if got.Status != 0 && (got.Status < 100 || got.Status > 999) {
 			t.Errorf("status %d", got.Status)
 		}
-		if len(got.Snippet) > maxSnippet || len(got.Error) > maxErrorText || !utf8.ValidString(got.Snippet) || !utf8.ValidString(got.Error) {
+		if len(got.Snippet) > maxSnippet || len(got.Error) > maxErrorText ||
+			!utf8.ValidString(got.Snippet) || !utf8.ValidString(got.Error) {
 			t.Errorf("%q, %q", got.Error, got.Snippet)
 		}
 		for _, secret := range []string{current.Token.Reveal(), current.Secret.Reveal()} {

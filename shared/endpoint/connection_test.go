@@ -106,7 +106,7 @@ func TestTLS(t *testing.T) {
 			if c.scheme != "" {
 				scheme = c.scheme
 			}
-			got := client.Post(t.Context(), request(scheme+"://"+host+"/hook"))
+			got := client.Post(t.Context(), requestTo(scheme+"://"+host+"/hook"))
 			if got.Code != c.code || !strings.Contains(got.Error, c.text) {
 				t.Errorf("code %q, error %q; want %q, %q", got.Code, got.Error, c.code, c.text)
 			}
@@ -159,7 +159,7 @@ func TestConnectionThatCannotBeMade(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			client, _ := newClient(nobody, c.change)
-			got := client.Post(t.Context(), request("http://"+host))
+			got := client.Post(t.Context(), requestTo("http://"+host))
 			got.StartedAt = time.Time{}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -194,7 +194,7 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 		},
 		"when the server's answer was longer than is read": func(p *peer) {
 			p.next()
-			p.write(answer(200, "", strings.Repeat("x", 100<<10)))
+			p.write(rawAnswer(200, "", strings.Repeat("x", 100<<10)))
 			p.hang()
 		},
 	}
@@ -217,7 +217,7 @@ func TestStaleConnectionCostsNoAttempt(t *testing.T) {
 			})
 			client, dialer := newClient(address)
 			for n := range 3 {
-				r := request("http://" + host)
+				r := requestTo("http://" + host)
 				if got := client.Post(t.Context(), r); !got.Success() {
 					t.Fatalf("attempt %d failed: %+v", n+1, got)
 				}
@@ -255,11 +255,11 @@ func TestEndpointThatDiesAtItsWorkGetsOneReplay(t *testing.T) {
 	client := NewClient(ClientOptions{Guard: NewGuard(true), AllowHTTP: true, Now: time.Now})
 	var wait sync.WaitGroup
 	for range connections {
-		wait.Go(func() { client.Post(t.Context(), request(server.URL)) })
+		wait.Go(func() { client.Post(t.Context(), requestTo(server.URL)) })
 	}
 	wait.Wait()
 	dying.Store(true)
-	if result := client.Post(t.Context(), request(server.URL)); result.Success() {
+	if result := client.Post(t.Context(), requestTo(server.URL)); result.Success() {
 		t.Errorf("the attempt succeeded: %+v", result)
 	}
 	if n := posts.Load(); n > 3 {
@@ -292,11 +292,11 @@ func TestRequestTimeoutIsAFailure(t *testing.T) {
 				}
 			})
 			client, _ := newClient(address)
-			if got := client.Post(t.Context(), request("http://"+host)); !got.Success() {
+			if got := client.Post(t.Context(), requestTo("http://"+host)); !got.Success() {
 				t.Fatalf("%+v", got)
 			}
 			for n, want := range test.requests {
-				if got := client.Post(t.Context(), request("http://"+host)); got.Code != CodeHTTPStatus || got.Status != 408 {
+				if got := client.Post(t.Context(), requestTo("http://"+host)); got.Code != CodeHTTPStatus || got.Status != 408 {
 					t.Errorf("attempt %d: %+v", n+1, got)
 				}
 				if got := requests.Load(); got != want {
@@ -315,7 +315,7 @@ func TestRequestTimeoutOverHTTP2IsAFailure(t *testing.T) {
 		w.WriteHeader(http.StatusRequestTimeout)
 	})
 	for want := range int64(3) {
-		if got := client.Post(t.Context(), request("https://"+host)); got.Status != 408 || requests.Load() != want+1 {
+		if got := client.Post(t.Context(), requestTo("https://"+host)); got.Status != 408 || requests.Load() != want+1 {
 			t.Errorf("%+v after %d requests, want %d", got, requests.Load(), want+1)
 		}
 	}
@@ -327,7 +327,7 @@ func TestRequestTimeoutOverHTTP2IsAFailure(t *testing.T) {
 func TestHTTP2IsUsedWhereOffered(t *testing.T) {
 	client, dialer := serveHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err != nil || r.Proto != "HTTP/2.0" || !bytes.Equal(body, request("").Body) || r.ContentLength != int64(len(body)) {
+		if err != nil || r.Proto != "HTTP/2.0" || !bytes.Equal(body, requestTo("").Body) || r.ContentLength != int64(len(body)) {
 			w.WriteHeader(http.StatusTeapot)
 			fmt.Fprint(w, r.Proto, r.ContentLength, string(body), err)
 		}
@@ -335,14 +335,14 @@ func TestHTTP2IsUsedWhereOffered(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 10 {
 		wait.Go(func() {
-			if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+			if got := client.Post(t.Context(), requestTo("https://"+host)); !got.Success() {
 				t.Errorf("failed: %+v", got)
 			}
 		})
 	}
 	wait.Wait()
 	before := dialer.dials.Load()
-	if got := client.Post(t.Context(), request("https://"+host)); !got.Success() || dialer.dials.Load() != before {
+	if got := client.Post(t.Context(), requestTo("https://"+host)); !got.Success() || dialer.dials.Load() != before {
 		t.Errorf("%+v, %d connections after %d", got, dialer.dials.Load(), before)
 	}
 }
@@ -351,20 +351,25 @@ func TestGoAwayCostsNoAttempt(t *testing.T) {
 	t.Run("when it comes after the answer", func(t *testing.T) {
 		client, _ := serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
 		for n := range 3 {
-			if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+			if got := client.Post(t.Context(), requestTo("https://"+host)); !got.Success() {
 				t.Errorf("attempt %d failed: %+v", n+1, got)
 			}
 		}
 	})
 	// Both say that the request has not been looked at.
 	refusals := map[string]func(p *peer, stream uint32){
-		"when it comes instead of an answer":          func(p *peer, _ uint32) { writeFrame(p, frameGoAway, 0, 0, make([]byte, 8)) },
-		"when the stream alone is refused unanswered": func(p *peer, stream uint32) { writeFrame(p, frameReset, 0, stream, []byte{0, 0, 0, 7}) },
+		"when it comes instead of an answer": func(p *peer, _ uint32) { writeFrame(p, frameGoAway, 0, 0, make([]byte, 8)) },
+		"when the stream alone is refused unanswered": func(p *peer, stream uint32) {
+			writeFrame(p, frameReset, 0, stream, []byte{0, 0, 0, 7})
+		},
 	}
 	for name, refuse := range refusals {
 		t.Run(name, func(t *testing.T) {
 			trusted := newAuthority(t)
-			config := &tls.Config{Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))}, NextProtos: []string{"h2"}}
+			config := &tls.Config{
+				Certificates: []tls.Certificate{trusted.issue(t, host, time.Now().Add(time.Hour))},
+				NextProtos:   []string{"h2"},
+			}
 			var requests atomic.Int64
 			address := serveRaw(t, config, func(p *peer) {
 				serveFrames(p, nil, func(stream uint32) {
@@ -377,7 +382,7 @@ func TestGoAwayCostsNoAttempt(t *testing.T) {
 				})
 			})
 			client, _ := newClient(address, func(o *ClientOptions) { o.RootCAs = trusted.pool })
-			got := client.Post(t.Context(), request("https://"+host))
+			got := client.Post(t.Context(), requestTo("https://"+host))
 			if !got.Success() || requests.Load() != 2 {
 				t.Errorf("%+v after %d requests, want success after 2", got, requests.Load())
 			}
@@ -401,7 +406,7 @@ func TestConnectionIsKeptAliveUntilARest(t *testing.T) {
 				client := NewClient(ClientOptions{Now: time.Now, RootCAs: trusted.pool, Dial: network.dial})
 				post := func(dials int64, when string) {
 					t.Helper()
-					if got := client.Post(t.Context(), request("https://"+host)); !got.Success() {
+					if got := client.Post(t.Context(), requestTo("https://"+host)); !got.Success() {
 						t.Fatalf("failed: %+v", got)
 					}
 					synctest.Wait()

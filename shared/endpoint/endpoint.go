@@ -46,6 +46,7 @@ const (
 type Request struct {
 	URL      string
 	EventID  string
+	Key      string // the Idempotency-Key: the same for all attempts at one delivery, and for no other
 	Body     []byte
 	Attempt  int // from 1
 	Current  signature.Credentials
@@ -165,7 +166,7 @@ func (c *Client) newRequest(ctx context.Context, r Request, now time.Time) (*htt
 	request.GetBody = c.rewinder(r.Body)
 	header := request.Header
 	header.Set("Content-Type", "application/json")
-	header.Set("Idempotency-Key", r.EventID)
+	header.Set("Idempotency-Key", r.Key)
 	header.Set("X-Webhook-Attempt", strconv.Itoa(r.Attempt))
 	header.Set("User-Agent", "Docuhook/"+Version)
 	if err := signature.Sign(header, r.EventID, r.Body, now, r.Current, r.Previous); err != nil {

@@ -19,8 +19,9 @@ import (
 // domains or rebinding do.
 var tricks = []string{
 	// Notations of 127.0.0.1.
-	"127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0X7F.0.0.0x1", "0x7f.1", "0x000000007f000001", "017700000001",
-	"0177.0.0.1", "0177.0.0.01", "00000177.0.0.1", "127.000.000.001", "127.0.0.1.", "127.255.255.254", "6425673729", "4294967295.127.0.0.1",
+	"127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0X7F.0.0.0x1", "0x7f.1", "0x000000007f000001",
+	"017700000001", "0177.0.0.1", "0177.0.0.01", "00000177.0.0.1", "127.000.000.001", "127.0.0.1.", "127.255.255.254",
+	"6425673729", "4294967295.127.0.0.1",
 	"127%2e0%2e0%2e1", "%31%32%37.0.0.1", "127.0.0.1%00.good.example",
 	"127。0。0。1", "127．0．0．1", "127｡0｡0｡1", "１２７.０.０.１", "①②⑦.⓪.⓪.①",
 	"[::1]", "[0:0:0:0:0:0:0:1]", "[0000:0000:0000:0000:0000:0000:0000:0001]", "[::127.0.0.1]", "[::ffff:127.0.0.1]",
@@ -43,8 +44,8 @@ var tricks = []string{
 	"rebind.example", "rebind.example.",
 }
 
-// guarded returns a client that makes no connection at all, and which addresses the guard has let pass.
-func guarded(resolver *net.Resolver) (*Client, *[]string) {
+// guardedClient returns a client that makes no connection at all, and which addresses the guard has let pass.
+func guardedClient(resolver *net.Resolver) (*Client, *[]string) {
 	guard := NewGuard(false)
 	var passed []string
 	dialer := &net.Dialer{
@@ -69,7 +70,7 @@ func TestTrickReachesNothing(t *testing.T) {
 			continue // refused in a config; when it is dialed, it is the public address
 		}
 		prefix := netip.MustParsePrefix(text)
-		hosts = append(hosts, literal(prefix.Addr()), literal(last(prefix)))
+		hosts = append(hosts, literal(prefix.Addr()), literal(lastOf(prefix)))
 	}
 	slices.Sort(hosts)
 	hosts = slices.Compact(hosts)
@@ -81,8 +82,8 @@ func TestTrickReachesNothing(t *testing.T) {
 			} else if _, err := netip.ParseAddr(trick); err != nil && strings.Trim(trick, "0123456789.") == "" {
 				want = CodeDNSFailure // to Go neither an address nor a name
 			}
-			client, passed := guarded((&names{answers: [][]string{{"127.0.0.1"}}}).resolver())
-			if got := client.Post(t.Context(), request("http://"+trick+":8080/")); got.Code != want || len(*passed) > 0 {
+			client, passed := guardedClient((&names{answers: [][]string{{"127.0.0.1"}}}).resolver())
+			if got := client.Post(t.Context(), requestTo("http://"+trick+":8080/")); got.Code != want || len(*passed) > 0 {
 				t.Errorf("%+v, want %s; passed %v", got, want, *passed)
 			}
 		})
@@ -127,8 +128,8 @@ func TestNameWithManyAddresses(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			client, passed := guarded((&names{answers: [][]string{c.addresses}}).resolver())
-			got := client.Post(t.Context(), request("http://many.example/"))
+			client, passed := guardedClient((&names{answers: [][]string{c.addresses}}).resolver())
+			got := client.Post(t.Context(), requestTo("http://many.example/"))
 			called := slices.Sorted(slices.Values(*passed))
 			if diff := cmp.Diff(c.called, called); diff != "" {
 				t.Errorf("called (-want +got):\n%s", diff)
@@ -153,8 +154,14 @@ func TestPrivateEndpointIsNotCalled(t *testing.T) {
 	}
 	for host, resolver := range hosts {
 		t.Run(host, func(t *testing.T) {
-			client := NewClient(ClientOptions{Guard: NewGuard(false), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second, Resolver: resolver})
-			got := client.Post(t.Context(), request("http://"+host+":"+port+"/"))
+			client := NewClient(ClientOptions{
+				Guard:     NewGuard(false),
+				AllowHTTP: true,
+				Now:       time.Now,
+				Timeout:   5 * time.Second,
+				Resolver:  resolver,
+			})
+			got := client.Post(t.Context(), requestTo("http://"+host+":"+port+"/"))
 			if got.Code != CodeBlockedAddress || got.Error != "the endpoint's host has a special-purpose address" {
 				t.Errorf("%+v", got)
 			}
@@ -163,8 +170,14 @@ func TestPrivateEndpointIsNotCalled(t *testing.T) {
 	// Notations that Go itself does not take for addresses are names, and there is no such name.
 	for _, host := range []string{"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "017700000001"} {
 		t.Run(host, func(t *testing.T) {
-			client := NewClient(ClientOptions{Guard: NewGuard(false), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second, Resolver: nowhere})
-			if got := client.Post(t.Context(), request("http://"+host+":"+port+"/")); got.Code != CodeDNSFailure {
+			client := NewClient(ClientOptions{
+				Guard:     NewGuard(false),
+				AllowHTTP: true,
+				Now:       time.Now,
+				Timeout:   5 * time.Second,
+				Resolver:  nowhere,
+			})
+			if got := client.Post(t.Context(), requestTo("http://"+host+":"+port+"/")); got.Code != CodeDNSFailure {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -176,7 +189,7 @@ func TestPrivateEndpointIsNotCalled(t *testing.T) {
 		Guard: NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second,
 		Resolver: (&names{answers: [][]string{{"127.0.0.1"}}}).resolver(),
 	})
-	if got := client.Post(t.Context(), request("http://rebind.example:"+port+"/")); !got.Success() || calls.Load() != 1 {
+	if got := client.Post(t.Context(), requestTo("http://rebind.example:"+port+"/")); !got.Success() || calls.Load() != 1 {
 		t.Errorf("the same endpoint, where private addresses are allowed: %+v, called %d times", got, calls.Load())
 	}
 }
@@ -200,7 +213,7 @@ func TestRebindingIsSeenAtEveryConnection(t *testing.T) {
 	})
 	var codes []string
 	for range 4 {
-		codes = append(codes, client.Post(t.Context(), request("http://rebind.example/")).Code)
+		codes = append(codes, client.Post(t.Context(), requestTo("http://rebind.example/")).Code)
 	}
 	want := []string{CodeConnectionFailed, CodeBlockedAddress, CodeConnectionFailed, CodeBlockedAddress}
 	if diff := cmp.Diff(want, codes); diff != "" {
@@ -228,7 +241,7 @@ func TestNameThatCannotBeLookedUp(t *testing.T) {
 			// As the guard's dialer, which gives up before the attempt does, but sooner.
 			dialer := &net.Dialer{Timeout: 100 * time.Millisecond, Resolver: c.resolver, Control: NewGuard(false).Control}
 			client := NewClient(ClientOptions{Now: time.Now, Timeout: 5 * time.Second, Dial: dialer.DialContext})
-			got := client.Post(t.Context(), request("https://missing.example/"))
+			got := client.Post(t.Context(), requestTo("https://missing.example/"))
 			if got.Code != CodeDNSFailure || got.Error != c.want {
 				t.Errorf("%+v, want %s", got, c.want)
 			}
@@ -248,7 +261,7 @@ func TestOnlyLoopbackIsCalled(t *testing.T) {
 	post := func(guard *Guard, host string) Result {
 		guard.OnlyLoopback = true
 		client := NewClient(ClientOptions{Guard: guard, AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second, Resolver: resolver})
-		return client.Post(t.Context(), request("http://"+host+":"+port+"/"))
+		return client.Post(t.Context(), requestTo("http://"+host+":"+port+"/"))
 	}
 	near := []string{"127.0.0.1", "localhost", "LocalHost.", "anything.localhost", "[::ffff:127.0.0.1]"}
 	for _, host := range near {

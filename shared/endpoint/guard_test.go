@@ -96,8 +96,8 @@ var public = []string{
 	"2001:200::1", "2001:4860:4860::8888", "2003::1", "2606:4700:4700::1111", "2620:4f:7fff:ffff::1", "2a00:1450:4001::1", "3ffe:ffff::1",
 }
 
-// last returns the last address of a prefix.
-func last(p netip.Prefix) netip.Addr {
+// lastOf returns the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
 	bytes := p.Addr().AsSlice()
 	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
 		bytes[bit/8] |= 0x80 >> (bit % 8)
@@ -127,7 +127,7 @@ func TestSpecialPurposeAddressIsRefused(t *testing.T) {
 	policy := webhook.URLPolicy{Address: guard.Check}
 	for text, purpose := range special {
 		prefix := netip.MustParsePrefix(text)
-		for _, address := range []netip.Addr{prefix.Addr(), last(prefix)} {
+		for _, address := range []netip.Addr{prefix.Addr(), lastOf(prefix)} {
 			t.Run(fmt.Sprintf("%s (%s)", address, purpose), func(t *testing.T) {
 				if err := control(guard, address); !errors.Is(err, ErrBlockedAddress) {
 					t.Errorf("when it is dialed: %v", err)
@@ -160,7 +160,8 @@ func TestGuardRefusesWhatIsNoTCPAddress(t *testing.T) {
 	guard := NewGuard(false)
 	for _, c := range [][2]string{
 		{"udp4", "8.8.8.8:53"}, {"unix", "/run/docker.sock"}, {"tcp", "8.8.8.8:443"}, {"ip4", "8.8.8.8"},
-		{"tcp4", "localhost:443"}, {"tcp4", "8.8.8.8"}, {"tcp4", ""}, {"tcp6", "[fe80::1%eth0]:443"}, {"tcp6", "[2606:4700::1111%eth0]:443"},
+		{"tcp4", "localhost:443"}, {"tcp4", "8.8.8.8"}, {"tcp4", ""}, {"tcp6", "[fe80::1%eth0]:443"},
+		{"tcp6", "[2606:4700::1111%eth0]:443"},
 	} {
 		if err := guard.Control(c[0], c[1], nil); !errors.Is(err, ErrBlockedAddress) {
 			t.Errorf("%s %q: %v", c[0], c[1], err)

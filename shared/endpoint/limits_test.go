@@ -22,8 +22,8 @@ const mostMemory = 8 << 20
 
 const oneGiB = 1 << 30
 
-// large is the beginning of an answer of 1 GiB.
-func large(status int) string {
+// largeAnswer is the beginning of an answer of 1 GiB.
+func largeAnswer(status int) string {
 	return fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n", status, oneGiB)
 }
 
@@ -40,8 +40,8 @@ type hostile struct {
 
 const private = "http://169.254.169.254/latest/meta-data/"
 
-// statuses are endpoints whose status is the matter.
-func statuses() []hostile {
+// hostileStatuses are endpoints whose status is the matter.
+func hostileStatuses() []hostile {
 	return []hostile{
 		{name: "1xx and nothing more", serve: stall("HTTP/1.1 100 Continue\r\n\r\n"), lasts: AttemptTimeout, code: CodeTimeout},
 		{
@@ -51,18 +51,23 @@ func statuses() []hostile {
 			status: 101,
 		},
 		{name: "200", serve: speak(ok), status: 200},
-		{name: "600", serve: speak(answer(600, "", "")), code: CodeHTTPStatus, status: 600},
+		{name: "600", serve: speak(rawAnswer(600, "", "")), code: CodeHTTPStatus, status: 600},
 		{name: "099", serve: speak("HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n"), code: CodeProtocolError},
 		{name: "000", serve: speak("HTTP/1.1 000 What\r\nContent-Length: 0\r\n\r\n"), code: CodeProtocolError},
 		{name: "a status of two digits", serve: speak("HTTP/1.1 20 OK\r\n\r\n"), code: CodeProtocolError},
 		{name: "a negative status", serve: speak("HTTP/1.1 -20 OK\r\n\r\n"), code: CodeProtocolError},
-		{name: "a redirect loop", serve: speak(answer(302, "Location: /hook\r\n", "")), code: CodeRedirect, status: 302},
-		{name: "a redirect to a private address", serve: speak(answer(307, "Location: "+private+"\r\n", "")), code: CodeRedirect, status: 307},
+		{name: "a redirect loop", serve: speak(rawAnswer(302, "Location: /hook\r\n", "")), code: CodeRedirect, status: 302},
+		{
+			name:   "a redirect to a private address",
+			serve:  speak(rawAnswer(307, "Location: "+private+"\r\n", "")),
+			code:   CodeRedirect,
+			status: 307,
+		},
 	}
 }
 
-// slow are endpoints that hang and drip.
-func slow() []hostile {
+// hostileSlow are endpoints that hang and drip.
+func hostileSlow() []hostile {
 	return []hostile{
 		{name: "nothing", serve: stall(""), lasts: AttemptTimeout, code: CodeTimeout},
 		{name: "a hang in the status line", serve: stall("HTTP/1.1 20"), lasts: AttemptTimeout, code: CodeTimeout},
@@ -106,15 +111,20 @@ func slow() []hostile {
 	}
 }
 
-// endless are endpoints that send too much.
-func endless() []hostile {
+// hostileEndless are endpoints that send too much.
+func hostileEndless() []hostile {
 	chunk := make([]byte, 64<<10)
 	return []hostile{
-		{name: "a 200 of 1 GiB", serve: flood(large(200), chunk, oneGiB), status: 200},
-		{name: "a 500 of 1 GiB", serve: flood(large(500), chunk, oneGiB), code: CodeHTTPStatus, status: 500},
+		{name: "a 200 of 1 GiB", serve: flood(largeAnswer(200), chunk, oneGiB), status: 200},
+		{name: "a 500 of 1 GiB", serve: flood(largeAnswer(500), chunk, oneGiB), code: CodeHTTPStatus, status: 500},
 		{name: "a 200 without end", serve: flood("HTTP/1.1 200 OK\r\n\r\n", chunk, 0), status: 200},
-		{name: "a gzip bomb in a 200", serve: speak(answer(200, "Content-Encoding: gzip\r\n", bomb())), status: 200},
-		{name: "a gzip bomb in a 500", serve: speak(answer(500, "Content-Encoding: gzip\r\n", bomb())), code: CodeHTTPStatus, status: 500},
+		{name: "a gzip bomb in a 200", serve: speak(rawAnswer(200, "Content-Encoding: gzip\r\n", bomb())), status: 200},
+		{
+			name:   "a gzip bomb in a 500",
+			serve:  speak(rawAnswer(500, "Content-Encoding: gzip\r\n", bomb())),
+			code:   CodeHTTPStatus,
+			status: 500,
+		},
 		{name: "1xx without end", serve: flood("", []byte("HTTP/1.1 102 Processing\r\n\r\n"), 0), code: CodeProtocolError},
 		{name: "a status line without end", serve: flood("HTTP/1.1 200 ", chunk, 0), code: CodeProtocolError},
 		{name: "headers without end", serve: flood("HTTP/1.1 200 OK\r\n", []byte("X: y\r\n"), 0), code: CodeProtocolError},
@@ -134,12 +144,16 @@ func endless() []hostile {
 	}
 }
 
-// broken are endpoints that break off or do not do what they announce.
-func broken() []hostile {
+// hostileBroken are endpoints that break off or do not do what they announce.
+func hostileBroken() []hostile {
 	return []hostile{
 		{name: "no answer", serve: func(p *peer) { p.next() }, code: CodeConnectionReset},
 		{name: "a reset without an answer", serve: func(p *peer) { p.next(); p.reset() }, code: CodeConnectionReset},
-		{name: "a reset in the headers", serve: func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\n"); p.reset() }, code: CodeConnectionReset},
+		{
+			name:  "a reset in the headers",
+			serve: func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\n"); p.reset() },
+			code:  CodeConnectionReset,
+		},
 		{
 			name:   "a reset in the body",
 			serve:  func(p *peer) { p.next(); p.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12"); p.reset() },
@@ -157,15 +171,15 @@ func broken() []hostile {
 		{name: "a length that is no number", serve: speak("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n12345"), code: CodeProtocolError},
 		{
 			name:   "connections that close after every answer",
-			serve:  func(p *peer) { p.next(); p.write(answer(500, "", "")) },
+			serve:  func(p *peer) { p.next(); p.write(rawAnswer(500, "", "")) },
 			code:   CodeHTTPStatus,
 			status: 500,
 		},
 	}
 }
 
-// handshakes are endpoints over TLS. What becomes of bad certificates is told by TestTLS.
-func handshakes() []hostile {
+// hostileHandshakes are endpoints over TLS. What becomes of bad certificates is told by TestTLS.
+func hostileHandshakes() []hostile {
 	return []hostile{
 		{name: "TLS 1.2", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })},
 		{name: "TLS 1.3", serve: speak(ok), status: 200, secure: certified(func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 })},
@@ -180,8 +194,8 @@ func handshakes() []hostile {
 	}
 }
 
-// statusesHTTP2 are as statuses, over HTTP/2.
-func statusesHTTP2() []hostile {
+// hostileStatusesHTTP2 are as statuses, over HTTP/2.
+func hostileStatusesHTTP2() []hostile {
 	return []hostile{
 		{name: "200", serve: frames(func(p *peer, stream uint32) { finish(p, stream, 200) }), status: 200},
 		{name: "500", serve: frames(func(p *peer, stream uint32) { finish(p, stream, 500) }), code: CodeHTTPStatus, status: 500},
@@ -196,8 +210,8 @@ func statusesHTTP2() []hostile {
 	}
 }
 
-// slowHTTP2 are as slow, over HTTP/2.
-func slowHTTP2() []hostile {
+// hostileSlowHTTP2 are as slow, over HTTP/2.
+func hostileSlowHTTP2() []hostile {
 	return []hostile{
 		{name: "nothing", serve: frames(func(*peer, uint32) {}), lasts: AttemptTimeout, code: CodeTimeout},
 		{
@@ -226,7 +240,8 @@ func slowHTTP2() []hostile {
 		{
 			name: "pings and settings without end",
 			serve: frames(func(p *peer, _ uint32) {
-				go pour(p, append(rawFrame(framePing, 0, 0, make([]byte, 8)), rawFrame(frameSettings, 0, 0, nil)...), 0, 10*time.Millisecond)
+				pings := append(rawFrame(framePing, 0, 0, make([]byte, 8)), rawFrame(frameSettings, 0, 0, nil)...)
+				go pour(p, pings, 0, 10*time.Millisecond)
 			}),
 			lasts: AttemptTimeout,
 			code:  CodeTimeout,
@@ -253,8 +268,8 @@ func slowHTTP2() []hostile {
 	}
 }
 
-// endlessHTTP2 are as endless, over HTTP/2.
-func endlessHTTP2() []hostile {
+// hostileEndlessHTTP2 are as endless, over HTTP/2.
+func hostileEndlessHTTP2() []hostile {
 	frame := make([]byte, 16<<10) // the most that one may hold
 	large := make([]byte, 1<<20)
 	return []hostile{
@@ -322,8 +337,8 @@ func endlessHTTP2() []hostile {
 	}
 }
 
-// brokenHTTP2 are as broken, over HTTP/2.
-func brokenHTTP2() []hostile {
+// hostileBrokenHTTP2 are as broken, over HTTP/2.
+func hostileBrokenHTTP2() []hostile {
 	return []hostile{
 		{
 			name: "less body than announced",
@@ -334,21 +349,29 @@ func brokenHTTP2() []hostile {
 			code:   CodeAnswerTruncated,
 			status: 200,
 		},
-		{name: "a reset without an answer", serve: frames(func(p *peer, stream uint32) { resets(p, stream, 2) }), code: CodeConnectionReset},
+		{
+			name:  "a reset without an answer",
+			serve: frames(func(p *peer, stream uint32) { resets(p, stream, 2) }),
+			code:  CodeConnectionReset,
+		},
 		{
 			name:   "a reset in the body",
 			serve:  frames(func(p *peer, stream uint32) { begin(p, stream, 200); resets(p, stream, 2) }),
 			code:   CodeAnswerTruncated,
 			status: 200,
 		},
-		{name: "a connection that ends without an answer", serve: frames(func(p *peer, _ uint32) { p.Conn.Close() }), code: CodeConnectionReset},
+		{
+			name:  "a connection that ends without an answer",
+			serve: frames(func(p *peer, _ uint32) { p.Conn.Close() }),
+			code:  CodeConnectionReset,
+		},
 		{name: "garbage", serve: frames(func(p *peer, _ uint32) { p.Conn.Write(make([]byte, 100)) }), code: CodeProtocolError},
 	}
 }
 
-// refusals are HTTP/2 endpoints that say that they have not looked at the request. They get it once more, and
+// hostileRefusals are HTTP/2 endpoints that say that they have not looked at the request. They get it once more, and
 // not for ever.
-func refusals() []hostile {
+func hostileRefusals() []hostile {
 	return []hostile{
 		{
 			name:     "GOAWAY before every answer",
@@ -386,10 +409,12 @@ func refusals() []hostile {
 //
 // It must not run beside other tests, whose allocations it would count.
 func TestHostileEndpoint(t *testing.T) {
-	for _, h := range slices.Concat(statuses(), slow(), endless(), broken(), handshakes()) {
+	for _, h := range slices.Concat(hostileStatuses(), hostileSlow(), hostileEndless(), hostileBroken(), hostileHandshakes()) {
 		t.Run(h.name, func(t *testing.T) { synctest.Test(t, h.test) })
 	}
-	for _, h := range slices.Concat(statusesHTTP2(), slowHTTP2(), endlessHTTP2(), brokenHTTP2(), refusals()) {
+	for _, h := range slices.Concat(
+		hostileStatusesHTTP2(), hostileSlowHTTP2(), hostileEndlessHTTP2(), hostileBrokenHTTP2(), hostileRefusals(),
+	) {
 		h.secure = certified(http2)
 		t.Run("HTTP2 "+h.name, func(t *testing.T) { synctest.Test(t, h.test) })
 	}
@@ -412,7 +437,7 @@ func (h hostile) test(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for n := range attempts {
 		started := time.Now()
-		got := client.Post(t.Context(), request(url))
+		got := client.Post(t.Context(), requestTo(url))
 		took := time.Since(started)
 		if h.lasts > 0 && took != h.lasts || h.lasts == 0 && took >= AttemptTimeout {
 			t.Errorf("attempt %d took %v", n+1, took)
@@ -448,7 +473,7 @@ func TestEndlessAnswerIsReadInPart(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			url := "http://" + host
-			client, d := newClient(serveRaw(t, nil, flood(large(c.status), make([]byte, 64<<10), oneGiB)))
+			client, d := newClient(serveRaw(t, nil, flood(largeAnswer(c.status), make([]byte, 64<<10), oneGiB)))
 			if c.http2 {
 				url = "https://" + host
 				client, d = serveHTTP2(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -464,7 +489,7 @@ func TestEndlessAnswerIsReadInPart(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for range attempts {
-				if got := client.Post(t.Context(), request(url)); got.Status != c.status || got.Success() != (c.status == 200) {
+				if got := client.Post(t.Context(), requestTo(url)); got.Status != c.status || got.Success() != (c.status == 200) {
 					t.Fatalf("%+v", got)
 				}
 			}
@@ -472,8 +497,8 @@ func TestEndlessAnswerIsReadInPart(t *testing.T) {
 			if read := d.read.Load() / attempts; read > 64<<10 {
 				t.Errorf("read %d bytes of an answer, want about %d", read, maxAnswer)
 			}
-			if bytes := (after.TotalAlloc - before.TotalAlloc) / attempts; bytes > 1<<20 {
-				t.Errorf("an attempt allocated %d bytes", bytes)
+			if each := (after.TotalAlloc - before.TotalAlloc) / attempts; each > 1<<20 {
+				t.Errorf("an attempt allocated %d bytes", each)
 			}
 		})
 	}

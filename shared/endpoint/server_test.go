@@ -232,8 +232,8 @@ func serveHTTP2(t *testing.T, handler http.HandlerFunc) (*Client, *dialer) {
 // ok is the smallest answer that says that the webhook was accepted.
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-// answer is a complete answer.
-func answer(status int, headers, body string) string {
+// answering is a complete answer.
+func rawAnswer(status int, headers, body string) string {
 	return fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%sContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
 }
 

@@ -26,7 +26,7 @@ func TestStandardWebhooks(t *testing.T) {
 	})
 	post := func(t *testing.T, url string, attempt int, previous *signature.Credentials) Result {
 		t.Helper()
-		r := request(url)
+		r := requestTo(url)
 		r.Attempt, r.Previous = attempt, previous
 		return client.Post(t.Context(), r)
 	}
@@ -127,7 +127,8 @@ func TestStandardWebhooks(t *testing.T) {
 				t.Fatal(err)
 			}
 			encoded, found := strings.CutPrefix(c.Secret.Reveal(), "whsec_")
-			if raw, err := base64.StdEncoding.DecodeString(encoded); !found || err != nil || len(raw) < 24 || len(raw) > 64 || seen[c.Secret] {
+			raw, err := base64.StdEncoding.DecodeString(encoded)
+			if !found || err != nil || len(raw) < 24 || len(raw) > 64 || seen[c.Secret] {
 				t.Errorf("%d bytes, prefix: %t, seen before: %t, %v", len(raw), found, seen[c.Secret], err)
 			}
 			seen[c.Secret] = true
@@ -175,14 +176,14 @@ func TestStandardWebhooks(t *testing.T) {
 		}
 		url, _ := endpoint(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		slow := NewClient(ClientOptions{Guard: NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 100 * time.Millisecond})
-		if got := slow.Post(t.Context(), request(url)); got.Code != CodeTimeout {
+		if got := slow.Post(t.Context(), requestTo(url)); got.Code != CodeTimeout {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("13 nothing is sent to addresses inside", func(t *testing.T) {
 		url, requests := endpoint(t, answering(200))
 		guarded := NewClient(ClientOptions{Guard: NewGuard(false), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second})
-		if got := guarded.Post(t.Context(), request(url)); got.Code != CodeBlockedAddress || len(requests) != 0 {
+		if got := guarded.Post(t.Context(), requestTo(url)); got.Code != CodeBlockedAddress || len(requests) != 0 {
 			t.Errorf("%+v after %d requests", got, len(requests))
 		}
 	})

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// status returns the status of an error, which must be one of this package with a client's status.
-func status(t *testing.T, err error) int {
+// statusOf returns the status of an error, which must be one of this package with a client's status.
+func statusOf(t *testing.T, err error) int {
 	t.Helper()
 	var problems Errors
 	if !errors.As(err, &problems) || len(problems) == 0 {
@@ -32,14 +32,28 @@ func FuzzReadRequest(f *testing.F) {
 			"url":"https://a.example/","is_active":true,"subscribed_statuses":["failed"],"overlap_seconds":7}}}`,
 		`{"data":{"type":"webhook_config","id":"7","attributes":{}}}`,
 		`{"data":{"type":"webhook_config","attributes":{"url":null,"subscribed_statuses":[null,1],"x/y~z":[]}}}`,
-		`{"data":{"type":"webhook_config","type":"other"}}`, `{"data":[]}`, `{"data":null}`, `[]`, `null`, `7`, `"`, ``, "\ufeff{}", `{} {}`,
-		`{"data":{"type":"webhook_config","relationships":{},"lid":"1"}}`, `[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]`, "{\"\xff\":1}",
+		`{"data":{"type":"webhook_config","type":"other"}}`,
+		`{"data":[]}`,
+		`{"data":null}`,
+		`[]`,
+		`null`,
+		`7`,
+		`"`,
+		``,
+		"\ufeff{}",
+		`{} {}`,
+		`{"data":{"type":"webhook_config","relationships":{},"lid":"1"}}`,
+		`[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]`,
+		"{\"\xff\":1}",
 		`{"data":{"type":"webhook_config","attributes":{"url":"\ud800","overlap_seconds":1e400}}}`,
 		`{"data":{"type":"webhook_config","attributes":{"url":"\ud83d\ude00","overlap_seconds":7e0}}}`,
 		`{"data":{"type":"webhook_config","attributes":{"url":"a\nb","overlap_seconds":-1e400}}}`,
 		`{"data":{"type":"webhook_config","attributes":{"url":"","overlap_seconds":1e400}}}`,
 		`{"data":{"type":"webhook_config","attributes":{"url":"","overlap_seconds":7.5}}}`,
-		`{"data":{"attributes":{"created_at":7}}}`, `{"data":{"type":7}}`, `{"data":{"type":"other"}}`, `{}`,
+		`{"data":{"attributes":{"created_at":7}}}`,
+		`{"data":{"type":7}}`,
+		`{"data":{"type":"other"}}`,
+		`{}`,
 		`{"data":{"type":"webhook_config","id":7}}`,
 	} {
 		f.Add([]byte(seed))
@@ -67,7 +81,7 @@ func FuzzReadRequest(f *testing.F) {
 			}}
 			request := ReadRequest(body, schema)
 			if err := request.Err(); err != nil {
-				status(t, err)
+				statusOf(t, err)
 				continue
 			}
 			if !json.Valid(body) {
@@ -80,7 +94,11 @@ func FuzzReadRequest(f *testing.F) {
 			if request.Has("overlap_seconds") {
 				attributes["overlap_seconds"] = number
 			}
-			again, err := json.Marshal(map[string]any{"data": map[string]any{"type": "webhook_config", "attributes": attributes, "id": "7"}})
+			again, err := json.Marshal(map[string]any{"data": map[string]any{
+				"type":       "webhook_config",
+				"attributes": attributes,
+				"id":         "7",
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,12 +133,12 @@ func FuzzParseQuery(f *testing.F) {
 			t.Fatalf("page size %d", size)
 		}
 		if err := query.Err(); err != nil {
-			if got := status(t, err); got != 400 {
+			if got := statusOf(t, err); got != 400 {
 				t.Fatalf("status %d", got)
 			}
 			return
 		}
-		if cursor, err := query.Cursor(parts(2), "scope"); err == nil && cursor != nil && len(cursor) != 2 {
+		if cursor, err := query.Cursor(ofParts(2), "scope"); err == nil && cursor != nil && len(cursor) != 2 {
 			t.Fatalf("cursor %q", cursor)
 		}
 		self, err := url.Parse(query.Links("/v1/x", "").Self)
@@ -150,11 +168,11 @@ func FuzzCursor(f *testing.F) {
 	f.Add("evt_1", "config", "org", "failed", []byte(Cursor{"evt_2", "config"}.Encode("org", "failed")))
 	f.Fuzz(func(t *testing.T, first, second, organization, filter string, noise []byte) {
 		at := func(encoded string, n int, scope ...string) (Cursor, error) {
-			query := ParseQuery(url.Values{PageAfter: {encoded}}.Encode(), parameters(PageAfter))
+			query := ParseQuery(url.Values{PageAfter: {encoded}}.Encode(), parametersOf(PageAfter))
 			if err := query.Err(); err != nil {
 				return nil, err
 			}
-			return query.Cursor(parts(n), scope...)
+			return query.Cursor(ofParts(n), scope...)
 		}
 		cursor := Cursor{first, second}
 		encoded := cursor.Encode(organization, filter)
@@ -185,5 +203,5 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// parts accepts a cursor of n parts.
-func parts(n int) func(Cursor) bool { return func(c Cursor) bool { return len(c) == n } }
+// ofParts accepts a cursor of n parts.
+func ofParts(n int) func(Cursor) bool { return func(c Cursor) bool { return len(c) == n } }

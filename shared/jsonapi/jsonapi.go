@@ -41,7 +41,9 @@ type Document struct {
 	JSONAPI Version `json:"jsonapi"`
 	Links   *Links  `json:"links,omitempty"`
 	Data    any     `json:"data"`
-	Meta    any     `json:"meta,omitempty"`
+
+	Included []Resource `json:"included,omitempty"` // what relationships of Data lead to
+	Meta     any        `json:"meta,omitempty"`
 }
 
 // Version is the jsonapi member of every document.
@@ -70,7 +72,7 @@ type Resource struct {
 
 // Relationship is a to-one relationship.
 type Relationship struct {
-	Data Identifier `json:"data"`
+	Data any `json:"data"` // an Identifier or, where there may be many, a slice of them
 }
 
 // Identifier is a resource identifier object.

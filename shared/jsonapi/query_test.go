@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// parameters are known, and take any value.
-func parameters(names ...string) Parameters {
+// parametersOf are known, and take any value.
+func parametersOf(names ...string) Parameters {
 	known := Parameters{}
 	for _, name := range names {
 		known[name] = nil
@@ -17,7 +17,7 @@ func parameters(names ...string) Parameters {
 
 func TestQueryTakesBracketsBothWays(t *testing.T) {
 	for _, raw := range []string{"page[size]=7", "page%5Bsize%5D=7", "page%5bsize]=7", "&page[size]=7&"} {
-		q := ParseQuery(raw, parameters(PageSize))
+		q := ParseQuery(raw, parametersOf(PageSize))
 		if size := q.Size(); size != 7 || q.Err() != nil {
 			t.Errorf("%s: size %d, %v", raw, size, q.Err())
 		}
@@ -25,7 +25,7 @@ func TestQueryTakesBracketsBothWays(t *testing.T) {
 }
 
 func TestLinksKeepTheFilters(t *testing.T) {
-	q := ParseQuery("page[size]=2&filter[a]=x%26y+z&page[after]=OLD", parameters(PageSize, PageAfter, "filter[a]"))
+	q := ParseQuery("page[size]=2&filter[a]=x%26y+z&page[after]=OLD", parametersOf(PageSize, PageAfter, "filter[a]"))
 	if err := q.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestLinksKeepTheFilters(t *testing.T) {
 }
 
 func TestScopeLeavesPagesOut(t *testing.T) {
-	q := ParseQuery("page[size]=2&b=2&page[after]=x&a=1", parameters(PageSize, PageAfter, "a", "b"))
+	q := ParseQuery("page[size]=2&b=2&page[after]=x&a=1", parametersOf(PageSize, PageAfter, "a", "b"))
 	if err := q.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestScopesCannotBeConfused(t *testing.T) {
 	scopes := [][]string{nil, {""}, {"", ""}, {"ab"}, {"a", "b"}, {"b", "a"}, {`a","b`}, {"a", "b", ""}}
 	for i, scope := range scopes {
 		for j, other := range scopes {
-			q := ParseQuery(PageAfter+"="+c.Encode(scope...), parameters(PageAfter))
+			q := ParseQuery(PageAfter+"="+c.Encode(scope...), parametersOf(PageAfter))
 			got, err := q.Cursor(func(Cursor) bool { return true }, other...)
 			if (err == nil) != (i == j) {
 				t.Errorf("a cursor of the scope %q in the scope %q: %q, %v", scope, other, got, err)

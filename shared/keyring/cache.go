@@ -13,9 +13,12 @@ import (
 // maxAge is how long a keyring is used before it is read again.
 const maxAge = 5 * time.Minute
 
-// minAge is the least time between two reads while there is a keyring, so that neither values sealed
-// with a key that exists nowhere nor a source that cannot be read cause a read each.
+// minAge is the least time between two reads while there is a keyring, so that neither values that no
+// keyring opens nor a source that cannot be read cause a read each.
 const minAge = 10 * time.Second
+
+// ErrUnread is returned for a sealed value that the keyring does not open, as long as it cannot be read again.
+var ErrUnread = errors.New("the keyring could not be read again")
 
 // Source reads the keyring's JSON.
 type Source interface {
@@ -23,7 +26,7 @@ type Source interface {
 }
 
 // Cache is a keyring that is read once, again when it is five minutes old, and at once when a
-// sealed value names a key that it lacks, but not more often than every ten seconds. A keyring that
+// sealed value does not open, but not more often than every ten seconds. A keyring that
 // cannot be read again is used on; if there is none yet, every call tries. It is safe for concurrent use.
 type Cache struct {
 	Source Source
@@ -44,20 +47,35 @@ func (c *Cache) Seal(ctx context.Context, credentials signature.Credentials, org
 	return ring.Seal(credentials, organizationID, configID)
 }
 
-// Open decrypts credentials. It errors with ErrUnknownKey, ErrSealed or because the keyring cannot be read.
+// Open decrypts credentials. It errors with ErrUnknownKey or ErrSealed if a keyring that was just read does not open
+// them, and otherwise because the keyring cannot be read.
 func (c *Cache) Open(ctx context.Context, sealed, organizationID, configID string) (signature.Credentials, error) {
 	ring, err := c.get(ctx, maxAge)
 	if err != nil {
 		return signature.Credentials{}, err
 	}
 	credentials, err := ring.Open(sealed, organizationID, configID)
-	if !errors.Is(err, ErrUnknownKey) {
+	if !errors.Is(err, ErrUnknownKey) && !errors.Is(err, ErrSealed) {
 		return credentials, err
 	}
-	if ring, err = c.get(ctx, minAge); err != nil {
+	if ring, err = c.fresh(ctx); err != nil {
 		return signature.Credentials{}, err
 	}
 	return ring.Open(sealed, organizationID, configID)
+}
+
+// fresh returns a keyring that was read less than minAge ago.
+func (c *Cache) fresh(ctx context.Context) (*Ring, error) {
+	ring, err := c.get(ctx, minAge)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Now().Sub(c.readAt) >= minAge {
+		return nil, ErrUnread
+	}
+	return ring, nil
 }
 
 func (c *Cache) get(ctx context.Context, age time.Duration) (*Ring, error) {

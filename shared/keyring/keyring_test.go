@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ func seal(t testing.TB, ring *keyring.Ring) string {
 }
 
 // frozen was sealed by the first release. It must open for ever.
-const frozen = "k1.EKhDuJ6WT/nvHzjJFe/Y5cFdv+/uSEu0XtSf7bvLtVhmQ9WGzAOeiClhdGq1BvlqupxAEoIYchv4nhtW7E4v3yJKDwai7F6S8HFnaBJE8neAfSbdQP+PgohOqDmdyVXIsQ+GG9iBCSA2vMfxGRLTuvu5w8GEIMpACz0mKmlz6clryWwMJjqqMw+aHESWuQ"
+const frozen = "k1.EKhDuJ6WT/nvHzjJFe/Y5cFdv+/uSEu0XtSf7bvLtVhmQ9WGzAOeiClhdGq1BvlqupxAEoIYchv4nhtW7E4v3yJKDwai7F6S" +
+	"8HFnaBJE8neAfSbdQP+PgohOqDmdyVXIsQ+GG9iBCSA2vMfxGRLTuvu5w8GEIMpACz0mKmlz6clryWwMJjqqMw+aHESWuQ"
 
 func TestWhatTheFirstReleaseSealedOpens(t *testing.T) {
 	got, err := parse(t, ring12).Open(frozen, "org_1", "config_1")
@@ -58,27 +60,56 @@ func TestSealedValue(t *testing.T) {
 		name                 string
 		ring                 string
 		sealed               string
-		organization, config string
+		organization, config string // those that it was sealed for if they are empty
 		want                 error
 	}{
-		{name: "opens with its key", ring: ring1, sealed: sealed, organization: "org_1", config: "config_1"},
-		{name: "opens after a new primary key was added", ring: ring12, sealed: sealed, organization: "org_1", config: "config_1"},
-		{name: "does not open after its key was removed", ring: ring2, sealed: sealed, organization: "org_1", config: "config_1", want: keyring.ErrUnknownKey},
-		{name: "does not open for another organization", ring: ring1, sealed: sealed, organization: "org_2", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open for another config", ring: ring1, sealed: sealed, organization: "org_1", config: "config_2", want: keyring.ErrSealed},
-		{name: "does not open for the two swapped", ring: ring1, sealed: sealed, organization: "config_1", config: "org_1", want: keyring.ErrSealed},
-		{name: "does not open for the two cut elsewhere", ring: ring1, sealed: sealed, organization: "org_1c", config: "onfig_1", want: keyring.ErrSealed},
-		{name: "does not open with another key of the same name", ring: strings.ReplaceAll(ring1, random1, random2), sealed: sealed, organization: "org_1", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open under the name of another key", ring: ring12, sealed: "k2" + strings.TrimPrefix(sealed, "k1"), organization: "org_1", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open when it is cut", ring: ring1, sealed: sealed[:len(sealed)-4], organization: "org_1", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open when something follows", ring: ring1, sealed: sealed + "AAAA", organization: "org_1", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open when it is empty", ring: ring1, organization: "org_1", config: "config_1", want: keyring.ErrUnknownKey},
-		{name: "does not open when it is a key's name alone", ring: ring1, sealed: "k1", organization: "org_1", config: "config_1", want: keyring.ErrSealed},
-		{name: "does not open under the name of the primary", ring: ring1, sealed: "primary" + strings.TrimPrefix(sealed, "k1"), organization: "org_1", config: "config_1", want: keyring.ErrUnknownKey},
+		{name: "opens with its key", ring: ring1, sealed: sealed},
+		{name: "opens after a new primary key was added", ring: ring12, sealed: sealed},
+		{name: "does not open after its key was removed", ring: ring2, sealed: sealed, want: keyring.ErrUnknownKey},
+		{name: "does not open for another organization", ring: ring1, sealed: sealed, organization: "org_2", want: keyring.ErrSealed},
+		{name: "does not open for another config", ring: ring1, sealed: sealed, config: "config_2", want: keyring.ErrSealed},
+		{
+			name:         "does not open for the two swapped",
+			ring:         ring1,
+			sealed:       sealed,
+			organization: "config_1",
+			config:       "org_1",
+			want:         keyring.ErrSealed,
+		},
+		{
+			name:         "does not open for the two cut elsewhere",
+			ring:         ring1,
+			sealed:       sealed,
+			organization: "org_1c",
+			config:       "onfig_1",
+			want:         keyring.ErrSealed,
+		},
+		{
+			name:   "does not open with another key of the same name",
+			ring:   strings.ReplaceAll(ring1, random1, random2),
+			sealed: sealed,
+			want:   keyring.ErrSealed,
+		},
+		{
+			name:   "does not open under the name of another key",
+			ring:   ring12,
+			sealed: "k2" + strings.TrimPrefix(sealed, "k1"),
+			want:   keyring.ErrSealed,
+		},
+		{name: "does not open when it is cut", ring: ring1, sealed: sealed[:len(sealed)-4], want: keyring.ErrSealed},
+		{name: "does not open when something follows", ring: ring1, sealed: sealed + "AAAA", want: keyring.ErrSealed},
+		{name: "does not open when it is empty", ring: ring1, want: keyring.ErrUnknownKey},
+		{name: "does not open when it is a key's name alone", ring: ring1, sealed: "k1", want: keyring.ErrSealed},
+		{
+			name:   "does not open under the name of the primary",
+			ring:   ring1,
+			sealed: "primary" + strings.TrimPrefix(sealed, "k1"),
+			want:   keyring.ErrUnknownKey,
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := parse(t, c.ring).Open(c.sealed, c.organization, c.config)
+			got, err := parse(t, c.ring).Open(c.sealed, cmp.Or(c.organization, "org_1"), cmp.Or(c.config, "config_1"))
 			if c.want == nil && (err != nil || got != credentials) {
 				t.Errorf("%v, equal: %t", err, got == credentials)
 			}
@@ -112,7 +143,8 @@ func TestEveryTamperedByteIsNoticed(t *testing.T) {
 	for i := range raw {
 		for bit := range 8 {
 			raw[i] ^= 1 << bit
-			if _, err := ring.Open(name+"."+base64.RawStdEncoding.EncodeToString(raw), "org_1", "config_1"); !errors.Is(err, keyring.ErrSealed) {
+			altered := name + "." + base64.RawStdEncoding.EncodeToString(raw)
+			if _, err := ring.Open(altered, "org_1", "config_1"); !errors.Is(err, keyring.ErrSealed) {
 				t.Errorf("bit %d of byte %d: %v", bit, i, err)
 			}
 			raw[i] ^= 1 << bit

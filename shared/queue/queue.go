@@ -1,36 +1,40 @@
-// Package queue sends and keeps messages in SQS.
+// Package queue sends messages to SQS and says when received ones are visible again.
 //
-// Every call reports what became of each message, because SQS accepts batches in part. Entries that
-// fail are tried again a few times before they are given up to the caller, who knows what a message
-// that was not sent means.
+// Every call reports what became of each message, because SQS accepts batches in part. Entries that SQS
+// refuses are sent again a few times before they are given up to the caller, who knows what a message that
+// was not sent means. Every message is in the group of its organization, so that the backlog of one delays the
+// others little (SQS fair queues); their order is not kept, since an event's sequence tells it.
+//
+// Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
 package queue
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 const (
-	batchSize = 10 // SQS's limit
-	maxTries  = 4
-	lanes     = 8                // batches sent at once
-	maxDelay  = 15 * time.Minute // SQS's limit of DelaySeconds
+	batchSize   = 10 // SQS's limit
+	maxTries    = 4
+	maxParallel = 8                // calls at once
+	maxDelay    = 15 * time.Minute // SQS's limit of DelaySeconds
 
 	// maxVisibility is SQS's limit of 12 hours, which counts from the receive, less what a batch may
 	// have taken since.
@@ -43,8 +47,12 @@ var ErrRefused = errors.New("refused by SQS")
 // API is what is used of SQS.
 type API interface {
 	SendMessage(ctx context.Context, in *sqs.SendMessageInput, options ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
-	SendMessageBatch(ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
-	ChangeMessageVisibilityBatch(ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, options ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error)
+	SendMessageBatch(
+		ctx context.Context, in *sqs.SendMessageBatchInput, options ...func(*sqs.Options),
+	) (*sqs.SendMessageBatchOutput, error)
+	ChangeMessageVisibilityBatch(
+		ctx context.Context, in *sqs.ChangeMessageVisibilityBatchInput, options ...func(*sqs.Options),
+	) (*sqs.ChangeMessageVisibilityBatchOutput, error)
 }
 
 // Queue is one SQS queue. It is safe for concurrent use.
@@ -54,29 +62,128 @@ type Queue struct {
 	Now    func() time.Time
 }
 
-// Send sends messages: those to one config in their order, those to others at the same time. The
-// message group is the config, so that a busy one delays the others little (SQS fair queues). It
-// returns nil if all were accepted, else one error (or nil) for each. After a call that failed as a
-// whole nothing more of its lane is sent: the queue is away, and order would suffer.
-//
-// Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
+// Is reports whether q is the queue with an ARN. The names decide: account and region are those of the function.
+func (q *Queue) Is(arn string) bool {
+	return arn != "" && arn[strings.LastIndex(arn, ":")+1:] == q.URL[strings.LastIndex(q.URL, "/")+1:]
+}
+
+// letter is what SQS is told of a message.
+type letter struct {
+	body, group string
+	delay       int32 // seconds
+}
+
+// Send sends messages, each of which becomes visible at its NotBefore, 15 minutes from now at most. It returns
+// nil if all were accepted, else one error (or nil) for each, which is webhook.ErrUnsendable if SQS will never
+// accept the message. Whether a call whose answer was lost is made again is up to the Client.
 func (q *Queue) Send(ctx context.Context, messages []webhook.Message) []error {
+	letters := make([]letter, len(messages))
 	errs := make([]error, len(messages))
-	var byLane [lanes][]int
 	for i, m := range messages {
-		hash := fnv.New32a()
-		hash.Write([]byte(m.ConfigID))
-		lane := hash.Sum32() % lanes
-		if len(messages) <= batchSize {
-			lane = 0 // they fit into one batch
-		}
-		byLane[lane] = append(byLane[lane], i)
+		letters[i], errs[i] = q.letter(m, 0)
 	}
-	var wait sync.WaitGroup
-	for _, lane := range byLane {
-		if len(lane) > 0 {
-			wait.Go(func() { q.sendInOrder(ctx, messages, lane, errs) })
+	return q.send(ctx, letters, errs)
+}
+
+// SendOnce sends a message that becomes visible at its NotBefore, or after delay if that is later, 15 minutes
+// from now at most. It is not tried again: an answer that is lost would make two of it.
+func (q *Queue) SendOnce(ctx context.Context, message webhook.Message, delay time.Duration) error {
+	l, err := q.letter(message, delay)
+	if err != nil {
+		return err
+	}
+	return q.sendOnce(ctx, l)
+}
+
+// SendRecords is Send for records of a stream.
+func (q *Queue) SendRecords(ctx context.Context, records []webhook.HeldRecord) []error {
+	letters := make([]letter, len(records))
+	for i, r := range records {
+		letters[i] = newLetter(r.Body, r.OrganizationID, 0)
+	}
+	return q.send(ctx, letters, make([]error, len(records)))
+}
+
+// SendRecordOnce is SendOnce for a record of a stream.
+func (q *Queue) SendRecordOnce(ctx context.Context, record webhook.HeldRecord, delay time.Duration) error {
+	return q.sendOnce(ctx, newLetter(record.Body, record.OrganizationID, delay))
+}
+
+func (q *Queue) letter(message webhook.Message, delay time.Duration) (letter, error) {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return letter{}, fmt.Errorf("%w: %w", webhook.ErrUnsendable, err)
+	}
+	return newLetter(string(body), message.OrganizationID, max(delay, message.NotBefore.Sub(q.Now()))), nil
+}
+
+// newLetter returns a letter with a body of JSON. SQS refuses two characters that JSON lets pass; they can only
+// be within strings, where they may as well be escaped.
+func newLetter(body, organizationID string, delay time.Duration) letter {
+	return letter{
+		body:  strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(body),
+		group: groupOf(organizationID),
+		delay: seconds(delay, maxDelay),
+	}
+}
+
+// groupOf returns the message group of an organization, whose id may hold characters that SQS refuses there.
+func groupOf(organizationID string) string {
+	hash := sha256.Sum256([]byte(organizationID))
+	return hex.EncodeToString(hash[:])[:32]
+}
+
+func (q *Queue) sendOnce(ctx context.Context, l letter) error {
+	_, err := q.Client.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &q.URL, MessageBody: &l.body, MessageGroupId: &l.group, DelaySeconds: l.delay,
+	}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+	if err != nil {
+		return fmt.Errorf("sending a message: %w", err)
+	}
+	return nil
+}
+
+// send sends the letters that have no error yet, some calls at the same time. After a call that failed as a
+// whole no other begins: the queue is away.
+func (q *Queue) send(ctx context.Context, letters []letter, errs []error) []error {
+	var entries []types.SendMessageBatchRequestEntry
+	for i, l := range letters {
+		if errs[i] == nil {
+			entries = append(entries, types.SendMessageBatchRequestEntry{
+				Id: aws.String(strconv.Itoa(i)), MessageBody: &l.body, MessageGroupId: &l.group, DelaySeconds: l.delay,
+			})
 		}
+	}
+	var away atomic.Pointer[error]
+	var wait sync.WaitGroup
+	limit := make(chan struct{}, maxParallel)
+	for chunk := range slices.Chunk(entries, batchSize) {
+		limit <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-limit }()
+			left, err := retry(ctx, chunk, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
+				func(entries []types.SendMessageBatchRequestEntry) (outcome, error) {
+					if err := away.Load(); err != nil {
+						return outcome{}, *err
+					}
+					out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
+					if err != nil {
+						return outcome{}, fmt.Errorf("sending messages: %w", err)
+					}
+					o := outcome{failed: out.Failed}
+					for _, one := range out.Successful {
+						o.accepted = append(o.accepted, aws.ToString(one.Id))
+					}
+					return o, nil
+				})
+			if err != nil {
+				away.Store(&err)
+			}
+			for id, err := range left {
+				i, _ := strconv.Atoi(id)
+				errs[i] = err
+			}
+		})
 	}
 	wait.Wait()
 	if errors.Join(errs...) == nil {
@@ -85,76 +192,56 @@ func (q *Queue) Send(ctx context.Context, messages []webhook.Message) []error {
 	return errs
 }
 
-func (q *Queue) sendInOrder(ctx context.Context, messages []webhook.Message, which []int, errs []error) {
-	for len(which) > 0 {
-		n := min(batchSize, len(which))
-		err := q.sendBatch(ctx, messages, which[:n], errs)
-		which = which[n:]
-		if err != nil {
-			for _, i := range which {
-				errs[i] = err
-			}
-			return
+// ChangeVisibility makes received messages visible again at their due times, or at once if those are past.
+func (q *Queue) ChangeVisibility(ctx context.Context, changes []webhook.Visibility) error {
+	var problems error
+	for chunk := range slices.Chunk(changes, batchSize) {
+		var entries []types.ChangeMessageVisibilityBatchRequestEntry
+		for i, change := range chunk {
+			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(change.ReceiptHandle),
+				VisibilityTimeout: seconds(change.Due.Sub(q.Now()), maxVisibility),
+			})
+		}
+		left, _ := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
+			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) (outcome, error) {
+				in := &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.URL, Entries: entries}
+				out, err := q.Client.ChangeMessageVisibilityBatch(ctx, in)
+				if err != nil {
+					return outcome{}, err
+				}
+				o := outcome{failed: out.Failed}
+				for _, one := range out.Successful {
+					o.accepted = append(o.accepted, aws.ToString(one.Id))
+				}
+				return o, nil
+			})
+		for _, err := range left {
+			problems = errors.Join(problems, err)
 		}
 	}
+	return problems
 }
 
-// sendBatch sends some messages and sets their errors. It errors if the whole call has failed.
-func (q *Queue) sendBatch(ctx context.Context, messages []webhook.Message, which []int, errs []error) error {
-	var entries []types.SendMessageBatchRequestEntry
-	for _, i := range which {
-		body, err := encode(messages[i])
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		entries = append(entries, types.SendMessageBatchRequestEntry{
-			Id: aws.String(strconv.Itoa(i)), MessageBody: body, MessageGroupId: aws.String(messages[i].ConfigID),
-		})
-	}
-	left, err := retry(ctx, entries, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
-		func(entries []types.SendMessageBatchRequestEntry) (outcome, error) {
-			out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
-			if err != nil {
-				return outcome{}, err
-			}
-			o := outcome{failed: out.Failed}
-			for _, one := range out.Successful {
-				o.accepted = append(o.accepted, aws.ToString(one.Id))
-			}
-			return o, nil
-		})
-	for id, err := range left {
-		i, _ := strconv.Atoi(id)
-		errs[i] = err
-	}
-	return err
-}
-
-// encode returns the body of a message. SQS refuses two characters that JSON lets pass; they can
-// only be within strings, where they may as well be escaped.
-func encode(message webhook.Message) (*string, error) {
-	body, err := json.Marshal(message)
-	if err != nil {
-		return nil, fmt.Errorf("writing a message: %w", err)
-	}
-	return aws.String(strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(string(body))), nil
-}
-
-// retry calls send with entries, and again with those that it does not say to have accepted. It returns
-// the errors of those that were not accepted in the end, by id, and the error of a call that failed as a whole.
-func retry[E any](ctx context.Context, entries []E, id func(E) string, send func([]E) (outcome, error)) (map[string]error, error) {
-	for try := 1; len(entries) > 0; try++ {
+// retry calls send with entries, and again with those that it does not say to have accepted. It returns the
+// errors of those that were not accepted in the end, by id, and the error of a call that failed as a whole.
+func retry[E any](
+	ctx context.Context, entries []E, id func(E) string, send func([]E) (outcome, error),
+) (map[string]error, error) {
+	errs := map[string]error{}
+	for try := 1; ; try++ {
 		result, err := send(entries)
-		errs := map[string]error{}
 		var left []E
 		for _, entry := range entries {
-			switch {
+			switch name := id(entry); {
 			case err != nil:
-				errs[id(entry)] = err // the SDK has tried this again already, where that can help
-			case !slices.Contains(result.accepted, id(entry)):
-				errs[id(entry)] = result.refusal(id(entry))
-				left = append(left, entry)
+				errs[name] = err // the SDK has tried this again already, where that can help
+			case slices.Contains(result.accepted, name):
+				delete(errs, name)
+			default:
+				if errs[name] = result.refusal(name); !errors.Is(errs[name], webhook.ErrUnsendable) {
+					left = append(left, entry)
+				}
 			}
 		}
 		if err != nil || len(left) == 0 || try == maxTries || pause(ctx, try) != nil {
@@ -162,7 +249,6 @@ func retry[E any](ctx context.Context, entries []E, id func(E) string, send func
 		}
 		entries = left
 	}
-	return nil, nil
 }
 
 // outcome is what became of the entries of one call.
@@ -173,9 +259,15 @@ type outcome struct {
 
 func (o outcome) refusal(id string) error {
 	for _, f := range o.failed {
-		if aws.ToString(f.Id) == id {
-			return fmt.Errorf("%w: %s: %s", ErrRefused, aws.ToString(f.Code), aws.ToString(f.Message))
+		if aws.ToString(f.Id) != id {
+			continue
 		}
+		kind := ErrRefused
+		switch aws.ToString(f.Code) {
+		case "InvalidMessageContents", "InvalidParameterValue", "MissingParameter": // never that of a passing obstacle
+			kind = fmt.Errorf("%w: %w", webhook.ErrUnsendable, ErrRefused)
+		}
+		return fmt.Errorf("%w: %s: %s", kind, aws.ToString(f.Code), aws.ToString(f.Message))
 	}
 	return fmt.Errorf("%w: the answer does not mention it", ErrRefused)
 }
@@ -189,53 +281,6 @@ func pause(ctx context.Context, try int) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// ChangeVisibility makes received messages visible again at their due times, or at once if those are past.
-func (q *Queue) ChangeVisibility(ctx context.Context, changes []delivery.Visibility) error {
-	var problems error
-	for len(changes) > 0 {
-		n := min(batchSize, len(changes))
-		var entries []types.ChangeMessageVisibilityBatchRequestEntry
-		for i, change := range changes[:n] {
-			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
-				Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(change.ReceiptHandle),
-				VisibilityTimeout: seconds(change.Due.Sub(q.Now()), maxVisibility),
-			})
-		}
-		left, _ := retry(ctx, entries, func(entry types.ChangeMessageVisibilityBatchRequestEntry) string { return *entry.Id },
-			func(entries []types.ChangeMessageVisibilityBatchRequestEntry) (outcome, error) {
-				out, err := q.Client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &q.URL, Entries: entries})
-				if err != nil {
-					return outcome{}, err
-				}
-				o := outcome{failed: out.Failed}
-				for _, one := range out.Successful {
-					o.accepted = append(o.accepted, aws.ToString(one.Id))
-				}
-				return o, nil
-			})
-		for _, err := range left {
-			problems = errors.Join(problems, err)
-		}
-		changes = changes[n:]
-	}
-	return problems
-}
-
-// PutBack sends a copy of a message that becomes visible after delay, 15 minutes at most.
-func (q *Queue) PutBack(ctx context.Context, message webhook.Message, delay time.Duration) error {
-	body, err := encode(message)
-	if err != nil {
-		return err
-	}
-	_, err = q.Client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &q.URL, MessageBody: body, MessageGroupId: aws.String(message.ConfigID), DelaySeconds: seconds(delay, maxDelay),
-	})
-	if err != nil {
-		return fmt.Errorf("putting a message back: %w", err)
-	}
-	return nil
 }
 
 // seconds rounds up, so that nothing comes back before it is due.

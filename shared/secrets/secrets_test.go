@@ -20,18 +20,31 @@ func TestRead(t *testing.T) {
 		want   string
 		fails  string // part of the error, "" if there is none
 	}{
-		"the string of a secret is its value": {200, `{"SecretString":"{\"primary\":\"k1\"}","VersionId":"v"}`, `{"primary":"k1"}`, ""},
-		"an empty string is a value":          {200, `{"SecretString":""}`, "", ""},
-		"a binary secret is an error":         {200, `{"SecretBinary":"c2VjcmV0"}`, "", "no string value"},
-		"a secret that is not there":          {400, `{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}`, "", "ResourceNotFoundException"},
-		"a secret that may not be read":       {400, `{"__type":"AccessDeniedException","Message":"not authorized"}`, "", "AccessDeniedException"},
-		"a service that is away":              {500, `{"__type":"InternalServiceError"}`, "", "InternalServiceError"},
-		"an answer that is no JSON":           {200, `<html>`, "", "reading the secret"},
+		"the string of a secret is its value": {
+			status: 200,
+			body:   `{"SecretString":"{\"primary\":\"k1\"}","VersionId":"v"}`,
+			want:   `{"primary":"k1"}`,
+		},
+		"an empty string is a value":  {status: 200, body: `{"SecretString":""}`},
+		"a binary secret is an error": {status: 200, body: `{"SecretBinary":"c2VjcmV0"}`, fails: "no string value"},
+		"a secret that is not there": {
+			status: 400,
+			body:   `{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}`,
+			fails:  "ResourceNotFoundException",
+		},
+		"a secret that may not be read": {
+			status: 400,
+			body:   `{"__type":"AccessDeniedException","Message":"not authorized"}`,
+			fails:  "AccessDeniedException",
+		},
+		"a service that is away":    {status: 500, body: `{"__type":"InternalServiceError"}`, fails: "InternalServiceError"},
+		"an answer that is no JSON": {status: 200, body: `<html>`, fails: "reading the secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				if target := r.Header.Get("X-Amz-Target"); target != "secretsmanager.GetSecretValue" || !strings.Contains(string(body), arn) {
+				target := r.Header.Get("X-Amz-Target")
+				if target != "secretsmanager.GetSecretValue" || !strings.Contains(string(body), arn) {
 					t.Errorf("%s of %s", target, body)
 				}
 				w.Header().Set("Content-Type", "application/x-amz-json-1.1")

@@ -43,7 +43,8 @@ var (
 func TestVectorOfTheSpecification(t *testing.T) {
 	credentials := signature.Credentials{Token: current.Token, Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 	header := http.Header{}
-	err := signature.Sign(header, "msg_p5jXN8AQM9LWM0D4loKWxJek", []byte(`{"test": 2432232314}`), time.Unix(1614265330, 0), credentials, nil)
+	at := time.Unix(1614265330, 0)
+	err := signature.Sign(header, "msg_p5jXN8AQM9LWM0D4loKWxJek", []byte(`{"test": 2432232314}`), at, credentials, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,8 @@ func TestVectorOfTheSpecification(t *testing.T) {
 // TestHex: the key is the secret's characters, prefix included.
 func TestHex(t *testing.T) {
 	// RFC 4231, section 4.3.
-	if got, want := signature.Hex("Jefe", []byte("what do ya want for nothing?")), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"; got != want {
+	const want = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+	if got := signature.Hex("Jefe", []byte("what do ya want for nothing?")); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -97,18 +99,63 @@ func TestVerify(t *testing.T) {
 	}{
 		{name: "what was signed is accepted", header: signed(now, current, nil), with: current},
 		{name: "within an overlap the previous credentials are accepted", header: signed(now, current, &previous), with: previous},
-		{name: "without an overlap the previous credentials are refused", header: signed(now, current, nil), with: previous, want: signature.ErrSignature},
+		{
+			name:   "without an overlap the previous credentials are refused",
+			header: signed(now, current, nil),
+			with:   previous,
+			want:   signature.ErrSignature,
+		},
 		{name: "another body is refused", header: signed(now, current, nil), body: `{"a":2}`, with: current, want: signature.ErrSignature},
-		{name: "another token is refused", header: with("X-Webhook-Token", previous.Token.Reveal()), with: current, want: signature.ErrSignature},
-		{name: "another hex signature is refused", header: with("X-Webhook-Signature", strings.Repeat("0", 64)), with: current, want: signature.ErrSignature},
-		{name: "another standard signature is refused", header: with("webhook-signature", "v1,"+strings.Repeat("A", 43)+"="), with: current, want: signature.ErrSignature},
+		{
+			name:   "another token is refused",
+			header: with("X-Webhook-Token", previous.Token.Reveal()),
+			with:   current,
+			want:   signature.ErrSignature,
+		},
+		{
+			name:   "another hex signature is refused",
+			header: with("X-Webhook-Signature", strings.Repeat("0", 64)),
+			with:   current,
+			want:   signature.ErrSignature,
+		},
+		{
+			name:   "another standard signature is refused",
+			header: with("webhook-signature", "v1,"+strings.Repeat("A", 43)+"="),
+			with:   current,
+			want:   signature.ErrSignature,
+		},
 		{name: "another id is refused", header: with("webhook-id", "evt_2"), with: current, want: signature.ErrSignature},
-		{name: "another timestamp is refused", header: with("webhook-timestamp", strconv.FormatInt(now.Unix()-60, 10)), with: current, want: signature.ErrSignature},
-		{name: "an old timestamp is refused", header: signed(now.Add(-6*time.Minute), current, nil), with: current, want: standardwebhooks.ErrMessageTooOld},
-		{name: "a timestamp in the future is refused", header: signed(now.Add(6*time.Minute), current, nil), with: current, want: standardwebhooks.ErrMessageTooNew},
+		{
+			name:   "another timestamp is refused",
+			header: with("webhook-timestamp", strconv.FormatInt(now.Unix()-60, 10)),
+			with:   current,
+			want:   signature.ErrSignature,
+		},
+		{
+			name:   "an old timestamp is refused",
+			header: signed(now.Add(-6*time.Minute), current, nil),
+			with:   current,
+			want:   standardwebhooks.ErrMessageTooOld,
+		},
+		{
+			name:   "a timestamp in the future is refused",
+			header: signed(now.Add(6*time.Minute), current, nil),
+			with:   current,
+			want:   standardwebhooks.ErrMessageTooNew,
+		},
 		{name: "a request without a token is refused", header: without("X-Webhook-Token"), with: current, want: signature.ErrSignature},
-		{name: "a request without a hex signature is refused", header: without("X-Webhook-Signature"), with: current, want: signature.ErrSignature},
-		{name: "a request without a standard signature is refused", header: without("webhook-signature"), with: current, want: standardwebhooks.ErrRequiredHeaders},
+		{
+			name:   "a request without a hex signature is refused",
+			header: without("X-Webhook-Signature"),
+			with:   current,
+			want:   signature.ErrSignature,
+		},
+		{
+			name:   "a request without a standard signature is refused",
+			header: without("webhook-signature"),
+			with:   current,
+			want:   standardwebhooks.ErrRequiredHeaders,
+		},
 		{name: "a request without any header is refused", header: http.Header{}, with: current, want: signature.ErrSignature},
 		{name: "no credentials accept nothing", header: http.Header{}, want: signature.ErrCredentials},
 	}
@@ -122,7 +169,10 @@ func TestVerify(t *testing.T) {
 			if c.want == nil && err != nil || !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
-			if err != nil && (strings.Contains(err.Error(), current.Secret.Reveal()) || strings.Contains(err.Error(), current.Token.Reveal())) {
+			if err == nil {
+				return
+			}
+			if strings.Contains(err.Error(), current.Secret.Reveal()) || strings.Contains(err.Error(), current.Token.Reveal()) {
 				t.Errorf("the error quotes the credentials: %v", err)
 			}
 		})
@@ -146,8 +196,11 @@ func TestCredentialsThatCannotSign(t *testing.T) {
 				"current":  signature.Sign(http.Header{}, "evt_1", nil, time.Now(), broken, nil),
 				"previous": signature.Sign(http.Header{}, "evt_1", nil, time.Now(), current, &broken),
 			} {
-				if !errors.Is(err, signature.ErrCredentials) || secret != "" && secret != "whsec_" && strings.Contains(err.Error(), secret.Reveal()) {
+				if !errors.Is(err, signature.ErrCredentials) {
 					t.Errorf("as the %s one: %v", role, err)
+				}
+				if secret != "" && secret != "whsec_" && strings.Contains(err.Error(), secret.Reveal()) {
+					t.Errorf("as the %s one the error quotes the secret: %v", role, err)
 				}
 			}
 		})
@@ -163,7 +216,10 @@ func TestCredentialsThatCannotSign(t *testing.T) {
 			t.Errorf("%v, %v", err, header)
 		}
 	})
-	for _, secret := range []signature.Secret{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", signature.Secret("whsec_" + strings.Repeat("AQID", 21) + "AQ==")} {
+	for _, secret := range []signature.Secret{
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+		signature.Secret("whsec_" + strings.Repeat("AQID", 21) + "AQ=="),
+	} {
 		if err := (signature.Credentials{Token: current.Token, Secret: secret}).Check(); err != nil {
 			t.Errorf("a secret within the limits: %v", err)
 		}
@@ -217,7 +273,10 @@ func TestSecretIsNeverShown(t *testing.T) {
 	shown["String"] = secret.String()
 	shown["error"] = fmt.Errorf("opening %v: %w", secret, errors.New("failed")).Error()
 	for name, value := range map[string]any{
-		"JSON": secret, "JSON of a struct": credentials, "JSON of a map": map[string]any{"secret": secret, "credentials": credentials}, "JSON of a pointer": &credentials,
+		"JSON":              secret,
+		"JSON of a struct":  credentials,
+		"JSON of a map":     map[string]any{"secret": secret, "credentials": credentials},
+		"JSON of a pointer": &credentials,
 	} {
 		data, err := json.Marshal(value)
 		if err != nil {

@@ -38,7 +38,7 @@ func attempt(t *testing.T, level slog.Level, result endpoint.Result) []byte {
 	s := &surroundings{config: &webhook.Config{OrganizationID: "org_1", ID: configID, URL: "https://endpoint.example/", Active: true}}
 	result.StartedAt = noon().Add(2500 * time.Millisecond)
 	d := &delivery.Deliverer{
-		Store: s, Health: s, Queue: s, Credentials: answering{}, Poster: answering(result), FailureThreshold: 20,
+		Store: s, Health: s, DeliveryQueue: s, RetryQueue: s, Credentials: answering{}, Poster: answering(result), FailureThreshold: 20,
 		Schedule: delivery.Schedule{10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Metrics:  &telemetry.Metrics{Out: &out, Namespace: "Docuhook/test", Now: noon}, Log: telemetry.NewLogger(&out, level),
 		Now: func() time.Time { return noon().Add(3 * time.Second) }, MachineNow: time.Now, Random: func() float64 { return 0.5 },
@@ -53,8 +53,8 @@ func attempt(t *testing.T, level slog.Level, result endpoint.Result) []byte {
 	return out.Bytes()
 }
 
-// attempts returns the wide lines among those that were printed, and the others.
-func attempts(t *testing.T, printed []byte) (wide []map[string]any, others [][]byte) {
+// splitAttempts returns the wide lines among those that were printed, and the others.
+func splitAttempts(t *testing.T, printed []byte) (wide []map[string]any, others [][]byte) {
 	t.Helper()
 	for line := range bytes.Lines(printed) {
 		var fields map[string]any
@@ -79,11 +79,25 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 	}
 	wide := func(changes map[string]any) map[string]any {
 		fields := map[string]any{
-			"level": "INFO", "msg": "attempt", "request_id": "8f5e-1",
-			"organization_id": "org_1", "config_id": configID, "delivery_id": deliveryID, "event_id": eventID, "message_id": "m1",
-			"trigger": "status_change", "attempt": 1.0, "receive_count": 2.0, "duration_ms": 500.0, "since_request_ms": 3000.0,
-			"outcome": "http_status", "delivery_status": "retrying", "response_status": 503.0, "error": "the endpoint answered 503",
-			"next_attempt_at": "2026-03-01T12:00:13.000Z",
+			"level":            "INFO",
+			"msg":              "attempt",
+			"request_id":       "8f5e-1",
+			"organization_id":  "org_1",
+			"config_id":        configID,
+			"delivery_id":      deliveryID,
+			"event_id":         eventID,
+			"message_id":       "m1",
+			"trigger":          "status_change",
+			"round":            "0",
+			"attempt":          1.0,
+			"receive_count":    2.0,
+			"duration_ms":      500.0,
+			"since_request_ms": 3000.0,
+			"outcome":          "http_status",
+			"delivery_status":  "retrying",
+			"response_status":  503.0,
+			"error":            "the endpoint answered 503",
+			"next_attempt_at":  "2026-03-01T12:00:13.000Z",
 		}
 		maps.Copy(fields, changes)
 		return fields
@@ -97,7 +111,11 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 		{
 			name: "for a failure",
 			result: endpoint.Result{
-				Duration: 500 * time.Millisecond, Status: 503, Code: endpoint.CodeHTTPStatus, Error: "the endpoint answered 503", Snippet: "no",
+				Duration: 500 * time.Millisecond,
+				Status:   503,
+				Code:     endpoint.CodeHTTPStatus,
+				Error:    "the endpoint answered 503",
+				Snippet:  "no",
 			},
 			want: []map[string]any{wide(nil)},
 		},
@@ -105,19 +123,28 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 			name: "for a success, where it is asked for", level: slog.LevelDebug,
 			result: endpoint.Result{Duration: 500 * time.Millisecond, Status: 200},
 			want: []map[string]any{wide(map[string]any{
-				"level": "DEBUG", "outcome": "success", "delivery_status": "delivered", "response_status": 200.0, "error": "", "next_attempt_at": "",
+				"level":           "DEBUG",
+				"outcome":         "success",
+				"delivery_status": "delivered",
+				"response_status": 200.0,
+				"error":           "",
+				"next_attempt_at": "",
 			})},
 		},
 		{name: "and none for a success otherwise, as logs cost as much as deliveries", result: endpoint.Result{Status: 200}},
 		{
-			name:   "without a text that quotes the answer",
-			result: endpoint.Result{Duration: 500 * time.Millisecond, Code: endpoint.CodeProtocolError, Error: `malformed HTTP response "{}"`},
-			want:   []map[string]any{wide(map[string]any{"outcome": "protocol_error", "response_status": 0.0, "error": ""})},
+			name: "without a text that quotes the answer",
+			result: endpoint.Result{
+				Duration: 500 * time.Millisecond,
+				Code:     endpoint.CodeProtocolError,
+				Error:    `malformed HTTP response "{}"`,
+			},
+			want: []map[string]any{wide(map[string]any{"outcome": "protocol_error", "response_status": 0.0, "error": ""})},
 		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, _ := attempts(t, attempt(t, c.level, c.result))
+			got, _ := splitAttempts(t, attempt(t, c.level, c.result))
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -132,7 +159,7 @@ func TestMetricsOfAnAttemptHaveFewDimensions(t *testing.T) {
 		},
 		endpoint.CodeTimeout: {"Attempts Outcome=timeout: 1", "EndpointLatency: 500"},
 	} {
-		_, lines := attempts(t, attempt(t, slog.LevelError, endpoint.Result{Duration: 500 * time.Millisecond, Code: code}))
+		_, lines := splitAttempts(t, attempt(t, slog.LevelError, endpoint.Result{Duration: 500 * time.Millisecond, Code: code}))
 		var got []string
 		for _, m := range extract(t, bytes.Join(lines, nil)) {
 			name := m.Name

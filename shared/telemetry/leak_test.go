@@ -31,32 +31,43 @@ type surroundings struct {
 	failing bool
 	ring    string
 
-	mu      sync.Mutex
-	entries []delivery.Entry
+	mu       sync.Mutex
+	outcomes []webhook.Outcome
 }
 
 var errAway = errors.New("away")
 
-func (s *surroundings) Load(_ context.Context, keys []delivery.Key) (map[delivery.Key]delivery.Loaded, error) {
-	loaded := map[delivery.Key]delivery.Loaded{}
+func (s *surroundings) Load(_ context.Context, keys []webhook.Key) (map[webhook.Key]webhook.Loaded, error) {
+	loaded := map[webhook.Key]webhook.Loaded{}
 	for _, k := range keys {
-		loaded[k] = delivery.Loaded{Config: s.config}
+		config := *s.config
+		loaded[k] = webhook.Loaded{Config: &config}
 	}
 	return loaded, nil
 }
 
-func (s *surroundings) Record(_ context.Context, entries []delivery.Entry) []error {
+func (s *surroundings) Record(_ context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+	recorded := make([]webhook.Recorded, len(outcomes))
+	for i, o := range outcomes {
+		recorded[i] = s.record(o)
+	}
+	return recorded
+}
+
+func (s *surroundings) Start(_ context.Context, o webhook.Outcome) webhook.Recorded {
+	after, counts := o.Known.After(o)
+	return webhook.Recorded{Delivery: &after, Counts: counts}
+}
+
+func (s *surroundings) record(o webhook.Outcome) webhook.Recorded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries = append(s.entries, entries...)
-	if !s.failing {
-		return nil
+	s.outcomes = append(s.outcomes, o)
+	if s.failing {
+		return webhook.Recorded{Err: fmt.Errorf("refused %+v", o)}
 	}
-	errs := make([]error, len(entries))
-	for i, e := range entries {
-		errs[i] = fmt.Errorf("refused %+v", e)
-	}
-	return errs
+	after, counts := o.Known.After(o)
+	return webhook.Recorded{Delivery: &after, Counts: counts}
 }
 
 func (s *surroundings) err() error {
@@ -66,19 +77,20 @@ func (s *surroundings) err() error {
 	return nil
 }
 
-func (s *surroundings) Deactivate(_ context.Context, c *webhook.Config, _ string, _ time.Time) error {
-	c.Active = false
-	return s.err()
+func (s *surroundings) Deactivate(context.Context, *webhook.Config, string, time.Time) (bool, error) {
+	return !s.failing, s.err()
 }
 func (s *surroundings) CountFailure(context.Context, *webhook.Config, time.Time) (int, time.Time, error) {
 	return 100, time.Now().Add(-48 * time.Hour), s.err()
 }
-func (s *surroundings) ResetFailures(context.Context, *webhook.Config) error { return s.err() }
-func (s *surroundings) ChangeVisibility(context.Context, []delivery.Visibility) error {
+func (s *surroundings) ResetFailures(context.Context, *webhook.Config) error         { return s.err() }
+func (s *surroundings) SetLane(context.Context, *webhook.Config, webhook.Lane) error { return s.err() }
+func (s *surroundings) ChangeVisibility(context.Context, []webhook.Visibility) error { return s.err() }
+func (s *surroundings) SendOnce(context.Context, webhook.Message, time.Duration) error {
 	return s.err()
 }
-func (s *surroundings) PutBack(context.Context, webhook.Message, time.Duration) error { return s.err() }
-func (s *surroundings) Read(context.Context) ([]byte, error)                          { return []byte(s.ring), nil }
+func (s *surroundings) Is(string) bool                       { return false }
+func (s *surroundings) Read(context.Context) ([]byte, error) { return []byte(s.ring), nil }
 
 // panicking is a poster that breaks with everything it knows.
 type panicking struct{ delivery.Poster }
@@ -89,7 +101,7 @@ func (panicking) Post(_ context.Context, r endpoint.Request) endpoint.Result {
 
 // TestPlantedSecretNeverShows delivers to endpoints that send back what they receive and more, with
 // everything else failing too, and looks for the credentials, the keys and the URL in every line of
-// the log, every metric and every entry, and for the payload in the lines.
+// the log, every metric and every outcome, and for the payload in the lines.
 func TestPlantedSecretNeverShows(t *testing.T) {
 	credentials, err := signature.NewCredentials(nil)
 	if err != nil {
@@ -112,7 +124,9 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 		}
 		return sealed
 	}
-	all := strings.Join([]string{credentials.Token.Reveal(), credentials.Secret.Reveal(), previous.Token.Reveal(), previous.Secret.Reveal()}, " ")
+	all := strings.Join([]string{
+		credentials.Token.Reveal(), credentials.Secret.Reveal(), previous.Token.Reveal(), previous.Secret.Reveal(),
+	}, " ")
 	const path = "/a-path-that-is-secret-too"
 
 	raw := func(answer string) http.HandlerFunc {
@@ -156,7 +170,8 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 			w.WriteHeader(500)
 			io.Copy(w, r.Body)
 		},
-		"a redirect to a URL": raw("HTTP/1.1 302 Found\r\nLocation: http://[" + credentials.Token.Reveal() + "\r\nContent-Length: 0\r\n\r\n"),
+		"a redirect to a URL": raw("HTTP/1.1 302 Found\r\n" +
+			"Location: http://[" + credentials.Token.Reveal() + "\r\nContent-Length: 0\r\n\r\n"),
 	}
 	for name, handler := range endpoints {
 		for _, failing := range []bool{false, true} {
@@ -175,23 +190,27 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					}}
 					var out bytes.Buffer
 					d := &delivery.Deliverer{
-						Store: s, Health: s, Queue: s, Credentials: &keyring.Cache{Source: s, Now: time.Now},
+						Store: s, Health: s, DeliveryQueue: s, RetryQueue: s, Credentials: &keyring.Cache{Source: s, Now: time.Now},
 						Poster: endpoint.NewClient(endpoint.ClientOptions{
 							Guard: endpoint.NewGuard(true), AllowHTTP: true, Now: time.Now, Timeout: 5 * time.Second,
 						}),
-						Schedule: delivery.Schedule{time.Second, time.Second, time.Second, time.Second}, FailureThreshold: 1,
-						Metrics: &telemetry.Metrics{Out: &out, Namespace: "Docuhook", Now: time.Now}, Log: telemetry.NewLogger(&out, slog.LevelDebug),
-						Now: time.Now, MachineNow: time.Now, Random: func() float64 { return 0.5 },
+						Schedule:         delivery.Schedule{time.Second, time.Second, time.Second, time.Second},
+						FailureThreshold: 1,
+						Metrics:          &telemetry.Metrics{Out: &out, Namespace: "Docuhook", Now: time.Now},
+						Log:              telemetry.NewLogger(&out, slog.LevelDebug),
+						Now:              time.Now,
+						MachineNow:       time.Now,
+						Random:           func() float64 { return 0.5 },
 					}
 					change(s, d)
 					if _, err := d.Handle(t.Context(), batch(t)); err != nil {
 						t.Fatal(err)
 					}
-					entries, err := json.Marshal(s.entries)
+					outcomes, err := json.Marshal(s.outcomes)
 					if err != nil {
 						t.Fatal(err)
 					}
-					shown := out.String() + string(entries)
+					shown := out.String() + string(outcomes)
 					if len(shown) < 500 || strings.Count(out.String(), "\n") < 3 {
 						t.Fatalf("this is not what a batch logs: %s", shown)
 					}
@@ -210,7 +229,8 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					if !failing && variant != ", panic" && strings.Contains(shown, path) {
 						t.Errorf("the URL shows in %s", shown)
 					}
-					if !failing && variant != ", panic" && (strings.Contains(out.String(), "doc_planted") || strings.Contains(out.String(), "jsonapi")) {
+					lines := out.String()
+					if !failing && variant != ", panic" && (strings.Contains(lines, "doc_planted") || strings.Contains(lines, "jsonapi")) {
 						t.Errorf("the payload shows in %s", &out)
 					}
 				})
@@ -219,21 +239,26 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 	}
 }
 
-// batch is a first, a fourth and a last receive of three deliveries.
+// batch is a first attempt, a later one that is received again, and the last of a round.
 func batch(t *testing.T) delivery.Batch {
 	t.Helper()
 	var b delivery.Batch
-	for _, receives := range []string{"1", "4", "5"} {
-		m := webhook.Message{
-			OrganizationID: "org_1", ConfigID: configID, RequestedAt: webhook.At(noon()), Trigger: webhook.StatusChange,
-			Event: webhook.Event{Version: 1, ID: webhook.NewEventID(noon(), receives), DocumentID: "doc_planted", Status: webhook.Processed, OccurredAt: webhook.At(noon())},
+	for _, one := range []struct {
+		attempt  int
+		receives string
+	}{{attempt: 1, receives: "1"}, {attempt: 4, receives: "3"}, {attempt: 5, receives: "5"}} {
+		event := webhook.Event{
+			Version: 1, ID: webhook.NewEventID(noon(), one.receives), DocumentID: "doc_planted", Status: webhook.Processed,
+			OccurredAt: webhook.At(noon()),
 		}
+		m := webhook.NewFirst("org_1", configID, event, webhook.At(noon()), noon())
+		m.Attempt = one.attempt
 		body, err := json.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := delivery.Record{MessageID: "m" + receives, ReceiptHandle: "receipt", Body: string(body)}
-		r.Attributes.ApproximateReceiveCount = receives
+		r := delivery.Record{MessageID: "m" + one.receives, ReceiptHandle: "receipt", Body: string(body)}
+		r.Attributes.ApproximateReceiveCount = one.receives
 		b.Records = append(b.Records, r)
 	}
 	return b

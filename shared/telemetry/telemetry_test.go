@@ -246,11 +246,27 @@ func TestLogger(t *testing.T) {
 		log  func()
 		want map[string]any // without the time
 	}{
-		{"adds the request's id", func() { logger.InfoContext(ctx, "batch", "messages", 3) }, map[string]any{"level": "INFO", "msg": "batch", "messages": 3.0, "request_id": "8f5e-1"}},
-		{"adds it beside attributes of its own", func() { logger.With("function", "deliver").WarnContext(ctx, "put back") }, map[string]any{"level": "WARN", "msg": "put back", "function": "deliver", "request_id": "8f5e-1"}},
-		{"has groups", func() { logger.WithGroup("g").Info("x", "a", 1) }, map[string]any{"level": "INFO", "msg": "x", "g": map[string]any{"a": 1.0}}},
-		{"has no id outside of a request", func() { logger.InfoContext(context.Background(), "start") }, map[string]any{"level": "INFO", "msg": "start"}},
-		{"leaves out what is below its level", func() { logger.DebugContext(ctx, "obsolete") }, nil},
+		{
+			name: "adds the request's id",
+			log:  func() { logger.InfoContext(ctx, "batch", "messages", 3) },
+			want: map[string]any{"level": "INFO", "msg": "batch", "messages": 3.0, "request_id": "8f5e-1"},
+		},
+		{
+			name: "adds it beside attributes of its own",
+			log:  func() { logger.With("function", "deliver").WarnContext(ctx, "put back") },
+			want: map[string]any{"level": "WARN", "msg": "put back", "function": "deliver", "request_id": "8f5e-1"},
+		},
+		{
+			name: "has groups",
+			log:  func() { logger.WithGroup("g").Info("x", "a", 1) },
+			want: map[string]any{"level": "INFO", "msg": "x", "g": map[string]any{"a": 1.0}},
+		},
+		{
+			name: "has no id outside of a request",
+			log:  func() { logger.InfoContext(context.Background(), "start") },
+			want: map[string]any{"level": "INFO", "msg": "start"},
+		},
+		{name: "leaves out what is below its level", log: func() { logger.DebugContext(ctx, "obsolete") }},
 	}
 	for _, l := range lines {
 		t.Run(l.name, func(t *testing.T) {
@@ -279,7 +295,8 @@ func TestStandardLogQuotesNoEndpoint(t *testing.T) {
 	standard.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "HTTP/1.1 400 whtok_planted", io.EOF)
 	standard.Print("something else")
 	got := out.String()
-	if strings.Contains(got, "planted") || !strings.Contains(got, "Unsolicited response received on idle HTTP channel\"") || !strings.Contains(got, "something else") {
+	if strings.Contains(got, "planted") ||
+		!strings.Contains(got, "Unsolicited response received on idle HTTP channel\"") || !strings.Contains(got, "something else") {
 		t.Error(got)
 	}
 }

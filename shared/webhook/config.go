@@ -46,6 +46,9 @@ type Config struct {
 	FailureCount int  // final failures since the last success
 	FailingSince Time // the first of them
 
+	FastUntil Time // the endpoint has lately answered quickly, so until then it is trusted to do so again
+	SlowUntil Time // the endpoint has lately been slow or given no answer; until then that outweighs FastUntil
+
 	Version   int64 // counts the changes that an organization or a deactivation made
 	CreatedAt Time
 	UpdatedAt Time
@@ -64,6 +67,44 @@ func (c *Config) Subscribes(s Status) bool { return slices.Contains(c.Subscribed
 // Overlapping reports whether the credentials before the last rotation are still accepted at now.
 func (c *Config) Overlapping(now time.Time) bool {
 	return c.PreviousSealed != "" && now.Before(c.PreviousExpiresAt.Time)
+}
+
+// Fast reports whether messages to c go through the fast lane, DeliveryQueue, and not through RetryQueue.
+func (c *Config) Fast(now time.Time) bool {
+	return now.Before(c.FastUntil.Time) && !now.Before(c.SlowUntil.Time)
+}
+
+// How long an endpoint is taken for fast or slow after an attempt, and what must be left of that for
+// another write of it to be saved.
+const (
+	fastFor      = 30 * 24 * time.Hour
+	fastEnough   = 15 * 24 * time.Hour
+	slowFor      = 10 * time.Minute
+	slowEnough   = 5 * time.Minute
+	fastDuration = time.Second
+)
+
+// Lane is what an attempt says about an endpoint.
+type Lane string
+
+// The lanes.
+const (
+	FastLane Lane = "fast" // it was answered within a second
+	SlowLane Lane = "slow" // it was not, or not at all
+)
+
+// Judge brings the lane of c up to date after an attempt that took so long and was answered or not. It returns
+// the lane whose end it has moved, "" if that has most of its time left, so that another write is not worth it.
+func (c *Config) Judge(now time.Time, took time.Duration, answered bool) Lane {
+	lane, end, left, enough := SlowLane, &c.SlowUntil, slowFor, slowEnough
+	if answered && took < fastDuration {
+		lane, end, left, enough = FastLane, &c.FastUntil, fastFor, fastEnough
+	}
+	if end.Sub(now) >= enough {
+		return ""
+	}
+	*end = At(now.Add(left))
+	return lane
 }
 
 // ValidConfigID reports whether id is in the canonical form of a UUID.
@@ -158,7 +199,8 @@ func (p URLPolicy) check(raw string) (code, detail string) {
 	case len(raw) > MaxURLLength:
 		return "too_long", fmt.Sprintf("must have at most %d bytes", MaxURLLength)
 	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return "invalid_characters", "must consist of visible ASCII characters; write other hosts in Punycode and other characters percent-encoded"
+		return "invalid_characters", "must consist of visible ASCII characters; " +
+			"write other hosts in Punycode and other characters percent-encoded"
 	case strings.Contains(raw, `\`):
 		return "invalid_characters", "must not contain a backslash"
 	}
@@ -201,13 +243,15 @@ func (p URLPolicy) checkHost(host string) (code, detail string) {
 	// inet_aton, which some resolvers still use, also reads 2130706433, 0x7f.1 and 0177.0.0.1 as
 	// addresses. No top-level domain begins with a digit, so all of them are refused.
 	if last := labels[len(labels)-1]; last != "" && last[0] >= '0' && last[0] <= '9' {
-		return "address_not_allowed", "must write an IPv4 address as four decimal numbers, and a name so that its last part begins with a letter"
+		return "address_not_allowed", "must write an IPv4 address as four decimal numbers, " +
+			"and a name so that its last part begins with a letter"
 	}
 	if len(name) > 253 {
 		return "invalid_url", "must name a host of at most 253 characters"
 	}
 	for _, label := range labels {
-		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" || label[0] == '-' || label[len(label)-1] == '-' {
+		if label == "" || len(label) > 63 || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return "invalid_url", "must name a valid host"
 		}
 	}

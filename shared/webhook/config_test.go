@@ -35,24 +35,92 @@ func TestValidate(t *testing.T) {
 		want   []string // attribute and code of every problem
 	}{
 		{"a valid config has no problems", func(*Config) {}, URLPolicy{Address: public}, nil},
-		{"an empty one has every problem, in order", func(c *Config) { *c = Config{} }, URLPolicy{Address: public}, []string{"url empty", "subscribed_statuses empty"}},
-		{"http only where the policy allows it", func(c *Config) { c.URL = "http://hooks.example.com/" }, URLPolicy{Address: public}, []string{"url scheme_not_allowed"}},
-		{"http where the policy allows it", func(c *Config) { c.URL = "http://hooks.example.com/" }, URLPolicy{Address: public, AllowHTTP: true}, nil},
-		{"ftp never", func(c *Config) { c.URL = "ftp://hooks.example.com/" }, URLPolicy{Address: anywhere, AllowHTTP: true}, []string{"url scheme_not_allowed"}},
-		{"a name of a private network", func(c *Config) { c.URL = "https://receiver/" }, URLPolicy{Address: public}, []string{"url address_not_allowed"}},
-		{"a name of a private network where that is allowed", func(c *Config) { c.URL = "https://receiver:8443/" }, URLPolicy{Address: anywhere}, nil},
-		{"a private address where that is allowed", func(c *Config) { c.URL = "http://127.0.0.1:8080/" }, URLPolicy{Address: anywhere, AllowHTTP: true}, nil},
-		{"a number is no name even there", func(c *Config) { c.URL = "https://2130706433/" }, URLPolicy{Address: anywhere}, []string{"url address_not_allowed"}},
+		{
+			"an empty one has every problem, in order",
+			func(c *Config) { *c = Config{} },
+			URLPolicy{Address: public},
+			[]string{"url empty", "subscribed_statuses empty"},
+		},
+		{
+			"http only where the policy allows it",
+			func(c *Config) { c.URL = "http://hooks.example.com/" },
+			URLPolicy{Address: public},
+			[]string{"url scheme_not_allowed"},
+		},
+		{
+			"http where the policy allows it",
+			func(c *Config) { c.URL = "http://hooks.example.com/" },
+			URLPolicy{Address: public, AllowHTTP: true},
+			nil,
+		},
+		{
+			"ftp never",
+			func(c *Config) { c.URL = "ftp://hooks.example.com/" },
+			URLPolicy{Address: anywhere, AllowHTTP: true},
+			[]string{"url scheme_not_allowed"},
+		},
+		{
+			"a name of a private network",
+			func(c *Config) { c.URL = "https://receiver/" },
+			URLPolicy{Address: public},
+			[]string{"url address_not_allowed"},
+		},
+		{
+			"a name of a private network where that is allowed",
+			func(c *Config) { c.URL = "https://receiver:8443/" },
+			URLPolicy{Address: anywhere},
+			nil,
+		},
+		{
+			"a private address where that is allowed",
+			func(c *Config) { c.URL = "http://127.0.0.1:8080/" },
+			URLPolicy{Address: anywhere, AllowHTTP: true},
+			nil,
+		},
+		{
+			"a number is no name even there",
+			func(c *Config) { c.URL = "https://2130706433/" },
+			URLPolicy{Address: anywhere},
+			[]string{"url address_not_allowed"},
+		},
 		{"an underscore in a name", func(c *Config) { c.URL = "https://_a_.b_c.example.com/" }, URLPolicy{Address: public}, nil},
-		{"a name of 253 characters", func(c *Config) { c.URL = "https://" + strings.Repeat("a.", 121) + "example.com./" }, URLPolicy{Address: public}, nil},
+		{
+			"a name of 253 characters",
+			func(c *Config) { c.URL = "https://" + strings.Repeat("a.", 121) + "example.com./" },
+			URLPolicy{Address: public},
+			nil,
+		},
 		{"500 characters of description", func(c *Config) { c.Description = strings.Repeat("ü", 500) }, URLPolicy{Address: public}, nil},
-		{"501 characters of description", func(c *Config) { c.Description = strings.Repeat("ü", 501) }, URLPolicy{Address: public}, []string{"description too_long"}},
-		{"a description that is no text", func(c *Config) { c.Description = "\xff" }, URLPolicy{Address: public}, []string{"description invalid_encoding"}},
-		{"a description with a carriage return", func(c *Config) { c.Description = "a\r\nb" }, URLPolicy{Address: public}, []string{"description invalid_characters"}},
-		{"statuses one by one", func(c *Config) { c.SubscribedStatuses = []Status{Failed, "x", Failed, "x"} }, URLPolicy{Address: public}, []string{
-			"subscribed_statuses/1 unknown_status", "subscribed_statuses/2 duplicate", "subscribed_statuses/3 unknown_status",
-		}},
-		{"more statuses than there are", func(c *Config) { c.SubscribedStatuses = make([]Status, 6) }, URLPolicy{Address: public}, []string{"subscribed_statuses too_long"}},
+		{
+			"501 characters of description",
+			func(c *Config) { c.Description = strings.Repeat("ü", 501) },
+			URLPolicy{Address: public},
+			[]string{"description too_long"},
+		},
+		{
+			"a description that is no text",
+			func(c *Config) { c.Description = "\xff" },
+			URLPolicy{Address: public},
+			[]string{"description invalid_encoding"},
+		},
+		{
+			"a description with a carriage return",
+			func(c *Config) { c.Description = "a\r\nb" },
+			URLPolicy{Address: public},
+			[]string{"description invalid_characters"},
+		},
+		{
+			"statuses one by one",
+			func(c *Config) { c.SubscribedStatuses = []Status{Failed, "x", Failed, "x"} },
+			URLPolicy{Address: public},
+			[]string{"subscribed_statuses/1 unknown_status", "subscribed_statuses/2 duplicate", "subscribed_statuses/3 unknown_status"},
+		},
+		{
+			"more statuses than there are",
+			func(c *Config) { c.SubscribedStatuses = make([]Status, 6) },
+			URLPolicy{Address: public},
+			[]string{"subscribed_statuses too_long"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := valid
@@ -81,7 +149,9 @@ func TestConfigIDs(t *testing.T) {
 			t.Fatalf("%s after %s, %v", id, last, err)
 		}
 		parsed := uuid.MustParse(id)
-		if seconds, nanoseconds := parsed.Time().UnixTime(); parsed.Version() != 7 || parsed.Variant() != uuid.RFC4122 || time.Unix(seconds, nanoseconds).UnixMilli() != at.UnixMilli() {
+		seconds, nanoseconds := parsed.Time().UnixTime()
+		made := time.Unix(seconds, nanoseconds).UnixMilli()
+		if parsed.Version() != 7 || parsed.Variant() != uuid.RFC4122 || made != at.UnixMilli() {
 			t.Errorf("%s has version %d, variant %s, time %d.%d", id, parsed.Version(), parsed.Variant(), seconds, nanoseconds)
 		}
 		last = id
@@ -89,7 +159,10 @@ func TestConfigIDs(t *testing.T) {
 	if id, err := NewConfigID(noon.Time, strings.NewReader("too short")); err == nil {
 		t.Errorf("%s has too little randomness", id)
 	}
-	for _, id := range []string{"", "x", strings.ToUpper(someConfig), "{" + someConfig + "}", "urn:uuid:" + someConfig, strings.ReplaceAll(someConfig, "-", ""), someConfig + " "} {
+	for _, id := range []string{
+		"", "x", strings.ToUpper(someConfig), "{" + someConfig + "}", "urn:uuid:" + someConfig, strings.ReplaceAll(someConfig, "-", ""),
+		someConfig + " ",
+	} {
 		if ValidConfigID(id) {
 			t.Errorf("%q is valid", id)
 		}
@@ -118,8 +191,10 @@ func TestConfigState(t *testing.T) {
 
 func FuzzURLPolicy(f *testing.F) {
 	for _, seed := range []string{
-		"https://hooks.example.com/", "http://hooks.example.com", "https://127.1/", "https://0x7f.0.0.1", "https://017700000001", "https://[::1]:8443/?q", "https://[::ffff:1.2.3.4]",
-		"https://a@b/", "https://a.b#", "https://a.b\\@c", "https://1.2.3.4.", "https://8.8.8.8", "https://%31%32%37.1", "https://[fe80::1%25a]/", "https://a.b:443/%2e", "HTTPS://A.B",
+		"https://hooks.example.com/", "http://hooks.example.com", "https://127.1/", "https://0x7f.0.0.1", "https://017700000001",
+		"https://[::1]:8443/?q", "https://[::ffff:1.2.3.4]",
+		"https://a@b/", "https://a.b#", "https://a.b\\@c", "https://1.2.3.4.", "https://8.8.8.8", "https://%31%32%37.1",
+		"https://[fe80::1%25a]/", "https://a.b:443/%2e", "HTTPS://A.B",
 	} {
 		f.Add(seed)
 	}
@@ -136,7 +211,8 @@ func FuzzURLPolicy(f *testing.F) {
 			if err != nil {
 				t.Fatalf("%q is accepted: %v", raw, err)
 			}
-			if u.Scheme != "https" && !policy.AllowHTTP || u.Hostname() == "" || u.User != nil || u.Fragment != "" || strings.Contains(raw, "#") {
+			if u.Scheme != "https" && !policy.AllowHTTP || u.Hostname() == "" || u.User != nil ||
+				u.Fragment != "" || strings.Contains(raw, "#") {
 				t.Fatalf("%q is accepted: %+v", raw, u)
 			}
 			if address, ok := aton(u.Hostname()); ok && policy.Address(address.String()) != nil {

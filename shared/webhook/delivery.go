@@ -10,25 +10,27 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// MaxAttempts is the number of attempts in one round. The queue's maxReceiveCount is the same.
+// MaxAttempts is the number of attempts in one round. Each has a message of its own, so it has nothing to do
+// with the queues' maxReceiveCount, which happens to be the same.
 const MaxAttempts = 5
 
 // MaxLoggedAttempts is how many attempts a delivery remembers, the last ones.
 const MaxLoggedAttempts = 20
 
-// Retention is for how long deliveries and deleted configs are kept.
+// Retention is for how long deliveries and events are kept after their last write, and deleted configs after
+// their end.
 const Retention = 90 * 24 * time.Hour
 
-// overdueAfter is how long after its due time a retry that has not happened is given up. A
-// backlog can make retries late; a message that crashed its last receive never comes back.
-const overdueAfter = time.Hour
+// OverdueAfter is how long after it was due an attempt that has not been made is overdue, and how long after
+// an event a delivery without an item is missing: its message died before its first attempt.
+const OverdueAfter = time.Hour
 
-// DeliveryStatus says how far a delivery has come.
+// DeliveryStatus says how far the last round of a delivery has come.
 type DeliveryStatus string
 
 // The statuses of a delivery.
 const (
-	Delivered      DeliveryStatus = "delivered" // the endpoint has answered 2xx at least once
+	Delivered      DeliveryStatus = "delivered" // the endpoint has answered 2xx
 	Retrying       DeliveryStatus = "retrying"  // an attempt has failed and another will follow
 	DeliveryFailed DeliveryStatus = "failed"    // no further attempt unless it is resent or redriven
 	Canceled       DeliveryStatus = "canceled"  // the config was deleted or inactive
@@ -49,48 +51,70 @@ const (
 	Test         Trigger = "test"
 )
 
-// Delivery is one event on its way to one config.
+// Delivery is one event on its way to one config, as the log has it from its first attempt on.
 type Delivery struct {
 	OrganizationID string
 	ConfigID       string
 	Event          Event
 	Status         DeliveryStatus
 	Trigger        Trigger
-	Attempts       []Attempt // the last MaxLoggedAttempts
+	Attempts       []Attempt // the last MaxLoggedAttempts, of whatever round
 
-	Round         string // the round of the last attempt
-	RoundAttempts int    // attempts in that round
-	RoundOverBy   string // the message that failed for good and so ended that round, "" while it goes on
-	RequestedAt   Time   // of the last message
-	DoneFor       Time   // the latest RequestedAt of all messages that succeeded
+	RequestedAt Time   // of the last round
+	Round       string // its name
+	Attempt     int    // the number of its last attempt, 0 if it was canceled before the first
+	EndedAt     Time   // when it was over, zero while it is live
+	EndedBy     string // the message whose fifth failure ended it, "" if it ended otherwise
+	DoneFor     Time   // the latest RequestedAt of all messages that succeeded
 
-	DeliveredAt   Time // first success
-	FailedAt      Time // last final failure
-	NextAttemptAt Time
-	ExpiresAt     Time
+	NextAttemptAt Time // when the next attempt is due, zero unless Waiting
+	WakeAt        Time // when the sweep looks after it, zero unless Waiting
 
-	Revision int // how often it has been written
+	DeliveredAt Time // first success
+	FailedAt    Time // last final failure
+	ExpiresAt   Time
+
+	Revision int // how often its outcomes have been written
 }
 
 // Attempt is one POST and what came of it.
 type Attempt struct {
 	Number          int    // 1 to MaxAttempts, within the round
-	Round           string // the beginning of its round's name, which tells it from others of one delivery
+	MessageID       string // the message that stood for it
 	StartedAt       Time
 	Duration        time.Duration
 	ResponseStatus  int    // 0 if there was no answer
-	ErrorCode       string // "" on success; see package delivery
+	ErrorCode       string // "" on success; see package endpoint, and CodeUnknown and CodeCredentials
 	Error           string // for people
 	ResponseSnippet string // the beginning of an answer that was not 2xx
 }
 
-// RoundOver reports whether the round of the last attempt has failed for good.
-func (d *Delivery) RoundOver() bool { return d.RoundOverBy != "" }
+// Error codes of attempts that are not the endpoint's.
+const (
+	CodeUnknown     = "unknown"     // the attempt began and nobody has heard of its end
+	CodeCredentials = "credentials" // the config's credentials could not be opened, so nothing was sent
+)
+
+// Over reports whether the last round makes no further attempt.
+func (d *Delivery) Over() bool { return !d.EndedAt.IsZero() }
+
+// Waiting reports whether the live round has another attempt to make.
+func (d *Delivery) Waiting() bool { return !d.WakeAt.IsZero() }
+
+// Overdue reports whether an attempt that d waits for should have been made long ago.
+func (d *Delivery) Overdue(now time.Time) bool {
+	return d.Waiting() && now.Sub(d.NextAttemptAt.Time) > OverdueAfter
+}
 
 // ID returns the public id of d.
 func (d *Delivery) ID() string {
 	id, _ := DeliveryID(d.ConfigID, d.Event.ID)
 	return id
+}
+
+// Key returns the key of d.
+func (d *Delivery) Key() Key {
+	return Key{OrganizationID: d.OrganizationID, ConfigID: d.ConfigID, EventID: d.Event.ID}
 }
 
 // CreatedAt returns the time of d's event.
@@ -102,24 +126,6 @@ func (d *Delivery) CreatedAt() Time {
 // Expired reports whether d should no longer be shown. DynamoDB deletes such items within days.
 func (d *Delivery) Expired(now time.Time) bool {
 	return !d.ExpiresAt.IsZero() && now.After(d.ExpiresAt.Time)
-}
-
-// StatusAt returns the status to show at now: a retry that is long overdue will never happen,
-// because its message was lost in a crash on its last receive.
-func (d *Delivery) StatusAt(now time.Time) DeliveryStatus {
-	if d.Status == Retrying && now.After(d.NextAttemptAt.Add(overdueAfter)) {
-		return DeliveryFailed
-	}
-	return d.Status
-}
-
-// FailedAsOf returns the time of the last final failure to show at now: a retry that will never
-// happen failed when it was due.
-func (d *Delivery) FailedAsOf(now time.Time) Time {
-	if d.Status == Retrying && d.StatusAt(now) == DeliveryFailed {
-		return d.NextAttemptAt
-	}
-	return d.FailedAt
 }
 
 const deliveryPrefix = "dlv_"

@@ -4,5 +4,5 @@ package webhook
 type Document struct {
 	OrganizationID string
 	Status         Status // as it stands in the table: it need not be Known
-	UpdatedAt      string // RFC 3339 if the document system keeps to it
+	UpdatedAt      string // as the document system wrote it; see ParseOccurred
 }

@@ -30,8 +30,23 @@ type Event struct {
 	DocumentID     string `json:"document_id"`
 	Status         Status `json:"status"`
 	PreviousStatus Status `json:"previous_status,omitempty"` // "" when the document is new
+	Sequence       string `json:"sequence,omitempty"`        // SequenceLength digits; "" where nothing can be compared: tests and snapshots
 	OccurredAt     Time   `json:"occurred_at"`
 	Test           bool   `json:"test,omitempty"`
+}
+
+// SequenceLength is the number of digits of Event.Sequence. A stream's sequence numbers have 21 to 40.
+//
+// Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_StreamRecord.html
+const SequenceLength = 40
+
+// NewSequence returns the sequence of the change with a stream's sequence number, padded so that strings
+// compare as numbers do. It errors if that is not a number of at most SequenceLength digits.
+func NewSequence(number string) (string, error) {
+	if number == "" || len(number) > SequenceLength || strings.Trim(number, "0123456789") != "" {
+		return "", fmt.Errorf("%.60q is not a sequence number", number)
+	}
+	return strings.Repeat("0", SequenceLength-len(number)) + number, nil
 }
 
 // NewEventID returns the id of an event that happened at t and that seed identifies: the same
@@ -96,6 +111,7 @@ type body1 struct {
 			DocumentID     string  `json:"document_id"`
 			Status         Status  `json:"status"`
 			PreviousStatus *Status `json:"previous_status"`
+			Sequence       *string `json:"sequence"`
 			OccurredAt     Time    `json:"occurred_at"`
 		} `json:"attributes"`
 		Relationships struct {
@@ -125,6 +141,9 @@ func (e *Event) Render(configID string) ([]byte, error) {
 	attributes.Status = e.Status
 	if e.PreviousStatus != "" {
 		attributes.PreviousStatus = &e.PreviousStatus
+	}
+	if e.Sequence != "" {
+		attributes.Sequence = &e.Sequence
 	}
 	attributes.OccurredAt = e.OccurredAt
 	body.Data.Relationships.Document.Data = identifier{"document", e.DocumentID}

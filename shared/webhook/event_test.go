@@ -20,6 +20,8 @@ var update = flag.Bool("update", false, "write the golden files, but never those
 const (
 	someConfig = "01969f3c-7b00-7c3a-9d4e-5f60718293a4"
 	someEvent  = "evt_01KFK2W3R0A1B2C3D4E5F6G7H8"
+
+	someSequence = "0000000000000000000111000000000000000042"
 )
 
 var noon = At(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
@@ -27,12 +29,21 @@ var noon = At(time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC))
 // TestRenderIsFrozen compares byte by byte: a receiver that compares bodies, and every signature,
 // depends on it. What has once been written may never be changed, so -update adds files only.
 func TestRenderIsFrozen(t *testing.T) {
+	event := func(change func(*Event)) Event {
+		e := Event{Version: 1, ID: someEvent, DocumentID: "doc_4711", Status: Processed, Sequence: someSequence, OccurredAt: noon}
+		change(&e)
+		return e
+	}
 	for name, e := range map[string]Event{
-		"change":     {Version: 1, ID: someEvent, DocumentID: "doc_4711", Status: Processed, PreviousStatus: Processing, OccurredAt: noon},
-		"new":        {Version: 1, ID: someEvent, DocumentID: "doc_4711", Status: Pending, OccurredAt: At(noon.Add(123 * time.Millisecond))},
-		"test":       {Version: 1, ID: someEvent, DocumentID: "doc_4711", Status: Failed, PreviousStatus: Processing, OccurredAt: noon, Test: true},
-		"characters": {Version: 1, ID: someEvent, DocumentID: "<a href=\"x\">&amp;</a>\\\x00\n\u2028\u2029üñ😀\x7f'", Status: Submitted, PreviousStatus: Pending, OccurredAt: noon},
-		"longest":    {Version: 1, ID: someEvent, DocumentID: strings.Repeat("ü", MaxDocumentIDLength/2), Status: Submitted, PreviousStatus: Pending, OccurredAt: noon},
+		"change": event(func(e *Event) { e.PreviousStatus = Processing }),
+		"new":    event(func(e *Event) { e.Status, e.OccurredAt = Pending, At(noon.Add(123*time.Millisecond)) }),
+		"test":   event(func(e *Event) { e.Status, e.PreviousStatus, e.Sequence, e.Test = Failed, Processing, "", true }),
+		"characters": event(func(e *Event) {
+			e.DocumentID, e.Status, e.PreviousStatus = "<a href=\"x\">&amp;</a>\\\x00\n\u2028\u2029üñ😀\x7f'", Submitted, Pending
+		}),
+		"longest": event(func(e *Event) {
+			e.DocumentID, e.Status, e.PreviousStatus = strings.Repeat("ü", MaxDocumentIDLength/2), Submitted, Pending
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := e.Render(someConfig)
@@ -120,11 +131,28 @@ func TestFirstEventIDAtTheEnds(t *testing.T) {
 
 func TestEventTimeRefuses(t *testing.T) {
 	for _, id := range []string{
-		"", "evt_", strings.TrimPrefix(someEvent, "evt_"), strings.ToLower(someEvent), "EVT" + someEvent[3:], someEvent + "0", someEvent[:len(someEvent)-1],
-		"evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "evt_01KFK2W3R0A1B2C3D4E5F6G7HU", "evt_01KFK2W3R0A1B2C3D4E5F6G7H\n", "evt_O1KFK2W3R0A1B2C3D4E5F6G7H8",
+		"", "evt_", strings.TrimPrefix(someEvent, "evt_"), strings.ToLower(someEvent), "EVT" + someEvent[3:],
+		someEvent + "0", someEvent[:len(someEvent)-1], "evt_8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+		"evt_01KFK2W3R0A1B2C3D4E5F6G7HU", "evt_01KFK2W3R0A1B2C3D4E5F6G7H\n", "evt_O1KFK2W3R0A1B2C3D4E5F6G7H8",
 	} {
 		if at, err := EventTime(id); err == nil {
 			t.Errorf("%q is of %s", id, at)
+		}
+	}
+}
+
+func TestSequencesCompareAsNumbers(t *testing.T) {
+	var last string
+	for _, number := range []string{"1", "9", "10", "111000000000000000042", strings.Repeat("9", SequenceLength)} {
+		got, err := NewSequence(number)
+		if err != nil || len(got) != SequenceLength || got <= last {
+			t.Errorf("%s gives %s after %s, %v", number, got, last, err)
+		}
+		last = got
+	}
+	for _, wrong := range []string{"", "-1", "+1", "1.0", "0x1", " 1", "١", strings.Repeat("1", SequenceLength+1)} {
+		if got, err := NewSequence(wrong); err == nil {
+			t.Errorf("%q gives %s", wrong, got)
 		}
 	}
 }

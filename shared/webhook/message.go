@@ -12,14 +12,35 @@ import (
 // ErrMessage is returned for a queue message that cannot be understood.
 var ErrMessage = errors.New("not a delivery message")
 
-// Message asks for one event to be delivered to one config.
+// Message asks for one attempt of one round of the delivery of an event to a config.
 type Message struct {
+	OrganizationID string  `json:"organization_id"`
+	ConfigID       string  `json:"config_id"`
+	Event          Event   `json:"event"`
+	RequestedAt    Time    `json:"requested_at"` // when the round was asked for: what succeeded for it or for a later one is done
+	Trigger        Trigger `json:"trigger"`
+	Round          string  `json:"round"`           // a name; see FirstRound and LaterRound
+	Attempt        int     `json:"attempt"`         // 1 to MaxAttempts, within the round
+	NotBefore      Time    `json:"not_before"`      // when it was first sent or, if that is later, is due
+	Again          bool    `json:"again,omitempty"` // another message may stand for the same attempt: the log is asked before the POST
+}
+
+// Key identifies a delivery.
+type Key struct {
 	OrganizationID string
 	ConfigID       string
-	Event          Event
-	RequestedAt    Time
-	Trigger        Trigger
-	Round          string // set when the message was put back; otherwise the queue's message id is the round
+	EventID        string
+}
+
+// Key returns the key of the delivery that m asks for.
+func (m *Message) Key() Key {
+	return Key{OrganizationID: m.OrganizationID, ConfigID: m.ConfigID, EventID: m.Event.ID}
+}
+
+// DeliveryID returns the public id of the delivery that m asks for.
+func (m *Message) DeliveryID() string {
+	id, _ := DeliveryID(m.ConfigID, m.Event.ID)
+	return id
 }
 
 // MaxOrganizationIDLength is the limit of an organization's id, in bytes: with the longest document id and
@@ -27,77 +48,82 @@ type Message struct {
 // neither read nor logged, and neither can what is read with it.
 const MaxOrganizationIDLength = 2048 - 1 - MaxDocumentIDLength
 
-// maxRoundLength is the limit of a round, in bytes. SQS's message ids are no longer.
-const maxRoundLength = 100
-
-// messageVersion is the version of the JSON below.
-const messageVersion = 1
-
-type messageJSON struct {
-	Version        int     `json:"v"`
-	OrganizationID string  `json:"organization_id"`
-	ConfigID       string  `json:"config_id"`
-	Event          Event   `json:"event"`
-	RequestedAt    Time    `json:"requested_at"`
-	Trigger        Trigger `json:"trigger"`
-	Round          string  `json:"round,omitempty"`
-}
+const (
+	// maxRoundLength is the limit of a round's name, in bytes: a millisecond, a dash and an id.
+	maxRoundLength = 120
+	// maxRequestedAhead is how far in the future a request may lie. Whatever succeeds for it makes all
+	// earlier requests obsolete, so a date of the far future would end a delivery for ever.
+	maxRequestedAhead = 5 * time.Minute
+	// maxNotBeforeAhead is how far in the future an attempt may lie: more than any schedule or endpoint asks for.
+	maxNotBeforeAhead = 30 * 24 * time.Hour
+	// messageVersion is the version of a message's JSON.
+	messageVersion = 1
+)
 
 // MarshalJSON implements json.Marshaler.
 func (m Message) MarshalJSON() ([]byte, error) {
-	return json.Marshal(messageJSON{messageVersion, m.OrganizationID, m.ConfigID, m.Event, m.RequestedAt, m.Trigger, m.Round})
+	type fields Message
+	return json.Marshal(struct {
+		Version int `json:"v"`
+		fields
+	}{messageVersion, fields(m)})
 }
 
-// ParseMessage reads the JSON of a message. Every error is an ErrMessage.
-func ParseMessage(body string) (Message, error) {
+// ParseMessage reads the JSON of a message that is received at now. Every error is an ErrMessage.
+func ParseMessage(body string, now time.Time) (Message, error) {
+	type fields Message
+	var m struct {
+		Version int `json:"v"`
+		fields
+	}
 	decoder := json.NewDecoder(strings.NewReader(body))
-	var m messageJSON
 	if err := decoder.Decode(&m); err != nil {
 		return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
 	}
-	_, end := decoder.Token()
-	_, eventErr := EventTime(m.Event.ID)
-	problem := ""
-	switch {
-	case end != io.EOF:
+	problem := Message(m.fields).problem(now)
+	if _, err := decoder.Token(); err != io.EOF {
 		problem = "something follows the message"
-	case m.Version != messageVersion:
+	}
+	if m.Version != messageVersion {
 		problem = fmt.Sprintf("version %d is unknown", m.Version)
-	case m.OrganizationID == "" || len(m.OrganizationID) > MaxOrganizationIDLength:
-		problem = "organization_id is missing or too long"
-	case !ValidConfigID(m.ConfigID):
-		problem = "config_id is not a UUID"
-	case eventErr != nil:
-		problem = "no event id"
-	case m.Event.Version < 1 || m.Event.Version > RenderVersion:
-		problem = fmt.Sprintf("event version %d is unknown", m.Event.Version)
-	case m.Event.DocumentID == "" || len(m.Event.DocumentID) > MaxDocumentIDLength:
-		problem = "document_id is missing or too long"
-	case !m.Event.Status.Known():
-		problem = "unknown document status"
-	case m.Event.PreviousStatus != "" && !m.Event.PreviousStatus.Known():
-		problem = "unknown previous document status"
-	case m.Event.OccurredAt.IsZero() || m.RequestedAt.IsZero():
-		problem = "occurred_at or requested_at is missing"
-	case m.Trigger != StatusChange && m.Trigger != Resend && m.Trigger != Test:
-		problem = "unknown trigger"
-	case len(m.Round) > maxRoundLength:
-		problem = "round is too long"
 	}
 	if problem != "" {
 		return Message{}, fmt.Errorf("%w: %s", ErrMessage, problem)
 	}
-	return Message{m.OrganizationID, m.ConfigID, m.Event, m.RequestedAt, m.Trigger, m.Round}, nil
+	return Message(m.fields), nil
 }
 
-// NewResend returns the message that sends d again. Its RequestedAt is now, or just after the
-// last one of d if that is later, so that it is never taken for a duplicate of what succeeded.
-func NewResend(d *Delivery, now time.Time) Message {
-	requested := At(now)
-	for _, last := range []Time{d.RequestedAt, d.DoneFor} {
-		if !requested.After(last.Time) {
-			requested = At(last.Add(time.Millisecond))
-		}
+// problem returns the first thing that is wrong with m, "" if nothing is.
+func (m Message) problem(now time.Time) string {
+	_, eventErr := EventTime(m.Event.ID)
+	_, sequenceErr := NewSequence(m.Event.Sequence)
+	switch {
+	case m.OrganizationID == "" || len(m.OrganizationID) > MaxOrganizationIDLength:
+		return "organization_id is missing or too long"
+	case !ValidConfigID(m.ConfigID):
+		return "config_id is not a UUID"
+	case eventErr != nil:
+		return "no event id"
+	case m.Event.Version < 1 || m.Event.Version > RenderVersion:
+		return fmt.Sprintf("event version %d is unknown", m.Event.Version)
+	case m.Event.DocumentID == "" || len(m.Event.DocumentID) > MaxDocumentIDLength:
+		return "document_id is missing or too long"
+	case !m.Event.Status.Known():
+		return "unknown document status"
+	case m.Event.PreviousStatus != "" && !m.Event.PreviousStatus.Known():
+		return "unknown previous document status"
+	case m.Event.Sequence != "" && (sequenceErr != nil || len(m.Event.Sequence) != SequenceLength):
+		return "sequence is malformed"
+	case m.Event.OccurredAt.IsZero() || m.RequestedAt.IsZero() || m.NotBefore.IsZero():
+		return "occurred_at, requested_at or not_before is missing"
+	case m.RequestedAt.Sub(now) > maxRequestedAhead || m.NotBefore.Sub(now) > maxNotBeforeAhead:
+		return "requested_at or not_before lies too far in the future"
+	case m.Trigger != StatusChange && m.Trigger != Resend && m.Trigger != Test:
+		return "unknown trigger"
+	case m.Round == "" || len(m.Round) > maxRoundLength:
+		return "round is missing or too long"
+	case m.Attempt < 1 || m.Attempt > MaxAttempts:
+		return "attempt is out of range"
 	}
-	return Message{OrganizationID: d.OrganizationID, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: requested, Trigger: Resend}
+	return ""
 }

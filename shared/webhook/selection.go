@@ -12,12 +12,15 @@ type Place struct {
 	ConfigID string
 }
 
+// After reports whether p comes after another place in a list.
+func (p Place) After(other Place) bool {
+	return p.EventID < other.EventID || p.EventID == other.EventID && p.ConfigID < other.ConfigID
+}
+
 // Selection says which deliveries to list.
 type Selection struct {
 	OrganizationID string
-	ConfigIDs      []string         // of the organization; not with DocumentID
-	DocumentID     string           // "" for all
-	ConfigID       string           // with DocumentID: limits to one config, "" for all
+	ConfigIDs      []string         // of the organization
 	Statuses       []DeliveryStatus // nil for all
 	CreatedAfter   time.Time        // exclusive, zero for none
 	CreatedBefore  time.Time        // exclusive, zero for none
@@ -30,14 +33,12 @@ type Selection struct {
 func (s Selection) Matches(d *Delivery) bool {
 	created := d.CreatedAt()
 	return d.OrganizationID == s.OrganizationID && !d.Expired(s.Now) &&
-		(s.DocumentID == "" || d.Event.DocumentID == s.DocumentID) &&
-		(s.ConfigID == "" || d.ConfigID == s.ConfigID) &&
-		(s.Statuses == nil || slices.Contains(s.Statuses, d.StatusAt(s.Now))) &&
+		(s.Statuses == nil || slices.Contains(s.Statuses, d.Status)) &&
 		(s.CreatedAfter.IsZero() || created.After(s.CreatedAfter)) &&
 		(s.CreatedBefore.IsZero() || created.Before(s.CreatedBefore))
 }
 
-// Unsettled reports whether only deliveries that are retrying or failed can match.
+// Unsettled reports whether only deliveries can match that have not been delivered.
 func (s Selection) Unsettled() bool {
-	return s.Statuses != nil && !slices.Contains(s.Statuses, Delivered) && !slices.Contains(s.Statuses, Canceled)
+	return s.Statuses != nil && !slices.Contains(s.Statuses, Delivered)
 }

@@ -1,10 +1,23 @@
-// Package webhook holds the nouns of the system: Config, Event, Delivery, Attempt and Message.
+// Package webhook holds the nouns of the system and the rules of the log, free of AWS and of clocks.
 //
-// A Config says where an organization wants its webhooks. An Event is one change of a document's
-// status. A Delivery is one event on its way to one config: it is identified by the two and
-// collects the Attempts made for it, however often they are caused. A Message is what travels
-// through the queue; it holds no URL and no credentials, so that the config that counts is the one
-// at the moment of the attempt.
+// The words, as all of the code uses them:
+//
+//	config      where an organization wants its webhooks: URL, statuses, sealed credentials
+//	event       one change of a document's status, recorded whether or not anybody wants it
+//	delivery    one event for one config; it is known by the two and needs no id of its own
+//	attempt     one POST to the config's endpoint, and what came of it
+//	round       up to five attempts at a delivery; a resend or a redrive begins another one
+//	over        a round that makes no further attempt: it succeeded, failed for good or was canceled
+//	waiting     a delivery whose live round has another attempt to make; the log is the waiting list
+//	message     what travels through a queue: it stands for one attempt of one round of one delivery
+//	obsolete    a message whose request, or a later one, has succeeded already
+//	log         what became of each delivery, from its first attempt on: the items of DeliveriesTable
+//	lane        one of the two queues: for endpoints that have lately answered quickly, and for everything else
+//	redriven    a message that SQS moved to the dead-letter queue and that was moved back from there
+//
+// A message holds no URL and no credentials, so that the config that counts is the one at the moment
+// of the attempt. What a message did to a delivery is an Outcome, and Delivery.After is the only place
+// that decides what the log says afterwards.
 package webhook
 
 import (

@@ -16,10 +16,14 @@ func (e *Environment) Authorize() api.Authorize {
 // Dispatch returns the handler of the dispatch function.
 func (e *Environment) Dispatch() *dispatch.Dispatcher {
 	return &dispatch.Dispatcher{
-		Configs: e.configs(),
-		Queue:   e.queue(),
-		Metrics: e.metrics(),
-		Log:     e.log,
+		Configs:            e.configs(),
+		Events:             e.events(),
+		DeliveryQueue:      e.deliveryQueue(),
+		RetryQueue:         e.retryQueue(),
+		DispatchRetryQueue: e.queue("DISPATCH_RETRY_QUEUE_URL"),
+		Metrics:            e.metrics(),
+		Log:                e.log,
+		Now:                e.now,
 	}
 }
 
@@ -31,10 +35,11 @@ func (e *Environment) Deliver() *delivery.Deliverer {
 	}
 	configs := e.configs()
 	return &delivery.Deliverer{
-		Store:       &dynamo.Log{Deliveries: e.deliveries(), Configs: configs},
-		Health:      configs,
-		Queue:       e.queue(),
-		Credentials: e.keyring(),
+		Store:         &dynamo.Log{Deliveries: e.deliveries(), Configs: configs},
+		Health:        configs,
+		DeliveryQueue: e.deliveryQueue(),
+		RetryQueue:    e.retryQueue(),
+		Credentials:   e.keyring(),
 		Poster: endpoint.NewClient(endpoint.ClientOptions{
 			Guard:     e.guard(),
 			AllowHTTP: e.sandbox(),
@@ -47,5 +52,16 @@ func (e *Environment) Deliver() *delivery.Deliverer {
 		Now:              e.now,
 		MachineNow:       e.machine.Now,
 		Random:           e.machine.Jitter,
+	}
+}
+
+// Sweep returns the handler of the sweep function.
+func (e *Environment) Sweep() *delivery.Sweeper {
+	return &delivery.Sweeper{
+		Waiting:    e.deliveries(),
+		RetryQueue: e.onceQueue(),
+		Metrics:    e.metrics(),
+		Log:        e.log,
+		Now:        e.now,
 	}
 }

@@ -57,10 +57,28 @@ func (e *Environment) RotateSecret() api.RotateSecret {
 	}
 }
 
+// ListEvents lists the events of an organization.
+func (e *Environment) ListEvents() api.ListEvents {
+	return api.ListEvents{
+		Events: e.events(),
+		Now:    e.now,
+	}
+}
+
+// GetEvent shows an event with its deliveries.
+func (e *Environment) GetEvent() api.GetEvent {
+	return api.GetEvent{
+		Events:     e.events(),
+		Deliveries: e.deliveries(),
+		Now:        e.now,
+	}
+}
+
 // ListDeliveries lists the deliveries of an organization.
 func (e *Environment) ListDeliveries() api.ListDeliveries {
 	return api.ListDeliveries{
 		Deliveries: e.deliveries(),
+		Events:     e.events(),
 		Configs:    e.configs(),
 		Now:        e.now,
 	}
@@ -79,29 +97,35 @@ func (e *Environment) ResendDelivery() api.ResendDelivery {
 	return api.ResendDelivery{
 		Deliveries: e.deliveries(),
 		Configs:    e.configs(),
-		Queue:      e.queue(),
+		Lanes:      e.lanes(),
 		Now:        e.now,
+		Random:     e.machine.Random,
 	}
 }
 
-// SendTest sends a test event to a config.
+// SendTest sends a test event.
 func (e *Environment) SendTest() api.SendTest {
 	return api.SendTest{
 		Configs: e.configs(),
-		Queue:   e.queue(),
+		Lanes:   e.lanes(),
 		Now:     e.now,
 		Random:  e.machine.Random,
 	}
 }
 
-// Resend sends a document's status, or what failed of a config, again.
+// Resend sends a document's status, or a config's events of a period, again.
 func (e *Environment) Resend() api.Resend {
 	return api.Resend{
 		Configs:    e.configs(),
 		Documents:  e.documents(),
+		Events:     e.events(),
 		Deliveries: e.deliveries(),
-		Queue:      e.queue(),
+		RetryQueue: e.retryQueue(),
 		Now:        e.now,
 		Random:     e.machine.Random,
 	}
+}
+
+func (e *Environment) lanes() api.Lanes {
+	return api.Lanes{Fast: e.deliveryQueue(), Retry: e.retryQueue()}
 }

@@ -53,6 +53,7 @@ type Environment struct {
 	log     *slog.Logger
 
 	tables *dynamodb.Client // of all tables, so that they share connections; nil until it is needed
+	queues *sqs.Client      // of all queues, likewise
 }
 
 // New returns the environment of this process.
@@ -186,9 +187,27 @@ func (e *Environment) apiKeys() *dynamo.APIKeys {
 	return &dynamo.APIKeys{Client: e.dynamo(), Table: e.require("API_KEYS_TABLE")}
 }
 
-// queue returns the delivery queue.
-func (e *Environment) queue() *queue.Queue {
-	return &queue.Queue{Client: sqs.NewFromConfig(e.aws()), URL: e.require("DELIVERY_QUEUE_URL"), Now: e.now}
+func (e *Environment) events() *dynamo.Events {
+	return &dynamo.Events{Client: e.dynamo(), Table: e.require("EVENTS_TABLE")}
+}
+
+// queue returns the queue whose URL a variable holds.
+func (e *Environment) queue(name string) *queue.Queue {
+	if e.queues == nil {
+		e.queues = sqs.NewFromConfig(e.aws())
+	}
+	return &queue.Queue{Client: e.queues, URL: e.require(name), Now: e.now}
+}
+
+func (e *Environment) deliveryQueue() *queue.Queue { return e.queue("DELIVERY_QUEUE_URL") }
+
+func (e *Environment) retryQueue() *queue.Queue { return e.queue("RETRY_QUEUE_URL") }
+
+// onceQueue is retryQueue for those who would rather lose a message than send it twice.
+func (e *Environment) onceQueue() *queue.Queue {
+	once := e.retryQueue()
+	once.Client = sqs.NewFromConfig(e.aws(), func(options *sqs.Options) { options.RetryMaxAttempts = 1 })
+	return once
 }
 
 func (e *Environment) keyring() *keyring.Cache {

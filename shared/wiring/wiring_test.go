@@ -20,7 +20,8 @@ func variables() map[string]string {
 		"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_SESSION_TOKEN": "session",
 		"ENVIRONMENT": "production", "METRICS_NAMESPACE": "docuhook",
 		"CONFIGS_TABLE": "configs", "DELIVERIES_TABLE": "deliveries", "DOCUMENTS_TABLE": "documents", "API_KEYS_TABLE": "keys",
-		"DELIVERY_QUEUE_URL": "https://sqs.example/queue", "KEYRING_SECRET_ARN": "arn:secret",
+		"EVENTS_TABLE": "events", "DELIVERY_QUEUE_URL": "https://sqs.example/queue", "RETRY_QUEUE_URL": "https://sqs.example/retry",
+		"DISPATCH_RETRY_QUEUE_URL": "https://sqs.example/held-up", "KEYRING_SECRET_ARN": "arn:secret",
 		"CONFIG_LIMIT": "100", "RETRY_DELAYS": "10,60,300,900", "ENDPOINT_FAILURE_THRESHOLD": "20",
 	}
 }
@@ -67,12 +68,25 @@ func TestEnvironment(t *testing.T) {
 		},
 		"dispatch": {
 			func(e *Environment) { e.Dispatch() },
-			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "METRICS_NAMESPACE"),
+			append(aws, "CONFIGS_TABLE", "EVENTS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL", "DISPATCH_RETRY_QUEUE_URL",
+				"METRICS_NAMESPACE"),
 		},
 		"deliver": {
 			func(e *Environment) { e.Deliver() },
-			append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "KEYRING_SECRET_ARN",
+			append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL", "KEYRING_SECRET_ARN",
 				"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "ENVIRONMENT", "METRICS_NAMESPACE"),
+		},
+		"sweep": {
+			func(e *Environment) { e.Sweep() },
+			append(aws, "DELIVERIES_TABLE", "RETRY_QUEUE_URL", "METRICS_NAMESPACE"),
+		},
+		"list-events": {
+			func(e *Environment) { e.ListEvents() },
+			append(aws, "EVENTS_TABLE"),
+		},
+		"get-event": {
+			func(e *Environment) { e.GetEvent() },
+			append(aws, "EVENTS_TABLE", "DELIVERIES_TABLE"),
 		},
 		"create-config": {
 			func(e *Environment) { e.CreateConfig() },
@@ -100,7 +114,7 @@ func TestEnvironment(t *testing.T) {
 		},
 		"list-deliveries": {
 			func(e *Environment) { e.ListDeliveries() },
-			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE"),
+			append(aws, "DELIVERIES_TABLE", "EVENTS_TABLE", "CONFIGS_TABLE"),
 		},
 		"get-delivery": {
 			func(e *Environment) { e.GetDelivery() },
@@ -108,15 +122,15 @@ func TestEnvironment(t *testing.T) {
 		},
 		"a resend of a delivery": {
 			func(e *Environment) { e.ResendDelivery() },
-			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE", "DELIVERY_QUEUE_URL"),
+			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL"),
 		},
 		"a test": {
 			func(e *Environment) { e.SendTest() },
-			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL"),
+			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL"),
 		},
 		"a resend": {
 			func(e *Environment) { e.Resend() },
-			append(aws, "CONFIGS_TABLE", "DOCUMENTS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL"),
+			append(aws, "CONFIGS_TABLE", "DOCUMENTS_TABLE", "EVENTS_TABLE", "DELIVERIES_TABLE", "RETRY_QUEUE_URL"),
 		},
 	} {
 		t.Run(part+" can be built", func(t *testing.T) {

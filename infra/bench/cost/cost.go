@@ -21,6 +21,7 @@ type prices struct {
 	writeUnit float64
 	readUnit  float64
 	gbMonth   float64
+	backupGB  float64 // a month, for point-in-time recovery
 
 	// https://aws.amazon.com/sqs/pricing/
 	sqsRequest  float64
@@ -45,13 +46,22 @@ type prices struct {
 
 func listPrices() prices {
 	return prices{
-		lambdaRequest: 0.20 / million, lambdaGBSecond: 0.0000133334,
-		writeUnit: 0.625 / million, readUnit: 0.125 / million, gbMonth: 0.25,
-		sqsRequest: 0.40 / million, fairRequest: 0.10 / million,
-		logGB: 0.50, metric: 0.30, alarm: 0.10, dashboard: 3.00,
-		trace:  5.00 / million,
-		secret: 0.40, secretCall: 0.05 / 10_000,
-		outGB: 0.09,
+		lambdaRequest:  0.20 / million,
+		lambdaGBSecond: 0.0000133334,
+		writeUnit:      0.625 / million,
+		readUnit:       0.125 / million,
+		gbMonth:        0.25,
+		backupGB:       0.20,
+		sqsRequest:     0.40 / million,
+		fairRequest:    0.10 / million,
+		logGB:          0.50,
+		metric:         0.30,
+		alarm:          0.10,
+		dashboard:      3.00,
+		trace:          5.00 / million,
+		secret:         0.40,
+		secretCall:     0.05 / 10_000,
+		outGB:          0.09,
 	}
 }
 
@@ -71,12 +81,15 @@ type traffic struct {
 const (
 	memoryGB = 256.0 / 1024
 
-	writesAtOnce  = 2 // the item and its entry in the index by document
-	writesRetried = 3 // more: the entry in the index of unsettled ones comes and goes, and the item is written again
+	writesEvent   = 2 // the item and its entry in the index by document
+	writesAtOnce  = 1 // the item of a delivery that succeeds at once
+	writesRetried = 5 // more: the item is written again, its entries in the indexes of unsettled and of due ones come and go
 	readsInBatch  = 2 // the config and the item, of each message
 	readsDispatch = 1 // the organization's active configs, up to 4 KB; each record of a batch from another one
 
-	storedBytes   = 1200 // the item, its entry in the index, and what DynamoDB adds to both
+	storedEvent   = 700  // bytes: the item, its entry in the index, and what DynamoDB adds to both
+	backedUp      = 400  // bytes of these: backups are of the item alone
+	storedItem    = 700  // bytes: the item of a delivery, and what DynamoDB adds to it
 	storedMonths  = 3    // 90 days
 	sendBatch     = 10   // messages in one SendMessageBatch
 	attemptOut    = 3000 // bytes to the internet: TLS handshake, headers, body
@@ -88,10 +101,13 @@ const (
 
 	tracedShare  = 0.05 // of what is beyond one invocation a second, which X-Ray always records
 	minutesMonth = 730 * 60
-	idlePolls    = 5 * 3 // long polls a minute: Lambda keeps five, of 20 s each, on an empty queue
+	idlePolls    = 3 * 5 * 3 // long polls a minute: Lambda keeps five, of 20 s each, on each of three empty queues
+	sweepTakes   = 100 * time.Millisecond
+	sweepReads   = 18 * 0.5 // of 16 shards and of two counts, eventually consistent and mostly empty
+	sweepLog     = 700      // bytes: one line and the metrics
 	keyringReads = 12 * 730
 	bytesInGB    = 1e9
-	metricsInUse = 10 // of those in the code, those that come up while all is well
+	metricsInUse = 14 // of those in the code, those that come up while all is well
 )
 
 // line is one line of a bill.
@@ -111,21 +127,42 @@ func bill(t traffic, p prices) []line {
 
 	deliverSeconds := (time.Duration(slowest(t.messages)*float64(t.latency)) + deliverItself).Seconds()
 	dispatchSeconds := (dispatchBatch + time.Duration(t.records*float64(dispatchEach))).Seconds()
-	requests := sends + 2*batches + t.deliveries*t.retried/t.messages // receive and delete each batch, delay those to retry
-	traces := dispatches*traced(t.perSecond/t.fanout/t.records) + batches*traced(t.perSecond/t.messages)
+	requests := sends + 2*batches + t.deliveries*t.retried // receive and delete each batch, and send each second attempt
+	writes := events*writesEvent + t.deliveries*(writesAtOnce+t.retried*writesRetried)
+	stored := (events*storedEvent + t.deliveries*storedItem) / bytesInGB
 	logged := (dispatches+batches)*logBatch + t.deliveries*t.retried*logFailure
 
 	return []line{
-		{"Lambda", fmt.Sprintf("deliver, %.0f ms a batch", deliverSeconds*1000), batches * (p.lambdaRequest + deliverSeconds*memoryGB*p.lambdaGBSecond)},
-		{"Lambda", fmt.Sprintf("dispatch, %.0f ms a batch", dispatchSeconds*1000), dispatches * (p.lambdaRequest + dispatchSeconds*memoryGB*p.lambdaGBSecond)},
-		{"DynamoDB", "writes", (t.deliveries*writesAtOnce + t.deliveries*t.retried*writesRetried) * p.writeUnit},
-		{"DynamoDB", "reads", (attempts*readsInBatch + events*readsDispatch) * p.readUnit},
-		{"DynamoDB", "90 days of log", t.deliveries * storedBytes / bytesInGB * storedMonths * p.gbMonth},
-		{"SQS", "requests, fair queue", requests * (p.sqsRequest + p.fairRequest)},
-		{"CloudWatch", "logs", logged / bytesInGB * p.logGB},
-		{"X-Ray", "traces", traces * p.trace},
-		{"Network", "to the endpoints", attempts * attemptOut / bytesInGB * p.outGB},
+		{
+			service: "Lambda",
+			what:    fmt.Sprintf("deliver, %.0f ms a batch", deliverSeconds*1000),
+			amount:  batches * p.invocation(deliverSeconds),
+		},
+		{
+			service: "Lambda",
+			what:    fmt.Sprintf("dispatch, %.0f ms a batch", dispatchSeconds*1000),
+			amount:  dispatches * p.invocation(dispatchSeconds),
+		},
+		{service: "DynamoDB", what: "writes", amount: writes * p.writeUnit},
+		{service: "DynamoDB", what: "reads", amount: (attempts*readsInBatch + events*readsDispatch) * p.readUnit},
+		{service: "DynamoDB", what: "90 days of events and log", amount: stored * storedMonths * p.gbMonth},
+		{service: "DynamoDB", what: "backups of events", amount: events * backedUp / bytesInGB * storedMonths * p.backupGB},
+		{service: "SQS", what: "requests, fair queue", amount: requests * (p.sqsRequest + p.fairRequest)},
+		{service: "CloudWatch", what: "logs", amount: logged / bytesInGB * p.logGB},
+		{service: "Network", what: "to the endpoints", amount: attempts * attemptOut / bytesInGB * p.outGB},
 	}
+}
+
+// invocation is what one costs that takes so many seconds.
+func (p prices) invocation(seconds float64) float64 {
+	return p.lambdaRequest + seconds*memoryGB*p.lambdaGBSecond
+}
+
+// tracing returns what X-Ray costs more if it is on.
+func tracing(t traffic, p prices) float64 {
+	dispatches := t.deliveries / t.fanout / t.records
+	batches := t.deliveries * (1 + t.retried) / t.messages
+	return (dispatches*traced(t.perSecond/t.fanout/t.records) + batches*traced(t.perSecond/t.messages)) * p.trace
 }
 
 // slowest is how many times longer than the average the slowest of n endpoints takes, if their
@@ -150,12 +187,18 @@ func traced(perSecond float64) float64 {
 
 // monthly returns what a stack costs in a month beside its traffic.
 func monthly(alarmMetrics int, p prices) []line {
+	sweep := p.invocation(sweepTakes.Seconds()) + sweepReads*p.readUnit + sweepLog/bytesInGB*p.logGB
 	return []line{
-		{"Secrets Manager", "the keyring", p.secret + keyringReads*p.secretCall},
-		{"CloudWatch", fmt.Sprintf("alarms on %d metrics", alarmMetrics), float64(alarmMetrics) * p.alarm},
-		{"CloudWatch", "dashboard", p.dashboard},
-		{"SQS", "polling an empty queue", minutesMonth * idlePolls * p.sqsRequest},
-		{"CloudWatch", fmt.Sprintf("%d metrics, in months with deliveries", metricsInUse), metricsInUse * p.metric},
+		{service: "Secrets Manager", what: "the keyring", amount: p.secret + keyringReads*p.secretCall},
+		{service: "CloudWatch", what: fmt.Sprintf("alarms on %d metrics", alarmMetrics), amount: float64(alarmMetrics) * p.alarm},
+		{service: "CloudWatch", what: "dashboard", amount: p.dashboard},
+		{service: "SQS", what: "polling empty queues", amount: minutesMonth * idlePolls * p.sqsRequest},
+		{service: "Lambda", what: "the sweep, its reads and its log", amount: minutesMonth * sweep},
+		{
+			service: "CloudWatch",
+			what:    fmt.Sprintf("%d metrics, in months with deliveries", metricsInUse),
+			amount:  metricsInUse * p.metric,
+		},
 	}
 }
 
@@ -164,10 +207,14 @@ func alternatives(deliveries float64) []line {
 	return []line{
 		// https://aws.amazon.com/eventbridge/pricing/ (March 2026) A custom event and an API destination.
 		// It signs nothing and has no log of deliveries.
-		{"EventBridge", "event and API destination, neither signed nor logged", deliveries * (1.00 + 0.20) / million},
+		{
+			service: "EventBridge",
+			what:    "event and API destination, neither signed nor logged",
+			amount:  deliveries * (1.00 + 0.20) / million,
+		},
 		// https://www.svix.com/pricing/ (September 2026) 50,000 messages are included in both plans.
-		{"Svix", "Free plan", math.Max(0, deliveries-50_000) * 0.0001},
-		{"Svix", "Professional plan", 490 + math.Max(0, deliveries-50_000)*0.0001},
+		{service: "Svix", what: "Free plan", amount: math.Max(0, deliveries-50_000) * 0.0001},
+		{service: "Svix", what: "Professional plan", amount: 490 + math.Max(0, deliveries-50_000)*0.0001},
 	}
 }
 
@@ -176,11 +223,10 @@ func write(out io.Writer, traffics []traffic, alarmMetrics int, p prices) error 
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, t := range traffics {
 		fmt.Fprintf(table, "%.0f deliveries, %s\t\tUSD\n", t.deliveries, t.name)
-		fmt.Fprintf(table, "  (endpoints take %s, %.0f %% need a second attempt, an event goes to %.0f configs)\n", t.latency, t.retried*100, t.fanout)
+		fmt.Fprintf(table, "  (endpoints take %s, %.0f %% need a second attempt, an event goes to %.0f configs)\n",
+			t.latency, t.retried*100, t.fanout)
 		lines(table, bill(t, p))
-		untraced := p
-		untraced.trace = 0
-		fmt.Fprintf(table, "  Sum\twithout X-Ray (Tracing=PassThrough)\t%8.2f\n\n", sum(bill(t, untraced)))
+		fmt.Fprintf(table, "  X-Ray\tmore, with Tracing=Active\t%8.2f\n\n", tracing(t, p))
 	}
 	fmt.Fprintf(table, "A month, whatever is delivered\t\tUSD\n")
 	lines(table, monthly(alarmMetrics, p))

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -22,7 +21,7 @@ const (
 	mergedConfigs = 100 // of busy: the default limit
 	perEvent      = 10  // configs that an event goes to
 	writers       = 8   // loads that run at once
-	batch         = 25  // deliveries that are written together
+	batch         = 100 // deliveries that are written together, of whole events
 )
 
 // now is the time of the calls. Events happened in the 20 days before.
@@ -38,9 +37,18 @@ func createConfigs(ctx context.Context, configs *dynamo.Configs, organizationID 
 	for n := from; n < to; n++ {
 		at := webhook.At(now().Add(-span))
 		c := &webhook.Config{
-			OrganizationID: organizationID, ID: configID(n), URL: fmt.Sprintf("https://hooks.customer-%d.example.com/docuhook/v1/events", n),
-			Description: "Document pipeline, production", SubscribedStatuses: []webhook.Status{webhook.Processed, webhook.Failed},
-			Active: n%10 != 9, SecretPrefix: "whsec_AbCdEf", Sealed: "k1." + sealed(), Version: 1, CreatedAt: at, UpdatedAt: at,
+			OrganizationID:     organizationID,
+			ID:                 configID(n),
+			URL:                fmt.Sprintf("https://hooks.customer-%d.example.com/docuhook/v1/events", n),
+			Description:        "Document pipeline, production",
+			SubscribedStatuses: []webhook.Status{webhook.Processed, webhook.Failed},
+			Active:             n%10 != 9,
+			SecretPrefix:       "whsec_AbCdEf",
+			Sealed:             "k1." + sealed(),
+			FastUntil:          webhook.At(now().Add(30 * 24 * time.Hour)),
+			Version:            1,
+			CreatedAt:          at,
+			UpdatedAt:          at,
 		}
 		if err := configs.Create(ctx, c, 1_000_000); err != nil {
 			return err
@@ -55,11 +63,9 @@ func sealed() string { return fmt.Sprintf("%0206d", 0) }
 // hot is a document with a tenth of all events.
 const hot = "doc_hot"
 
-// entry returns delivery number n. Deliveries are numbered event by event, and events so that the
-// first tenth of them is spread over the whole time, as all of them are.
-func entry(n, total int) delivery.Entry {
-	e := n / perEvent
-	events := total / perEvent
+// newEvent returns event number e of so many. Events are numbered so that the first tenth of them is spread over the
+// whole time, as all of them are.
+func newEvent(e, events int) webhook.Event {
 	const scatter = 7919 // a prime: multiplying by it permutes the numbers below events
 	position := e * scatter % events
 	at := now().Add(-span + span/time.Duration(events)*time.Duration(position)).Truncate(time.Second)
@@ -67,31 +73,66 @@ func entry(n, total int) delivery.Entry {
 	if e%10 == 3 {
 		document = hot
 	}
-	config := e%(mergedConfigs/perEvent)*perEvent + n%perEvent
-	result := delivery.Entry{
-		Message: webhook.Message{
-			OrganizationID: busy, ConfigID: configID(config),
-			Event: webhook.Event{
-				Version: webhook.RenderVersion, ID: webhook.NewEventID(at, fmt.Sprint("event ", e)), DocumentID: document,
-				Status: webhook.Processed, PreviousStatus: webhook.Processing, OccurredAt: webhook.At(at),
-			},
-			RequestedAt: webhook.At(at), Trigger: webhook.StatusChange,
-		},
-		Round: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n), At: webhook.At(at.Add(1500 * time.Millisecond)),
-		Status: webhook.Delivered,
-		Attempt: &webhook.Attempt{
-			Number: 1, Round: fmt.Sprintf("%08x", n), StartedAt: webhook.At(at.Add(time.Second)), Duration: 187 * time.Millisecond, ResponseStatus: 204,
-		},
+	return webhook.Event{
+		Version:        webhook.RenderVersion,
+		ID:             webhook.NewEventID(at, fmt.Sprint("event ", e)),
+		DocumentID:     document,
+		Status:         eventStatus(e),
+		PreviousStatus: webhook.Processing,
+		Sequence:       fmt.Sprintf("%040d", position),
+		OccurredAt:     webhook.At(at),
+	}
+}
+
+// eventStatus makes one event of a hundred, also of the busy document's, a failed document.
+func eventStatus(e int) webhook.Status {
+	if e/10%100 == 7 {
+		return webhook.Failed
+	}
+	return webhook.Processed
+}
+
+// newRecord returns the record of event number e of so many, which goes to perEvent configs.
+func newRecord(e, events int) webhook.EventRecord {
+	event := newEvent(e, events)
+	r := webhook.EventRecord{OrganizationID: busy, Event: event, ExpiresAt: webhook.At(event.OccurredAt.Add(webhook.Retention))}
+	for i := range perEvent {
+		r.ConfigIDs = append(r.ConfigIDs, configOf(e, i))
+	}
+	return r
+}
+
+// configOf returns the id of config number i of those that event number e goes to.
+func configOf(e, i int) string {
+	return configID(e%(mergedConfigs/perEvent)*perEvent + i)
+}
+
+// newOutcome returns the first outcome of delivery number n of so many. Deliveries are numbered event by event.
+func newOutcome(n, total int) webhook.Outcome {
+	event := newEvent(n/perEvent, total/perEvent)
+	at := event.OccurredAt
+	result := webhook.Outcome{
+		Message:   webhook.NewFirst(busy, configOf(n/perEvent, n%perEvent), event, at, at.Time),
+		MessageID: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n),
+		Status:    webhook.Delivered,
+		At:        webhook.At(at.Add(1500 * time.Millisecond)),
+	}
+	result.Tried = &webhook.Attempt{
+		Number:         1,
+		MessageID:      result.MessageID,
+		StartedAt:      webhook.At(at.Add(time.Second)),
+		Duration:       187 * time.Millisecond,
+		ResponseStatus: 204,
 	}
 	// Of a hundred deliveries one is canceled, one will be tried again and three have failed.
 	switch share(n) {
 	case 0:
-		result.Status, result.Attempt = webhook.Canceled, nil
+		result.Status, result.Tried = webhook.Canceled, nil
 	case 1:
-		fail(&result, 503, "the endpoint answered 503")
+		fail(result.Tried, 503)
 		result.Status, result.NextAttemptAt = webhook.Retrying, webhook.At(now().Add(10*time.Minute))
 	case 2, 3, 4:
-		fail(&result, 500, "the endpoint answered 500")
+		fail(result.Tried, 500)
 		result.Status = webhook.DeliveryFailed
 	}
 	return result
@@ -104,21 +145,16 @@ func share(n int) uint32 {
 	return hash.Sum32() % 100
 }
 
-func fail(e *delivery.Entry, status int, text string) {
-	e.Attempt.ResponseStatus, e.Attempt.ErrorCode, e.Attempt.Error = status, endpoint.CodeHTTPStatus, text
-	e.Attempt.ResponseSnippet = `{"error":"internal server error","request_id":"0197a1de-0000-7000-8000-000000000000"}`
+// snippet is the beginning of the answer of an endpoint that fails.
+const snippet = `{"error":"internal server error","request_id":"0197a1de-0000-7000-8000-000000000000"}`
+
+func fail(a *webhook.Attempt, status int) {
+	a.ResponseStatus, a.ErrorCode, a.ResponseSnippet = status, endpoint.CodeHTTPStatus, snippet
+	a.Error = fmt.Sprintf("the endpoint answered %d", status)
 }
 
-// written is what it took to write deliveries that succeeded at the first attempt.
-type written struct {
-	deliveries int
-	units      float64
-}
-
-// record writes the deliveries from number from to number to, of total in the end, as the deliver
-// function does.
-func record(ctx context.Context, deliveries *dynamo.Deliveries, from, to, total int) (written, error) {
-	var sum written
+// record writes the deliveries from number from to number to, of total in the end, and their events.
+func record(ctx context.Context, deliveries *dynamo.Deliveries, events *dynamo.Events, from, to, total int) error {
 	var problem error
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -126,30 +162,29 @@ func record(ctx context.Context, deliveries *dynamo.Deliveries, from, to, total 
 	for first := from; first < to && ctx.Err() == nil; first += batch {
 		free <- struct{}{}
 		wait.Go(func() {
-			part, err := recordBatch(ctx, deliveries, first, min(first+batch, to), total)
+			defer func() { <-free }()
+			err := recordBatch(ctx, deliveries, events, first, min(first+batch, to), total)
 			mu.Lock()
-			sum.deliveries += part.deliveries
-			sum.units += part.units
+			defer mu.Unlock()
 			problem = cmp.Or(problem, err)
-			mu.Unlock()
-			<-free
 		})
 	}
 	wait.Wait()
-	return sum, cmp.Or(problem, ctx.Err())
+	return cmp.Or(problem, ctx.Err())
 }
 
-func recordBatch(ctx context.Context, deliveries *dynamo.Deliveries, from, to, total int) (written, error) {
-	var delivered, others []delivery.Entry
+func recordBatch(ctx context.Context, deliveries *dynamo.Deliveries, events *dynamo.Events, from, to, total int) error {
+	var outcomes []webhook.Outcome
+	var records []webhook.EventRecord
 	for n := from; n < to; n++ {
-		if e := entry(n, total); e.Status == webhook.Delivered {
-			delivered = append(delivered, e)
-		} else {
-			others = append(others, e)
+		outcomes = append(outcomes, newOutcome(n, total))
+		if n%perEvent == 0 {
+			records = append(records, newRecord(n/perEvent, total/perEvent))
 		}
 	}
-	counted, used := metered(ctx)
-	errs := append(deliveries.Record(counted, delivered), deliveries.Record(ctx, others)...)
-	_, units := used.total()
-	return written{len(delivered), units}, errors.Join(errs...)
+	errs := events.Add(ctx, records)
+	for _, recorded := range deliveries.Record(ctx, outcomes) {
+		errs = append(errs, recorded.Err)
+	}
+	return errors.Join(errs...)
 }

@@ -1,9 +1,10 @@
-// Command scale measures what API calls read from large tables.
+// Command scale measures what the functions ask of DynamoDB.
 //
-// It fills the tables of template.yaml, in the local stack's DynamoDB, through the same code that the
-// functions use, and makes the calls of the list operations, twice: on a small table and on one that is
-// ten times larger. Every request asks DynamoDB for the capacity that it consumed. The command fails if
-// a call goes beyond its bound or grows with the table.
+// It takes deliveries through dispatch, deliver and sweep, and fills the tables of template.yaml, in the local
+// stack's DynamoDB, through the same code that the functions use, and makes the calls of the list operations,
+// twice: on a small table and on one that is ten times larger. Every request asks DynamoDB for the capacity that
+// it consumed. The command fails if a delivery takes other units than it should, or if a call goes beyond its
+// bound or grows with the table.
 //
 // Usage:
 //
@@ -28,7 +29,6 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/tables"
 	"github.com/docuhook/docuhook/shared/api"
-	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/dynamo"
 )
 
@@ -67,8 +67,13 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
 	}, meter)
 	b := &bench{
-		out: out, configs: &dynamo.Configs{Client: client, Table: "ConfigsTable"},
+		out:        out,
+		configs:    &dynamo.Configs{Client: client, Table: "ConfigsTable"},
 		deliveries: &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"},
+		events:     &dynamo.Events{Client: client, Table: "EventsTable"},
+	}
+	if err := b.measurePath(ctx); err != nil {
+		return err
 	}
 	if err := b.measureConfigs(ctx, s.configs); err != nil {
 		return err
@@ -77,7 +82,7 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 		return err
 	}
 	if len(b.problems) > 0 {
-		return fmt.Errorf("%d calls are not as they should be:\n  %s", len(b.problems), strings.Join(b.problems, "\n  "))
+		return fmt.Errorf("%d figures are not as they should be:\n  %s", len(b.problems), strings.Join(b.problems, "\n  "))
 	}
 	return nil
 }
@@ -87,13 +92,14 @@ type bench struct {
 	out        io.Writer
 	configs    *dynamo.Configs
 	deliveries *dynamo.Deliveries
+	events     *dynamo.Events
 	problems   []string
 }
 
 // measureConfigs lists the configs of an organization with count/10 and with count of them.
 func (b *bench) measureConfigs(ctx context.Context, count int) error {
 	list := api.ListConfigs{Configs: b.configs, Now: now}
-	calls := configCalls(list, api.ListDeliveries{Deliveries: b.deliveries, Configs: b.configs, Now: now}, count/100)
+	calls := configCalls(list, count/100)
 	measured := [2][]measurement{}
 	from := 0
 	for i, to := range []int{count / 10, count} {
@@ -111,72 +117,35 @@ func (b *bench) measureConfigs(ctx context.Context, count int) error {
 	return b.walkConfigs(ctx, list, count)
 }
 
-// measureDeliveries lists the deliveries of an organization with count/10 and with count of them.
+// measureDeliveries lists the deliveries and the events of an organization with count/10 and with count deliveries.
 func (b *bench) measureDeliveries(ctx context.Context, count int) error {
 	if err := createConfigs(ctx, b.configs, busy, 0, mergedConfigs); err != nil {
 		return err
 	}
-	list := api.ListDeliveries{Deliveries: b.deliveries, Configs: b.configs, Now: now}
-	calls := deliveryCalls(list)
-	measured := [2][]measurement{}
-	var fresh written
+	list := api.ListDeliveries{Deliveries: b.deliveries, Events: b.events, Configs: b.configs, Now: now}
+	listEvents := api.ListEvents{Events: b.events, Now: now}
+	calls, callsOfEvents := deliveryCalls(list), eventCalls(listEvents)
+	measured, measuredEvents := [2][]measurement{}, [2][]measurement{}
 	from := 0
 	for i, to := range []int{count / 10, count} {
-		err := b.load("deliveries", to, func() error {
-			part, err := record(ctx, b.deliveries, from, to, count)
-			fresh.deliveries += part.deliveries
-			fresh.units += part.units
-			return err
-		})
-		if err != nil {
+		if err := b.load("deliveries", to, func() error { return record(ctx, b.deliveries, b.events, from, to, count) }); err != nil {
 			return err
 		}
 		from = to
-		found, err := measureAll(ctx, calls)
-		if err != nil {
+		var err error
+		if measured[i], err = measureAll(ctx, calls); err != nil {
 			return err
 		}
-		measured[i] = found
+		if measuredEvents[i], err = measureAll(ctx, callsOfEvents); err != nil {
+			return err
+		}
 	}
 	b.print("list-deliveries", "deliveries", count, calls, measured)
-	if err := b.walkDeliveries(ctx, list, count); err != nil {
+	b.print("list-events", "events", count/perEvent, callsOfEvents, measuredEvents)
+	if err := b.walkEvents(ctx, listEvents, count/perEvent); err != nil {
 		return err
 	}
-	return b.measureDeliver(ctx, fresh, count)
-}
-
-// Units of the design for a delivery that succeeds at the first attempt.
-const (
-	writesPerDelivery = 2 // the item and its entry in the index by document
-	readsPerDelivery  = 2 // the config and the item, which is mostly not there yet
-)
-
-// measureDeliver prints what the deliver function reads and writes for a delivery.
-func (b *bench) measureDeliver(ctx context.Context, fresh written, total int) error {
-	const messages = 10
-	var keys []delivery.Key
-	for n := range messages {
-		message := entry(n, total).Message
-		keys = append(keys, delivery.Key{OrganizationID: message.OrganizationID, ConfigID: message.ConfigID, EventID: message.Event.ID})
-	}
-	counted, used := metered(ctx)
-	loaded, err := (&dynamo.Log{Deliveries: b.deliveries, Configs: b.configs}).Load(counted, keys)
-	if err != nil {
-		return err
-	}
-	if len(loaded) != messages {
-		return fmt.Errorf("%d deliveries were read, not %d", len(loaded), messages)
-	}
-	requests, units := used.total()
-	writes, reads := fresh.units/float64(fresh.deliveries), units/messages
-	fmt.Fprintf(b.out, "\nA delivery: %.2f write units; %.2f read units, %d request for %d messages to different configs\n", writes, reads, requests, messages)
-	if writes != writesPerDelivery { // fewer is a meter that counts nothing
-		b.problems = append(b.problems, fmt.Sprintf("a delivery takes %.2f write units, not %d", writes, writesPerDelivery))
-	}
-	if reads != readsPerDelivery {
-		b.problems = append(b.problems, fmt.Sprintf("a delivery takes %.2f read units, not %d", reads, readsPerDelivery))
-	}
-	return nil
+	return b.walkDeliveries(ctx, list, count)
 }
 
 // load fills a table and says how long it took.
@@ -214,7 +183,8 @@ func (b *bench) print(operation, what string, count int, calls []call, measured 
 			b.problems = append(b.problems, operation+", "+c.name+": "+problem)
 		}
 		fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.1f\t  %s%s\n",
-			small.items, large.items, small.requests, large.requests, c.bound.requests, small.units, large.units, c.bound.units, c.name, verdict)
+			small.items, large.items, small.requests, large.requests, c.bound.requests,
+			small.units, large.units, c.bound.units, c.name, verdict)
 	}
 	table.Flush()
 	fmt.Fprintln(b.out)

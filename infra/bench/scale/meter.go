@@ -11,18 +11,24 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// usage is what a piece of work has asked of DynamoDB. It is safe for concurrent use.
-type usage struct {
-	mu       sync.Mutex
+// tally is what a piece of work has asked of DynamoDB.
+type tally struct {
 	requests int
-	units    float64 // of reads or of writes, whichever the work does
+	reads    float64 // units
+	writes   float64 // units
+}
+
+// usage counts. It is safe for concurrent use.
+type usage struct {
+	mu  sync.Mutex
+	sum tally
 }
 
 // total returns what has been counted so far.
-func (u *usage) total() (requests int, units float64) {
+func (u *usage) total() tally {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.requests, u.units
+	return u.sum
 }
 
 type usageKey struct{}
@@ -40,17 +46,24 @@ func meter(options *dynamodb.Options) {
 	})
 }
 
-func count(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+func count(
+	ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler,
+) (middleware.InitializeOutput, middleware.Metadata, error) {
 	u, ok := ctx.Value(usageKey{}).(*usage)
+	detail := types.ReturnConsumedCapacityTotal
 	switch input := in.Parameters.(type) {
 	case *dynamodb.GetItemInput:
-		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		input.ReturnConsumedCapacity = detail
 	case *dynamodb.BatchGetItemInput:
-		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		input.ReturnConsumedCapacity = detail
 	case *dynamodb.QueryInput:
-		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		input.ReturnConsumedCapacity = detail
 	case *dynamodb.PutItemInput:
-		input.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		input.ReturnConsumedCapacity = detail
+	case *dynamodb.UpdateItemInput:
+		input.ReturnConsumedCapacity = detail
+	case *dynamodb.BatchExecuteStatementInput:
+		input.ReturnConsumedCapacity = detail
 	default:
 		if ok {
 			return middleware.InitializeOutput{}, middleware.Metadata{}, fmt.Errorf("the meter does not count %T", input)
@@ -60,30 +73,43 @@ func count(ctx context.Context, in middleware.InitializeInput, next middleware.I
 	if !ok {
 		return out, metadata, err
 	}
+	reads, writes := consumed(out.Result)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.requests++
-	for _, consumed := range capacity(out.Result) {
-		u.units += aws.ToFloat64(consumed.CapacityUnits)
-	}
+	u.sum.requests++
+	u.sum.reads += units(reads)
+	u.sum.writes += units(writes)
 	return out, metadata, err
 }
 
-// capacity returns the consumed capacity that an answer tells.
-func capacity(result any) []types.ConsumedCapacity {
-	var one *types.ConsumedCapacity
+// consumed returns the consumed capacity that an answer tells. Statements only insert here.
+func consumed(result any) (reads, writes []types.ConsumedCapacity) {
+	one := func(c *types.ConsumedCapacity) []types.ConsumedCapacity {
+		if c == nil {
+			return nil
+		}
+		return []types.ConsumedCapacity{*c}
+	}
 	switch output := result.(type) {
 	case *dynamodb.GetItemOutput:
-		one = output.ConsumedCapacity
+		reads = one(output.ConsumedCapacity)
 	case *dynamodb.QueryOutput:
-		one = output.ConsumedCapacity
-	case *dynamodb.PutItemOutput:
-		one = output.ConsumedCapacity
+		reads = one(output.ConsumedCapacity)
 	case *dynamodb.BatchGetItemOutput:
-		return output.ConsumedCapacity
+		reads = output.ConsumedCapacity
+	case *dynamodb.PutItemOutput:
+		writes = one(output.ConsumedCapacity)
+	case *dynamodb.UpdateItemOutput:
+		writes = one(output.ConsumedCapacity)
+	case *dynamodb.BatchExecuteStatementOutput:
+		writes = output.ConsumedCapacity
 	}
-	if one == nil {
-		return nil
+	return reads, writes
+}
+
+func units(all []types.ConsumedCapacity) (sum float64) {
+	for _, c := range all {
+		sum += aws.ToFloat64(c.CapacityUnits)
 	}
-	return []types.ConsumedCapacity{*one}
+	return sum
 }

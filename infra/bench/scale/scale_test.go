@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ import (
 )
 
 func TestJudge(t *testing.T) {
-	limit := bound{10, 20, "the page"}
+	limit := bound{requests: 10, units: 20, why: "the page"}
 	tests := []struct {
 		name         string
 		small, large measurement
@@ -32,7 +33,12 @@ func TestJudge(t *testing.T) {
 		{"a little more is no growth", measurement{15, true, 3, 6}, measurement{15, true, 4, 12}, ""},
 		{"a list that was read to its end may grow to the bound", measurement{3, false, 2, 1}, measurement{15, true, 9, 20}, ""},
 		{"one request too many", measurement{15, true, 10, 20}, measurement{15, true, 11, 20}, "11 requests are more than 10 (the page)"},
-		{"too many units already on the small table", measurement{15, true, 10, 20.5}, measurement{15, true, 10, 20}, "20.5 units are more than 20.0 (the page)"},
+		{
+			name:  "too many units already on the small table",
+			small: measurement{15, true, 10, 20.5},
+			large: measurement{15, true, 10, 20},
+			want:  "20.5 units are more than 20.0 (the page)",
+		},
 		{"growth within the bound", measurement{15, true, 3, 6}, measurement{15, true, 3, 12.5}, "6.0 units grew to 12.5"},
 	}
 	for _, test := range tests {
@@ -55,8 +61,8 @@ func TestListBound(t *testing.T) {
 		{"a config", 15, 1, false, bound{7, 3 + 412.0/8 + 1, "page and 300 examined, 1 sources"}},
 		// The same, of whose 412 keys 315 are read: 15, 15, 30, 60, 100 and 95.
 		{"a document, one by one", 15, 1, true, bound{13, 3 + 412.0/32 + 157.5 + 1, "page and 300 examined, 1 sources, one by one"}},
-		// 100 times 2, 100 times 4, 29 times 8, and one request for 100 configs.
-		{"a hundred configs", 15, 100, false, bound{230, 114.5 + (200+400+29*8)/8.0 + 13, "page and 300 examined, 100 sources"}},
+		// 100 times 2, 100 times 4, 29 times 8, and two requests for 100 configs and those that were deleted.
+		{"a hundred configs", 15, 100, false, bound{231, 114.5 + (200+400+29*8)/8.0 + 13.5, "page and 300 examined, 100 sources"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,29 +73,94 @@ func TestListBound(t *testing.T) {
 	}
 }
 
-func TestEntriesAreDistinctAndSpread(t *testing.T) {
+func TestEventBounds(t *testing.T) {
+	tests := []struct {
+		name string
+		got  bound
+		want bound
+	}{
+		{
+			name: "19 queries of 17 events",
+			got:  eventBound(15, false),
+			want: bound{requests: 19, units: 19.0/2 + 19*17.0/8, why: "page and 300 examined"},
+		},
+		{
+			name: "as many, and their items",
+			got:  eventBound(15, true),
+			want: bound{requests: 38, units: 19.0/2 + 19*17.0/32 + 19*17.0/2, why: "page and 300 examined, one by one"},
+		},
+		{
+			name: "5 queries of the most that one reads",
+			got:  eventBound(100, false),
+			want: bound{requests: 5, units: 5.0/2 + 500.0/8, why: "page and 300 examined"},
+		},
+		{
+			name: "7 queries of 52 events, their items, and 300 deliveries in 3 requests",
+			got:  documentBound(),
+			want: bound{requests: 17, units: 7.0/2 + 364.0/32 + 182 + 150, why: "50 events and 300 more, 300 deliveries, one by one"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, test.got, cmp.AllowUnexported(bound{})); diff != "" {
+				t.Errorf("bound (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDeliveriesAreDistinctAndSpread(t *testing.T) {
 	const total = 20_000
-	seen, days := map[string]bool{}, map[string]bool{}
+	seen, days := map[webhook.Key]bool{}, map[string]bool{}
 	statuses := map[webhook.DeliveryStatus]int{}
 	for n := range total {
-		e := entry(n, total)
-		key := e.Message.ConfigID + e.Message.Event.ID
+		o := newOutcome(n, total)
+		key := o.Message.Key()
 		if seen[key] {
 			t.Fatalf("delivery %d is there twice", n)
 		}
 		seen[key] = true
-		statuses[e.Status]++
+		statuses[o.Status]++
 		if n < total/10 {
-			days[e.Message.RequestedAt.Format(time.DateOnly)] = true
+			days[o.Message.RequestedAt.Format(time.DateOnly)] = true
+		}
+		if r := newRecord(n/perEvent, total/perEvent); r.Event != o.Message.Event || !slices.Contains(r.ConfigIDs, o.Message.ConfigID) {
+			t.Fatalf("the event of delivery %d does not know it", n)
 		}
 	}
 	if len(days) != 20 && len(days) != 21 {
 		t.Errorf("the first tenth is on %d days, want all 20", len(days))
 	}
-	for status, want := range map[webhook.DeliveryStatus]int{webhook.Delivered: 95, webhook.DeliveryFailed: 3, webhook.Retrying: 1, webhook.Canceled: 1} {
+	for status, want := range map[webhook.DeliveryStatus]int{
+		webhook.Delivered: 95, webhook.DeliveryFailed: 3, webhook.Retrying: 1, webhook.Canceled: 1,
+	} {
 		if got := statuses[status] * 100 / total; got < want-1 || got > want+1 {
 			t.Errorf("%d %% are %s, want about %d %%", got, status, want)
 		}
+	}
+}
+
+func TestAStepIsHeldToItsUnits(t *testing.T) {
+	s := step{name: "deliver", want: tally{requests: 2, reads: 20, writes: 10}}
+	for _, test := range []struct {
+		name string
+		got  tally
+		bad  bool
+	}{
+		{name: "as it should be", got: tally{requests: 2, reads: 20, writes: 10}},
+		{name: "in fewer requests", got: tally{requests: 1, reads: 20, writes: 10}},
+		{name: "in more requests", got: tally{requests: 3, reads: 20, writes: 10}, bad: true},
+		{name: "more is read", got: tally{requests: 2, reads: 20.5, writes: 10}, bad: true},
+		{name: "more is written", got: tally{requests: 2, reads: 20, writes: 11}, bad: true},
+		{name: "nothing is counted", got: tally{}, bad: true},
+	} {
+		if problem := s.judge(test.got); (problem != "") != test.bad {
+			t.Errorf("%s: %q", test.name, problem)
+		}
+	}
+	const want = "deliver: 2 requests, 20.0 read and 20.0 write units, not 2, 20.0 and 10.0"
+	if problem := s.judge(tally{requests: 2, reads: 20, writes: 20}); problem != want {
+		t.Errorf("%q, want %q", problem, want)
 	}
 }
 
@@ -116,22 +187,28 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""), RetryMaxAttempts: 1,
 	}, meter)
 	key := map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "1"}}
+	keys := map[string]types.KeysAndAttributes{"T": {Keys: []map[string]types.AttributeValue{key}}}
+	statements := []types.BatchStatementRequest{{Statement: aws.String("INSERT")}}
 	ctx, used := metered(t.Context())
 	_, err1 := client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("T"), Key: key})
 	_, err2 := client.Query(ctx, &dynamodb.QueryInput{TableName: aws.String("T")})
-	_, err3 := client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"T": {Keys: []map[string]types.AttributeValue{key}}}})
+	_, err3 := client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: keys})
 	_, err4 := client.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String("T"), Item: key})
-	_, err5 := client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String("T"), Key: key}) // not metered
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	_, err5 := client.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: aws.String("T"), Key: key})
+	_, err6 := client.BatchExecuteStatement(ctx, &dynamodb.BatchExecuteStatementInput{Statements: statements})
+	_, err7 := client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String("T"), Key: key}) // not metered
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		t.Fatal(err)
 	}
-	if requests, units := used.total(); requests != 4 || units != 7.5 {
-		t.Errorf("%d requests and %.1f units, want 4 and 7.5", requests, units)
+	if got, want := used.total(), (tally{requests: 6, reads: 6, writes: 6}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 	if _, err := client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String("T"), Key: key}); err == nil {
 		t.Error("a request that the meter does not know was taken for nothing")
 	}
-	want := []string{"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "PutItem TOTAL", "GetItem TOTAL"}
+	want := []string{
+		"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "PutItem TOTAL", "UpdateItem TOTAL", "BatchExecuteStatement TOTAL", "GetItem TOTAL",
+	}
 	if diff := cmp.Diff(want, db.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
@@ -144,7 +221,7 @@ func (p pages) Route() string { return "GET /v1/webhooks/configs" }
 
 func (p pages) Serve(_ context.Context, r *api.Request) (*api.Response, error) {
 	if p == 0 {
-		return nil, jsonapi.NewError(400, "too_many_configs", "too many")
+		return nil, jsonapi.NewError(400, "refused", "too many")
 	}
 	page := len(strings.TrimPrefix(r.RawQuery, "after=")) + 1
 	links := &jsonapi.Links{}
@@ -164,9 +241,7 @@ func TestCallsAreMeasuredOnTheirPage(t *testing.T) {
 		{"the first page", call{operation: pages(3)}, measurement{items: 1, more: true}, false},
 		{"a later page", call{operation: pages(3), page: 2}, measurement{items: 1}, false},
 		{"the last page where there are not so many", call{operation: pages(3), page: 9}, measurement{items: 1}, false},
-		{"a refusal that is expected", call{operation: pages(0), refused: "too_many_configs"}, measurement{}, false},
-		{"a refusal that is not", call{operation: pages(0)}, measurement{}, true},
-		{"an answer in place of a refusal", call{operation: pages(1), refused: "too_many_configs"}, measurement{}, true},
+		{"a refusal", call{operation: pages(0)}, measurement{}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -195,7 +270,7 @@ func TestWalkFindsEachItemOnceAndInOrder(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
 			b := &bench{out: &out}
-			err := b.walk(t.Context(), pages(3), many, "configs", map[string][]string{"after": {""}}, bound{1, 1, ""}, test.want)
+			err := b.walk(t.Context(), pages(3), many, "configs", map[string][]string{"after": {""}}, bound{requests: 1, units: 1}, test.want)
 			switch {
 			case test.problem == "" && err != nil:
 				t.Error(err)

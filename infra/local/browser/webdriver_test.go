@@ -197,7 +197,12 @@ func (b *tab) resize(width, height int, scheme string) {
 		b.t.Helper()
 		b.call("POST", "/goog/cdp/execute", map[string]any{"cmd": name, "params": parameters}, nil)
 	}
-	command("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
+	command("Emulation.setDeviceMetricsOverride", map[string]any{
+		"width":             width,
+		"height":            height,
+		"deviceScaleFactor": 1,
+		"mobile":            width < 600,
+	})
 	command("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
 		{"name": "prefers-color-scheme", "value": scheme},
 		{"name": "prefers-reduced-motion", "value": "reduce"}, // what moves cannot be clicked or read reliably

@@ -98,10 +98,10 @@ func ofCustomer(customer string, change func(*dynamodb.QueryInput)) *dynamodb.Qu
 }
 
 // metered is a behaviour of which only the units count.
-func metered(name, want string, run func(*meter)) behaviour {
+func metered(name, want string, measure func(*meter)) behaviour {
 	return behaviour{name, func(ctx context.Context, s services) string {
 		m := &meter{services: s, ctx: ctx}
-		run(m)
+		measure(m)
 		return m.String()
 	}, want}
 }
@@ -125,20 +125,23 @@ func capacityBehaviours() []behaviour {
 			m.remove(order("delete", 1))
 			m.remove(order("delete", 1))
 		}),
-		metered("a read takes half a unit for each 4 KB, or a whole one if it is consistent, also of nothing", "5 1 2 0.5 1", func(m *meter) {
+		metered("a read takes half a unit for each 4 KB, a whole one if consistent, also of nothing", "5 1 2 0.5 1", func(m *meter) {
 			m.put(sized("read", 1, 4200))
 			m.get(order("read", 1), false)
 			m.get(order("read", 1), true)
 			m.get(order("read", 2), false)
 			m.get(order("read", 2), true)
 		}),
-		{"a batch read takes what its items would take one by one", func(ctx context.Context, s services) string {
+		{name: "a batch read takes what its items would take one by one", run: func(ctx context.Context, s services) string {
 			if err := cmpErr(put(ctx, s, sized("batchread", 1, 0)), put(ctx, s, sized("batchread", 2, 4200))); err != nil {
 				return code(err)
 			}
 			out, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
 				RequestItems: map[string]types.KeysAndAttributes{
-					orders: {Keys: []item{order("batchread", 1), order("batchread", 2), order("batchread", 3)}, ConsistentRead: aws.Bool(true)},
+					orders: {
+						Keys:           []item{order("batchread", 1), order("batchread", 2), order("batchread", 3)},
+						ConsistentRead: aws.Bool(true),
+					},
 				},
 				ReturnConsumedCapacity: "TOTAL",
 			})
@@ -146,7 +149,7 @@ func capacityBehaviours() []behaviour {
 				return code(err)
 			}
 			return units(nil, out.ConsumedCapacity...)
-		}, "4"},
+		}, want: "4"},
 		metered("a query adds up what it reads before it counts, whatever a filter leaves", "2 2 2 1 2 1", func(m *meter) {
 			for n := range 3 {
 				m.put(sized("querysize", n, 1500))
@@ -169,7 +172,7 @@ func capacityBehaviours() []behaviour {
 				ExpressionAttributeNames: map[string]string{"#s": "state"}, ExpressionAttributeValues: item{":s": text("counted")},
 			})
 		}),
-		metered("an index entry takes a unit when it comes, two when it moves, one when it goes, none when it stays", "2 3 1 2", func(m *meter) {
+		metered("an index entry that comes or goes takes a unit, one that moves two, one that stays none", "2 3 1 2", func(m *meter) {
 			m.put(sized("move", 1, 0, item{"state": text("one")}))
 			m.put(sized("move", 1, 0, item{"state": text("two")}))
 			m.put(sized("move", 1, 10, item{"state": text("two")}))

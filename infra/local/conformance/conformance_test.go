@@ -83,7 +83,12 @@ type behaviour struct {
 }
 
 func connect(endpoint string) services {
-	configuration := aws.Config{Region: "us-east-1", BaseEndpoint: &endpoint, RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
+	configuration := aws.Config{
+		Region:           "us-east-1",
+		BaseEndpoint:     &endpoint,
+		RetryMaxAttempts: 1,
+		Credentials:      credentials.NewStaticCredentialsProvider("local", "local", ""),
+	}
 	return services{
 		dynamodb: dynamodb.NewFromConfig(configuration), streams: dynamodbstreams.NewFromConfig(configuration),
 		sqs: sqs.NewFromConfig(configuration), secrets: secretsmanager.NewFromConfig(configuration),
@@ -96,14 +101,25 @@ func TestLocalStack(t *testing.T) {
 		return localdynamodb.Key{Name: name, Type: kind}
 	}
 	if err := database.CreateTable(localdynamodb.Schema{
-		Name: orders, HashKey: key("customer", attribute.String), RangeKey: key("number", attribute.Number), StreamView: localdynamodb.ViewBoth,
-		Indexes: []localdynamodb.Index{{Name: "by_state", HashKey: key("state", attribute.String), RangeKey: key("number", attribute.Number), Projection: localdynamodb.ProjectKeysOnly}},
+		Name:       orders,
+		HashKey:    key("customer", attribute.String),
+		RangeKey:   key("number", attribute.Number),
+		StreamView: localdynamodb.ViewBoth,
+		Indexes: []localdynamodb.Index{{
+			Name:       "by_state",
+			HashKey:    key("state", attribute.String),
+			RangeKey:   key("number", attribute.Number),
+			Projection: localdynamodb.ProjectKeysOnly,
+		}},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	broker := localsqs.New(localsqs.Options{})
 	err := broker.CreateQueue(
-		localsqs.Definition{Name: work, Redrive: &localsqs.Redrive{DeadLetterTargetARN: "arn:aws:sqs:us-east-1:000000000000:" + dead, MaxReceiveCount: 1}},
+		localsqs.Definition{
+			Name:    work,
+			Redrive: &localsqs.Redrive{DeadLetterTargetARN: "arn:aws:sqs:us-east-1:000000000000:" + dead, MaxReceiveCount: 1},
+		},
 		localsqs.Definition{Name: dead}, localsqs.Definition{Name: "plain"},
 	)
 	if err != nil {
@@ -132,7 +148,11 @@ func TestMoto(t *testing.T) {
 	s := connect("http://127.0.0.1:" + port)
 	createTable(t, s)
 	createQueues(t, s)
-	if _, err := s.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String(secret), SecretString: aws.String(firstSecret)}); err != nil {
+	_, err := s.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+		Name:         aws.String(secret),
+		SecretString: aws.String(firstSecret),
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	check(t, moto, s, dynamoDBBehaviours(), transactionBehaviours(), streamBehaviours(), sqsBehaviours(), secretsBehaviours())
@@ -238,13 +258,17 @@ func createTable(t *testing.T, s services) {
 	key := func(name string, kind dynamodbtypes.KeyType) dynamodbtypes.KeySchemaElement {
 		return dynamodbtypes.KeySchemaElement{AttributeName: &name, KeyType: kind}
 	}
-	attribute := func(name string, kind dynamodbtypes.ScalarAttributeType) dynamodbtypes.AttributeDefinition {
+	definition := func(name string, kind dynamodbtypes.ScalarAttributeType) dynamodbtypes.AttributeDefinition {
 		return dynamodbtypes.AttributeDefinition{AttributeName: &name, AttributeType: kind}
 	}
 	_, err := s.dynamodb.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: aws.String(orders), BillingMode: dynamodbtypes.BillingModePayPerRequest,
-		AttributeDefinitions: []dynamodbtypes.AttributeDefinition{attribute("customer", "S"), attribute("number", "N"), attribute("state", "S")},
-		KeySchema:            []dynamodbtypes.KeySchemaElement{key("customer", "HASH"), key("number", "RANGE")},
+		AttributeDefinitions: []dynamodbtypes.AttributeDefinition{
+			definition("customer", "S"),
+			definition("number", "N"),
+			definition("state", "S"),
+		},
+		KeySchema: []dynamodbtypes.KeySchemaElement{key("customer", "HASH"), key("number", "RANGE")},
 		GlobalSecondaryIndexes: []dynamodbtypes.GlobalSecondaryIndex{{
 			IndexName: aws.String("by_state"), KeySchema: []dynamodbtypes.KeySchemaElement{key("state", "HASH"), key("number", "RANGE")},
 			Projection: &dynamodbtypes.Projection{ProjectionType: "KEYS_ONLY"},
@@ -265,7 +289,9 @@ func createQueues(t *testing.T, s services) {
 	for _, queue := range []struct{ name, redrive string }{{dead, ""}, {"plain", ""}, {work, dead}} {
 		in := &sqs.CreateQueueInput{QueueName: &queue.name}
 		if queue.redrive != "" {
-			in.Attributes = map[string]string{"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":1}`, arn(t.Context(), s, queue.redrive))}
+			in.Attributes = map[string]string{
+				"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":1}`, arn(t.Context(), s, queue.redrive)),
+			}
 		}
 		if _, err := s.sqs.CreateQueue(t.Context(), in); err != nil {
 			t.Fatal(err)

@@ -52,12 +52,23 @@ func show(i item) string {
 
 func update(ctx context.Context, s services, key item, expression string, values item) (string, error) {
 	out, err := s.dynamodb.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: aws.String(orders), Key: key, UpdateExpression: &expression, ExpressionAttributeValues: values, ReturnValues: types.ReturnValueUpdatedNew,
+		TableName:                 aws.String(orders),
+		Key:                       key,
+		UpdateExpression:          &expression,
+		ExpressionAttributeValues: values,
+		ReturnValues:              types.ReturnValueUpdatedNew,
 	})
 	if err != nil {
 		return "", err
 	}
 	return show(out.Attributes), nil
+}
+
+func batchRead(ctx context.Context, s services, keys ...item) error {
+	_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+		RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: keys}},
+	})
+	return err
 }
 
 func queryNumbers(ctx context.Context, s services, in *dynamodb.QueryInput) string {
@@ -76,12 +87,14 @@ func queryNumbers(ctx context.Context, s services, in *dynamodb.QueryInput) stri
 // dynamoDBBehaviours are of the table orders. Each case has customers of its own.
 func dynamoDBBehaviours() []behaviour {
 	return []behaviour{
-		{"a put under a false condition fails and shows the item if asked", func(ctx context.Context, s services) string {
+		{name: "a put under a false condition fails and shows the item if asked", run: func(ctx context.Context, s services) string {
 			if err := put(ctx, s, order("condition", 1, item{"note": text("old")})); err != nil {
 				return err.Error()
 			}
 			_, err := s.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{
-				TableName: aws.String(orders), Item: order("condition", 1), ConditionExpression: aws.String("attribute_not_exists(customer)"),
+				TableName:                           aws.String(orders),
+				Item:                                order("condition", 1),
+				ConditionExpression:                 aws.String("attribute_not_exists(customer)"),
 				ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 			})
 			var failed *types.ConditionalCheckFailedException
@@ -89,33 +102,36 @@ func dynamoDBBehaviours() []behaviour {
 				return code(err)
 			}
 			return says(err, "The conditional request failed") + "; " + show(failed.Item)
-		}, "ConditionalCheckFailedException: The conditional request failed; customer=condition note=old number=1"},
-		{"a counter counts from nothing", func(ctx context.Context, s services) string {
+		}, want: "ConditionalCheckFailedException: The conditional request failed; customer=condition note=old number=1"},
+		{name: "a counter counts from nothing", run: func(ctx context.Context, s services) string {
 			first, err := update(ctx, s, order("counter", 1), "ADD hits :n", item{":n": number("1")})
 			second, again := update(ctx, s, order("counter", 1), "ADD hits :n", item{":n": number("41")})
 			return fmt.Sprint(first, " ", second, " ", code(err), " ", code(again))
-		}, "hits=1 hits=42 ok ok"},
-		{"an update may not touch the key", func(ctx context.Context, s services) string {
+		}, want: "hits=1 hits=42 ok ok"},
+		{name: "an update may not touch the key", run: func(ctx context.Context, s services) string {
 			_, err := update(ctx, s, order("key", 1), "SET customer = :c", item{":c": text("other")})
 			return says(err, "This attribute is part of the key")
-		}, "ValidationException: This attribute is part of the key"},
-		{"a reserved word needs a placeholder", func(ctx context.Context, s services) string {
+		}, want: "ValidationException: This attribute is part of the key"},
+		{name: "a reserved word needs a placeholder", run: func(ctx context.Context, s services) string {
 			_, err := update(ctx, s, order("reserved", 1), "SET status = :s", item{":s": text("x")})
 			return says(err, "reserved keyword: status")
-		}, "ValidationException: reserved keyword: status"},
-		{"a value that no expression uses is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException: reserved keyword: status"},
+		{name: "a value that no expression uses is refused", run: func(ctx context.Context, s services) string {
 			_, err := update(ctx, s, order("unused", 1), "SET a = :a", item{":a": text("x"), ":b": text("y")})
 			return says(err, "unused in expressions")
-		}, "ValidationException: unused in expressions"},
-		{"if_not_exists and arithmetic", func(ctx context.Context, s services) string {
-			got, err := update(ctx, s, order("arithmetic", 1), "SET a = if_not_exists(a, :ten) - :one", item{":ten": number("10"), ":one": number("1")})
+		}, want: "ValidationException: unused in expressions"},
+		{name: "if_not_exists and arithmetic", run: func(ctx context.Context, s services) string {
+			got, err := update(ctx, s, order("arithmetic", 1), "SET a = if_not_exists(a, :ten) - :one", item{
+				":ten": number("10"),
+				":one": number("1"),
+			})
 			return got + " " + code(err)
-		}, "a=9 ok"},
-		{"two paths that overlap are refused", func(ctx context.Context, s services) string {
+		}, want: "a=9 ok"},
+		{name: "two paths that overlap are refused", run: func(ctx context.Context, s services) string {
 			_, err := update(ctx, s, order("overlap", 1), "SET a.b = :x, a = :x", item{":x": text("x")})
 			return says(err, "Two document paths overlap")
-		}, "ValidationException: Two document paths overlap"},
-		{"numbers come back in one spelling", func(ctx context.Context, s services) string {
+		}, want: "ValidationException: Two document paths overlap"},
+		{name: "numbers come back in one spelling", run: func(ctx context.Context, s services) string {
 			if err := put(ctx, s, order("numbers", 1, item{"a": number("1.50"), "b": number("1e2"), "c": number("-0")})); err != nil {
 				return code(err)
 			}
@@ -124,80 +140,94 @@ func dynamoDBBehaviours() []behaviour {
 				return code(err)
 			}
 			return show(out.Item)
-		}, "a=1.5 b=100 c=0 customer=numbers number=1"},
-		{"a number of 39 digits is refused", func(ctx context.Context, s services) string {
+		}, want: "a=1.5 b=100 c=0 customer=numbers number=1"},
+		{name: "a number of 39 digits is refused", run: func(ctx context.Context, s services) string {
 			return code(put(ctx, s, order("numbers", 2, item{"a": number(strings.Repeat("1", 39))})))
-		}, "ValidationException"},
-		{"an empty key is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException"},
+		{name: "an empty key is refused", run: func(ctx context.Context, s services) string {
 			return code(put(ctx, s, order("", 1)))
-		}, "ValidationException"},
-		{"an empty index key is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException"},
+		{name: "an empty index key is refused", run: func(ctx context.Context, s services) string {
 			return code(put(ctx, s, order("empty", 1, item{"state": text("")})))
-		}, "ValidationException"},
-		{"an empty set is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException"},
+		{name: "an empty set is refused", run: func(ctx context.Context, s services) string {
 			return code(put(ctx, s, order("set", 1, item{"a": &types.AttributeValueMemberSS{Value: []string{}}})))
-		}, "ValidationException"},
-		{"an item above 400 KB is refused", func(ctx context.Context, s services) string {
-			return says(put(ctx, s, order("large", 1, item{"a": text(strings.Repeat("x", 400<<10))})), "Item size has exceeded the maximum allowed size")
-		}, "ValidationException: Item size has exceeded the maximum allowed size"},
-		{"a table that is not there", func(ctx context.Context, s services) string {
+		}, want: "ValidationException"},
+		{name: "an item above 400 KB is refused", run: func(ctx context.Context, s services) string {
+			return says(put(ctx, s, order("large", 1, item{
+				"a": text(strings.Repeat("x", 400<<10)),
+			})), "Item size has exceeded the maximum allowed size")
+		}, want: "ValidationException: Item size has exceeded the maximum allowed size"},
+		{name: "a table that is not there", run: func(ctx context.Context, s services) string {
 			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("none"), Key: order("a", 1)})
 			return code(err)
-		}, "ResourceNotFoundException"},
-		{"a key of the wrong type is refused", func(ctx context.Context, s services) string {
-			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String(orders), Key: item{"customer": text("a"), "number": text("1")}})
+		}, want: "ResourceNotFoundException"},
+		{name: "a key of the wrong type is refused", run: func(ctx context.Context, s services) string {
+			_, err := s.dynamodb.GetItem(ctx, &dynamodb.GetItemInput{
+				TableName: aws.String(orders),
+				Key:       item{"customer": text("a"), "number": text("1")},
+			})
 			return code(err)
-		}, "ValidationException"},
-		{"a batch read with the same key twice is refused", func(ctx context.Context, s services) string {
-			_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: []item{order("batch", 1), order("batch", 1)}}}})
+		}, want: "ValidationException"},
+		{name: "a batch read with the same key twice is refused", run: func(ctx context.Context, s services) string {
+			err := batchRead(ctx, s, order("batch", 1), order("batch", 1))
 			return says(err, "Provided list of item keys contains duplicates")
-		}, "ValidationException: Provided list of item keys contains duplicates"},
-		{"a batch read of 101 keys is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException: Provided list of item keys contains duplicates"},
+		{name: "a batch read of 101 keys is refused", run: func(ctx context.Context, s services) string {
 			var keys []item
 			for n := range 101 {
 				keys = append(keys, order("batch", n))
 			}
-			_, err := s.dynamodb.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{orders: {Keys: keys}}})
-			return code(err)
-		}, "ValidationException"},
-		{"a batch write with the same key twice is refused", func(ctx context.Context, s services) string {
+			return code(batchRead(ctx, s, keys...))
+		}, want: "ValidationException"},
+		{name: "a batch write with the same key twice is refused", run: func(ctx context.Context, s services) string {
 			return says(batchWrite(ctx, s, 1, 1), "Provided list of item keys contains duplicates")
-		}, "ValidationException: Provided list of item keys contains duplicates"},
-		{"a batch write of 26 items is refused", func(ctx context.Context, s services) string {
+		}, want: "ValidationException: Provided list of item keys contains duplicates"},
+		{name: "a batch write of 26 items is refused", run: func(ctx context.Context, s services) string {
 			numbers := make([]int, 26)
 			for n := range numbers {
 				numbers[n] = n
 			}
 			return code(batchWrite(ctx, s, numbers...))
-		}, "ValidationException"},
-		{"a query goes by the range key, as a number, and pages", func(ctx context.Context, s services) string {
+		}, want: "ValidationException"},
+		{name: "a query goes by the range key, as a number, and pages", run: func(ctx context.Context, s services) string {
 			for _, n := range []int{10, 9, 100} {
 				if err := put(ctx, s, order("query", n)); err != nil {
 					return code(err)
 				}
 			}
-			in := &dynamodb.QueryInput{KeyConditionExpression: aws.String("customer = :c"), ExpressionAttributeValues: item{":c": text("query")}}
+			in := &dynamodb.QueryInput{
+				KeyConditionExpression:    aws.String("customer = :c"),
+				ExpressionAttributeValues: item{":c": text("query")},
+			}
 			up := queryNumbers(ctx, s, in)
 			in.ScanIndexForward, in.Limit = aws.Bool(false), aws.Int32(2)
 			return up + " | " + queryNumbers(ctx, s, in)
-		}, "number=9 number=10 number=100; scanned 3; more: false | number=100 number=10; scanned 2; more: true"},
-		{"a limit counts before the filter", func(ctx context.Context, s services) string {
+		}, want: "number=9 number=10 number=100; scanned 3; more: false | number=100 number=10; scanned 2; more: true"},
+		{name: "a limit counts before the filter", run: func(ctx context.Context, s services) string {
 			for n := range 3 {
 				if err := put(ctx, s, order("filter", n)); err != nil {
 					return code(err)
 				}
 			}
 			return queryNumbers(ctx, s, &dynamodb.QueryInput{
-				KeyConditionExpression: aws.String("customer = :c"), FilterExpression: aws.String("attribute_exists(gone)"), Limit: aws.Int32(2), ExpressionAttributeValues: item{":c": text("filter")},
+				KeyConditionExpression:    aws.String("customer = :c"),
+				FilterExpression:          aws.String("attribute_exists(gone)"),
+				Limit:                     aws.Int32(2),
+				ExpressionAttributeValues: item{":c": text("filter")},
 			})
-		}, "; scanned 2; more: true"},
-		{"a filter may not name the key", func(ctx context.Context, s services) string {
+		}, want: "; scanned 2; more: true"},
+		{name: "a filter may not name the key", run: func(ctx context.Context, s services) string {
 			return queryNumbers(ctx, s, &dynamodb.QueryInput{
-				KeyConditionExpression: aws.String("customer = :c"), FilterExpression: aws.String("#n > :n"), ExpressionAttributeNames: map[string]string{"#n": "number"}, ExpressionAttributeValues: item{":c": text("filter"), ":n": number("0")},
+				KeyConditionExpression:    aws.String("customer = :c"),
+				FilterExpression:          aws.String("#n > :n"),
+				ExpressionAttributeNames:  map[string]string{"#n": "number"},
+				ExpressionAttributeValues: item{":c": text("filter"), ":n": number("0")},
 			})
-		}, "ValidationException"},
-		{"a sparse index has the items with its key, and their keys only", func(ctx context.Context, s services) string {
-			if err := cmpErr(put(ctx, s, order("sparse", 1, item{"state": text("open"), "note": text("x")})), put(ctx, s, order("sparse", 2))); err != nil {
+		}, want: "ValidationException"},
+		{name: "a sparse index has the items with its key, and their keys only", run: func(ctx context.Context, s services) string {
+			indexed := order("sparse", 1, item{"state": text("open"), "note": text("x")})
+			if err := cmpErr(put(ctx, s, indexed), put(ctx, s, order("sparse", 2))); err != nil {
 				return code(err)
 			}
 			out, err := s.dynamodb.Query(ctx, &dynamodb.QueryInput{
@@ -208,48 +238,58 @@ func dynamoDBBehaviours() []behaviour {
 				return fmt.Sprint(code(err), " ", out)
 			}
 			return show(out.Items[0])
-		}, "customer=sparse number=1 state=open"},
-		{"an index of times is read up to now, and an update that finds its time pushes it on", func(ctx context.Context, s services) string {
-			for n := range 3 {
-				if err := put(ctx, s, order("due", n+10, item{"state": text("due"), "note": text("x")})); err != nil {
-					return code(err)
+		}, want: "customer=sparse number=1 state=open"},
+		{
+			name: "an index of times is read up to now, and an update that finds its time pushes it on",
+			run: func(ctx context.Context, s services) string {
+				for n := range 3 {
+					if err := put(ctx, s, order("due", n+10, item{"state": text("due"), "note": text("x")})); err != nil {
+						return code(err)
+					}
 				}
-			}
-			due := &dynamodb.QueryInput{
-				IndexName: aws.String("by_state"), KeyConditionExpression: aws.String("#s = :s AND #n <= :now"),
-				ExpressionAttributeNames:  map[string]string{"#s": "state", "#n": "number"},
-				ExpressionAttributeValues: item{":s": text("due"), ":now": number("11")},
-			}
-			push := func() string {
-				out, err := s.dynamodb.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-					TableName: aws.String(orders), Key: order("due", 10), UpdateExpression: aws.String("SET #s = :later"),
-					ConditionExpression: aws.String("#s = :s"), ExpressionAttributeNames: map[string]string{"#s": "state"},
-					ExpressionAttributeValues: item{":s": text("due"), ":later": text("later")}, ReturnValues: types.ReturnValueAllNew,
-				})
-				if err != nil {
-					return code(err)
+				due := &dynamodb.QueryInput{
+					IndexName: aws.String("by_state"), KeyConditionExpression: aws.String("#s = :s AND #n <= :now"),
+					ExpressionAttributeNames:  map[string]string{"#s": "state", "#n": "number"},
+					ExpressionAttributeValues: item{":s": text("due"), ":now": number("11")},
 				}
-				return show(out.Attributes)
-			}
-			return queryNumbers(ctx, s, due) + " | " + push() + " | " + push() + " | " + queryNumbers(ctx, s, due)
-		}, "number=10 number=11; scanned 2; more: false | customer=due note=x number=10 state=later | ConditionalCheckFailedException | " +
-			"number=11; scanned 1; more: false"},
-		{"a global index cannot be read consistently", func(ctx context.Context, s services) string {
+				push := func() string {
+					out, err := s.dynamodb.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+						TableName: aws.String(orders), Key: order("due", 10), UpdateExpression: aws.String("SET #s = :later"),
+						ConditionExpression: aws.String("#s = :s"), ExpressionAttributeNames: map[string]string{"#s": "state"},
+						ExpressionAttributeValues: item{":s": text("due"), ":later": text("later")}, ReturnValues: types.ReturnValueAllNew,
+					})
+					if err != nil {
+						return code(err)
+					}
+					return show(out.Attributes)
+				}
+				return queryNumbers(ctx, s, due) + " | " + push() + " | " + push() + " | " + queryNumbers(ctx, s, due)
+			},
+			want: "number=10 number=11; scanned 2; more: false | customer=due note=x number=10 state=later | " +
+				"ConditionalCheckFailedException | number=11; scanned 1; more: false",
+		},
+		{name: "a global index cannot be read consistently", run: func(ctx context.Context, s services) string {
 			return queryNumbers(ctx, s, &dynamodb.QueryInput{
 				IndexName: aws.String("by_state"), ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("#s = :s"),
 				ExpressionAttributeNames: map[string]string{"#s": "state"}, ExpressionAttributeValues: item{":s": text("open")},
 			})
-		}, "ValidationException"},
+		}, want: "ValidationException"},
 	}
 }
 
 // transactionBehaviours are of transactions on the table orders.
 func transactionBehaviours() []behaviour {
 	return []behaviour{
-		{"a transaction tells for each item why it failed", func(ctx context.Context, s services) string {
+		{name: "a transaction tells for each item why it failed", run: func(ctx context.Context, s services) string {
 			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 				{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 1)}},
-				{ConditionCheck: &types.ConditionCheck{TableName: aws.String(orders), Key: order("transaction", 2), ConditionExpression: aws.String("attribute_exists(customer)")}},
+				{
+					ConditionCheck: &types.ConditionCheck{
+						TableName:           aws.String(orders),
+						Key:                 order("transaction", 2),
+						ConditionExpression: aws.String("attribute_exists(customer)"),
+					},
+				},
 			}})
 			var canceled *types.TransactionCanceledException
 			if !errors.As(err, &canceled) {
@@ -260,12 +300,15 @@ func transactionBehaviours() []behaviour {
 				reasons = append(reasons, aws.ToString(r.Code))
 			}
 			return strings.Join(reasons, " ")
-		}, "None ConditionalCheckFailed"},
-		{"a transaction on the same item twice is refused", func(ctx context.Context, s services) string {
-			put := types.TransactWriteItem{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 3)}}
-			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{put, put}})
+		}, want: "None ConditionalCheckFailed"},
+		{name: "a transaction on the same item twice is refused", run: func(ctx context.Context, s services) string {
+			write := types.TransactWriteItem{Put: &types.Put{TableName: aws.String(orders), Item: order("transaction", 3)}}
+			_, err := s.dynamodb.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+				write,
+				write,
+			}})
 			return code(err)
-		}, "ValidationException"},
+		}, want: "ValidationException"},
 	}
 }
 
@@ -282,7 +325,7 @@ func batchWrite(ctx context.Context, s services, numbers ...int) error {
 // streamBehaviours are of the stream of orders.
 func streamBehaviours() []behaviour {
 	return []behaviour{
-		{"a stream tells what changed, with both images, and nothing else", func(ctx context.Context, s services) string {
+		{name: "a stream tells what changed, with both images, and nothing else", run: func(ctx context.Context, s services) string {
 			changes := []func() error{
 				func() error { return put(ctx, s, order("stream", 1, item{"note": text("a")})) },
 				func() error { return put(ctx, s, order("stream", 1, item{"note": text("a")})) }, // changes nothing
@@ -292,7 +335,10 @@ func streamBehaviours() []behaviour {
 					return err
 				},
 				func() error {
-					_, err := s.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: aws.String(orders), Key: order("stream", 1)}) // deletes nothing
+					_, err := s.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+						TableName: aws.String(orders),
+						Key:       order("stream", 1),
+					}) // deletes nothing
 					return err
 				},
 			}
@@ -310,8 +356,8 @@ func streamBehaviours() []behaviour {
 				story = append(story, fmt.Sprintf("%s %s->%s", r.EventName, note(r.Dynamodb.OldImage), note(r.Dynamodb.NewImage)))
 			}
 			return strings.Join(story, ", ")
-		}, "INSERT ->a, MODIFY a->b, REMOVE b->"},
-		{"the sequence numbers of a key ascend and the ids differ", func(ctx context.Context, s services) string {
+		}, want: "INSERT ->a, MODIFY a->b, REMOVE b->"},
+		{name: "the sequence numbers of a key ascend and the ids differ", run: func(ctx context.Context, s services) string {
 			for n := range 3 {
 				if err := put(ctx, s, order("sequence", 1, item{"note": text(fmt.Sprint(n))})); err != nil {
 					return code(err)
@@ -328,7 +374,7 @@ func streamBehaviours() []behaviour {
 				ids[aws.ToString(r.EventID)] = true
 			}
 			return fmt.Sprintf("%d records, sorted: %v, %d ids", len(records), slices.IsSorted(numbers), len(ids))
-		}, "3 records, sorted: true, 3 ids"},
+		}, want: "3 records, sorted: true, 3 ids"},
 	}
 }
 
@@ -345,10 +391,10 @@ func recordsOf(ctx context.Context, s services, customer string) ([]streamtypes.
 	if err != nil {
 		return nil, err
 	}
-	arn := table.Table.LatestStreamArn
+	stream := table.Table.LatestStreamArn
 	shards := []streamtypes.Shard{{ShardId: s.shard}}
 	if s.shard == nil {
-		stream, err := s.streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: arn})
+		stream, err := s.streams.DescribeStream(ctx, &dynamodbstreams.DescribeStreamInput{StreamArn: stream})
 		if err != nil {
 			return nil, err
 		}
@@ -356,7 +402,11 @@ func recordsOf(ctx context.Context, s services, customer string) ([]streamtypes.
 	}
 	var found []streamtypes.Record
 	for _, shard := range shards {
-		start, err := s.streams.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{StreamArn: arn, ShardId: shard.ShardId, ShardIteratorType: streamtypes.ShardIteratorTypeTrimHorizon})
+		start, err := s.streams.GetShardIterator(ctx, &dynamodbstreams.GetShardIteratorInput{
+			StreamArn:         stream,
+			ShardId:           shard.ShardId,
+			ShardIteratorType: streamtypes.ShardIteratorTypeTrimHorizon,
+		})
 		if err != nil {
 			return nil, err
 		}

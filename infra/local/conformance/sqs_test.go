@@ -30,7 +30,10 @@ func url(ctx context.Context, s services, queue string) *string {
 }
 
 func arn(ctx context.Context, s services, queue string) string {
-	out, err := s.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: url(ctx, s, queue), AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn}})
+	out, err := s.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl:       url(ctx, s, queue),
+		AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn},
+	})
 	if err != nil {
 		return code(err)
 	}
@@ -46,13 +49,19 @@ func send(ctx context.Context, s services, queue, body string) error {
 // it is at once visible again.
 func receive(ctx context.Context, s services, queue string, visibility int32) (*types.Message, error) {
 	out, err := s.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: url(ctx, s, queue), WaitTimeSeconds: 1, MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+		QueueUrl:                    url(ctx, s, queue),
+		WaitTimeSeconds:             1,
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})
 	if err != nil || len(out.Messages) == 0 {
 		return nil, err
 	}
 	// The client leaves a timeout of 0 out of a receive, so that the queue's own would count.
-	_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: url(ctx, s, queue), ReceiptHandle: out.Messages[0].ReceiptHandle, VisibilityTimeout: visibility})
+	_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl:          url(ctx, s, queue),
+		ReceiptHandle:     out.Messages[0].ReceiptHandle,
+		VisibilityTimeout: visibility,
+	})
 	return &out.Messages[0], err
 }
 
@@ -64,7 +73,7 @@ func remove(ctx context.Context, s services, queue string, m *types.Message) err
 // sqsBehaviours are of the queues work, dead and plain. Each case leaves them empty.
 func sqsBehaviours() []behaviour {
 	return []behaviour{
-		{"a message is received, counted, and deleted, twice if need be", func(ctx context.Context, s services) string {
+		{name: "a message is received, counted, and deleted, twice if need be", run: func(ctx context.Context, s services) string {
 			if err := send(ctx, s, "plain", "hello"); err != nil {
 				return code(err)
 			}
@@ -76,37 +85,48 @@ func sqsBehaviours() []behaviour {
 			if err != nil || second == nil {
 				return "nothing again, " + code(err)
 			}
-			return fmt.Sprint(aws.ToString(second.Body), " ", second.Attributes["ApproximateReceiveCount"], " ", *first.MessageId == *second.MessageId, " ",
-				code(remove(ctx, s, "plain", second)), " ", code(remove(ctx, s, "plain", second)))
-		}, "hello 2 true ok ok"},
-		{"a message received too often goes to the dead-letter queue, as itself, and comes back as another", func(ctx context.Context, s services) string {
-			if err := send(ctx, s, work, "poison"); err != nil {
-				return code(err)
-			}
-			first, err := receive(ctx, s, work, 0)
-			if err != nil || first == nil {
-				return "nothing, " + code(err)
-			}
-			if again, err := receive(ctx, s, work, 0); again != nil || err != nil {
-				return "received once too often, " + code(err)
-			}
-			buried, err := receive(ctx, s, dead, 0)
-			if err != nil || buried == nil {
-				return "not dead, " + code(err)
-			}
-			result := fmt.Sprint("same id: ", *first.MessageId == *buried.MessageId, ", origin: ", buried.Attributes["DeadLetterQueueSourceArn"] == arn(ctx, s, work))
-			_, err = s.sqs.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: aws.String(arn(ctx, s, dead))})
-			if err != nil {
-				return result + ", " + code(err)
-			}
-			back, err := receive(ctx, s, work, 30)
-			if err != nil || back == nil {
-				return result + ", not moved, " + code(err)
-			}
-			return result + fmt.Sprint(", moved, same id: ", *first.MessageId == *back.MessageId, ", receives: ", back.Attributes["ApproximateReceiveCount"], ", ", code(remove(ctx, s, work, back)))
-		}, "same id: true, origin: true, moved, same id: false, receives: 1, ok"},
-		{"a message group on a standard queue travels with the message", func(ctx context.Context, s services) string {
-			_, err := s.sqs.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: url(ctx, s, "plain"), MessageBody: aws.String("fair"), MessageGroupId: aws.String("tenant")})
+			return fmt.Sprintf("%s %s %t %s %s",
+				aws.ToString(second.Body), second.Attributes["ApproximateReceiveCount"], *first.MessageId == *second.MessageId,
+				code(remove(ctx, s, "plain", second)), code(remove(ctx, s, "plain", second)))
+		}, want: "hello 2 true ok ok"},
+		{
+			name: "a message received too often goes to the dead-letter queue, as itself, and comes back as another",
+			run: func(ctx context.Context, s services) string {
+				if err := send(ctx, s, work, "poison"); err != nil {
+					return code(err)
+				}
+				first, err := receive(ctx, s, work, 0)
+				if err != nil || first == nil {
+					return "nothing, " + code(err)
+				}
+				if again, err := receive(ctx, s, work, 0); again != nil || err != nil {
+					return "received once too often, " + code(err)
+				}
+				buried, err := receive(ctx, s, dead, 0)
+				if err != nil || buried == nil {
+					return "not dead, " + code(err)
+				}
+				result := fmt.Sprintf("same id: %t, origin: %t",
+					*first.MessageId == *buried.MessageId, buried.Attributes["DeadLetterQueueSourceArn"] == arn(ctx, s, work))
+				_, err = s.sqs.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: aws.String(arn(ctx, s, dead))})
+				if err != nil {
+					return result + ", " + code(err)
+				}
+				back, err := receive(ctx, s, work, 30)
+				if err != nil || back == nil {
+					return result + ", not moved, " + code(err)
+				}
+				return result + fmt.Sprintf(", moved, same id: %t, receives: %s, %s", *first.MessageId == *back.MessageId,
+					back.Attributes["ApproximateReceiveCount"], code(remove(ctx, s, work, back)))
+			},
+			want: "same id: true, origin: true, moved, same id: false, receives: 1, ok",
+		},
+		{name: "a message group on a standard queue travels with the message", run: func(ctx context.Context, s services) string {
+			_, err := s.sqs.SendMessage(ctx, &sqs.SendMessageInput{
+				QueueUrl:       url(ctx, s, "plain"),
+				MessageBody:    aws.String("fair"),
+				MessageGroupId: aws.String("tenant"),
+			})
 			if err != nil {
 				return code(err)
 			}
@@ -115,8 +135,8 @@ func sqsBehaviours() []behaviour {
 				return "nothing, " + code(err)
 			}
 			return m.Attributes["MessageGroupId"] + " " + code(remove(ctx, s, "plain", m))
-		}, "tenant ok"},
-		{"visibility cannot be changed of a message that is gone", func(ctx context.Context, s services) string {
+		}, want: "tenant ok"},
+		{name: "visibility cannot be changed of a message that is gone", run: func(ctx context.Context, s services) string {
 			if err := send(ctx, s, "plain", "x"); err != nil {
 				return code(err)
 			}
@@ -127,13 +147,17 @@ func sqsBehaviours() []behaviour {
 			if err := remove(ctx, s, "plain", m); err != nil {
 				return code(err)
 			}
-			_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: url(ctx, s, "plain"), ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: 1})
+			_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+				QueueUrl:          url(ctx, s, "plain"),
+				ReceiptHandle:     m.ReceiptHandle,
+				VisibilityTimeout: 1,
+			})
 			if got := code(err); got != "AWS.SimpleQueueService.MessageNotInflight" && got != "InvalidParameterValue" {
 				return got // the first is what is documented, the second what people report
 			}
 			return "refused"
-		}, "refused"},
-		{"a visibility beyond twelve hours is refused", func(ctx context.Context, s services) string {
+		}, want: "refused"},
+		{name: "a visibility beyond twelve hours is refused", run: func(ctx context.Context, s services) string {
 			if err := send(ctx, s, "plain", "x"); err != nil {
 				return code(err)
 			}
@@ -141,44 +165,52 @@ func sqsBehaviours() []behaviour {
 			if err != nil || m == nil {
 				return "nothing, " + code(err)
 			}
-			_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{QueueUrl: url(ctx, s, "plain"), ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: 43201})
+			_, err = s.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+				QueueUrl:          url(ctx, s, "plain"),
+				ReceiptHandle:     m.ReceiptHandle,
+				VisibilityTimeout: 43201,
+			})
 			return code(err) + " " + code(remove(ctx, s, "plain", m))
-		}, "InvalidParameterValue ok"},
-		{"a handle that SQS has not given is invalid", func(ctx context.Context, s services) string {
+		}, want: "InvalidParameterValue ok"},
+		{name: "a handle that SQS has not given is invalid", run: func(ctx context.Context, s services) string {
 			return code(remove(ctx, s, "plain", &types.Message{ReceiptHandle: aws.String("nonsense")}))
-		}, "ReceiptHandleIsInvalid"},
-		{"a delay above 15 minutes is refused", func(ctx context.Context, s services) string {
-			_, err := s.sqs.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: url(ctx, s, "plain"), MessageBody: aws.String("x"), DelaySeconds: 901})
+		}, want: "ReceiptHandleIsInvalid"},
+		{name: "a delay above 15 minutes is refused", run: func(ctx context.Context, s services) string {
+			_, err := s.sqs.SendMessage(ctx, &sqs.SendMessageInput{
+				QueueUrl:     url(ctx, s, "plain"),
+				MessageBody:  aws.String("x"),
+				DelaySeconds: 901,
+			})
 			return code(err)
-		}, "InvalidParameterValue"},
-		{"a message above 1 MiB is refused", func(ctx context.Context, s services) string {
+		}, want: "InvalidParameterValue"},
+		{name: "a message above 1 MiB is refused", run: func(ctx context.Context, s services) string {
 			return code(send(ctx, s, "plain", strings.Repeat("x", 1<<20+1)))
-		}, "InvalidParameterValue"},
-		{"a queue that is not there", func(ctx context.Context, s services) string {
+		}, want: "InvalidParameterValue"},
+		{name: "a queue that is not there", run: func(ctx context.Context, s services) string {
 			_, err := s.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: aws.String("none")})
 			return code(err)
-		}, "AWS.SimpleQueueService.NonExistentQueue"},
-		{"an empty batch is refused", func(ctx context.Context, s services) string {
+		}, want: "AWS.SimpleQueueService.NonExistentQueue"},
+		{name: "an empty batch is refused", run: func(ctx context.Context, s services) string {
 			return code(sendBatch(ctx, s))
-		}, "AWS.SimpleQueueService.EmptyBatchRequest"},
-		{"a batch of eleven is refused", func(ctx context.Context, s services) string {
+		}, want: "AWS.SimpleQueueService.EmptyBatchRequest"},
+		{name: "a batch of eleven is refused", run: func(ctx context.Context, s services) string {
 			return code(sendBatch(ctx, s, strings.Split("a b c d e f g h i j k", " ")...))
-		}, "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"},
-		{"a batch with an id twice is refused", func(ctx context.Context, s services) string {
+		}, want: "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"},
+		{name: "a batch with an id twice is refused", run: func(ctx context.Context, s services) string {
 			return code(sendBatch(ctx, s, "a", "a"))
-		}, "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"},
-		{"a batch with an id of other characters is refused", func(ctx context.Context, s services) string {
+		}, want: "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"},
+		{name: "a batch with an id of other characters is refused", run: func(ctx context.Context, s services) string {
 			return code(sendBatch(ctx, s, "a b"))
-		}, "AWS.SimpleQueueService.InvalidBatchEntryId"},
-		{"a second purge within a minute is refused", func(ctx context.Context, s services) string {
+		}, want: "AWS.SimpleQueueService.InvalidBatchEntryId"},
+		{name: "a second purge within a minute is refused", run: func(ctx context.Context, s services) string {
 			_, first := s.sqs.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: url(ctx, s, "plain")})
 			_, second := s.sqs.PurgeQueue(ctx, &sqs.PurgeQueueInput{QueueUrl: url(ctx, s, "plain")})
 			return code(first) + " " + code(second)
-		}, "ok AWS.SimpleQueueService.PurgeQueueInProgress"},
-		{"only a dead-letter queue can be redriven", func(ctx context.Context, s services) string {
+		}, want: "ok AWS.SimpleQueueService.PurgeQueueInProgress"},
+		{name: "only a dead-letter queue can be redriven", run: func(ctx context.Context, s services) string {
 			_, err := s.sqs.StartMessageMoveTask(ctx, &sqs.StartMessageMoveTaskInput{SourceArn: aws.String(arn(ctx, s, "plain"))})
 			return says(err, "Source queue must be configured as a Dead Letter Queue")
-		}, "InvalidParameterValue: Source queue must be configured as a Dead Letter Queue"},
+		}, want: "InvalidParameterValue: Source queue must be configured as a Dead Letter Queue"},
 	}
 }
 
@@ -205,22 +237,25 @@ func secretsBehaviours() []behaviour {
 		return aws.ToString(out.SecretString)
 	}
 	return []behaviour{
-		{"a secret is found by its name and by its ARN", func(ctx context.Context, s services) string {
+		{name: "a secret is found by its name and by its ARN", run: func(ctx context.Context, s services) string {
 			out, err := s.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secret)})
 			if err != nil {
 				return code(err)
 			}
 			return value(ctx, s, secret, "") + " " + value(ctx, s, aws.ToString(out.ARN), "")
-		}, firstSecret + " " + firstSecret},
-		{"a secret that is not there", func(ctx context.Context, s services) string {
+		}, want: firstSecret + " " + firstSecret},
+		{name: "a secret that is not there", run: func(ctx context.Context, s services) string {
 			return value(ctx, s, "none", "")
-		}, "ResourceNotFoundException"},
-		{"a version stage that is not there", func(ctx context.Context, s services) string {
+		}, want: "ResourceNotFoundException"},
+		{name: "a version stage that is not there", run: func(ctx context.Context, s services) string {
 			return value(ctx, s, secret, "AWSPENDING")
-		}, "ResourceNotFoundException"},
-		{"a new value is current, and the old one previous", func(ctx context.Context, s services) string {
-			_, err := s.secrets.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{SecretId: aws.String(secret), SecretString: aws.String("two")})
+		}, want: "ResourceNotFoundException"},
+		{name: "a new value is current, and the old one previous", run: func(ctx context.Context, s services) string {
+			_, err := s.secrets.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+				SecretId:     aws.String(secret),
+				SecretString: aws.String("two"),
+			})
 			return code(err) + " " + value(ctx, s, secret, "") + " " + value(ctx, s, secret, "AWSPREVIOUS")
-		}, "ok two " + firstSecret},
+		}, want: "ok two " + firstSecret},
 	}
 }

@@ -40,7 +40,7 @@ func NewServices(t testing.TB, intercept func(target string, body []byte) (excep
 	aws := &awsjson.Server{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intercept != nil {
-			body, _ := io.ReadAll(r.Body) // what is cut short is for the service to refuse
+			body, _ := io.ReadAll(r.Body) // the service refuses a body that was cut short
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			if exception := intercept(r.Header.Get("X-Amz-Target"), body); exception != "" {
 				w.Header().Set("Content-Type", "application/x-amz-json-1.0")

@@ -41,7 +41,8 @@ func TestTablesOfTheTemplateAnswer(t *testing.T) {
 }
 
 func TestTemplateThatCannotBeReadIsRefused(t *testing.T) {
-	if _, err := tables.New([]byte(strings.Replace(source, "KeyType: HASH", "KeyType: RANGE", 1))); err == nil || !strings.Contains(err.Error(), "KeyType") {
+	_, err := tables.New([]byte(strings.Replace(source, "KeyType: HASH", "KeyType: RANGE", 1)))
+	if err == nil || !strings.Contains(err.Error(), "KeyType") {
 		t.Errorf("error %v, want one that names KeyType", err)
 	}
 }

@@ -83,10 +83,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	prefix, operation, ok := strings.Cut(target, ".")
 	service := s.Services[prefix]
 	if r.Method != http.MethodPost || !ok || service == nil {
-		WriteError(
-			w,
-			Errorf("UnknownOperationException", "the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()),
-		)
+		WriteError(w, Errorf("UnknownOperationException",
+			"the local stack has no operation %q; it speaks the AWS JSON protocol of %s", target, s.prefixes()))
 		return
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
@@ -101,7 +99,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return s.Policies.Allow(accessKey, action, arn)
 	}
-	result, err := service.Serve(context.WithValue(r.Context(), traceKey{}, r.Header.Get("X-Amzn-Trace-Id")), operation, body, allow)
+	ctx := context.WithValue(r.Context(), callKey{}, call{trace: r.Header.Get("X-Amzn-Trace-Id"), accessKey: accessKey})
+	result, err := service.Serve(ctx, operation, body, allow)
 	if err != nil {
 		WriteError(w, err)
 		return
@@ -116,12 +115,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Write(w, http.StatusOK, payload)
 }
 
-type traceKey struct{}
+type callKey struct{}
 
-// TraceHeader is the tracing header of the request that a service is serving, or "".
-func TraceHeader(ctx context.Context) string {
-	header, _ := ctx.Value(traceKey{}).(string)
-	return header
+type call struct{ trace, accessKey string }
+
+// Call returns the tracing header and the access key id of the request that a service is serving, or "".
+func Call(ctx context.Context) (trace, accessKey string) {
+	c, _ := ctx.Value(callKey{}).(call)
+	return c.trace, c.accessKey
 }
 
 // readBody reads a body of a size that its sender has named, or -1, into no more memory than it takes.

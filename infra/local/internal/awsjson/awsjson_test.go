@@ -44,7 +44,13 @@ func TestServer(t *testing.T) {
 		case "Refuse":
 			return nil, fmt.Errorf(
 				"refusing: %w",
-				&Error{Status: 409, Code: "ns#Conflict", Query: "Old.Conflict", Message: "taken", Fields: map[string]any{"Reasons": []string{"a"}}},
+				&Error{
+					Status:  409,
+					Code:    "ns#Conflict",
+					Query:   "Old.Conflict",
+					Message: "taken",
+					Fields:  map[string]any{"Reasons": []string{"a"}},
+				},
 			)
 		case "Break":
 			return nil, errors.New("broken")
@@ -59,34 +65,58 @@ func TestServer(t *testing.T) {
 		body                string // exact, or its beginning where it ends with …
 		query               string
 	}{
-		"an answer is JSON":          {"POST", "Echo_2026.Echo", "AKIAOK", 200, `{"got":"{}"}`, ""},
-		"nothing is an empty object": {"POST", "Echo_2026.Nothing", "AKIAOK", 200, `{}`, ""},
-		"what is allowed is done":    {"POST", "Echo_2026.Guarded", "AKIAOK", 200, `{}`, ""},
+		"an answer is JSON":          {method: "POST", target: "Echo_2026.Echo", key: "AKIAOK", status: 200, body: `{"got":"{}"}`},
+		"nothing is an empty object": {method: "POST", target: "Echo_2026.Nothing", key: "AKIAOK", status: 200, body: `{}`},
+		"what is allowed is done":    {method: "POST", target: "Echo_2026.Guarded", key: "AKIAOK", status: 200, body: `{}`},
 		"what is not is refused": {
-			"POST", "Echo_2026.Guarded", "AKIANO", 400,
-			`{"__type":"AccessDeniedException","message":"User: AKIANO is not authorized to perform: echo:Guarded on resource: ` +
+			method: "POST", target: "Echo_2026.Guarded", key: "AKIANO", status: 400,
+			body: `{"__type":"AccessDeniedException","message":"User: AKIANO is not authorized to perform: echo:Guarded on resource: ` +
 				`arn:thing because no identity-based policy allows the action"}`,
-			"",
 		},
 		"a caller without a key is nobody": {
-			"POST", "Echo_2026.Guarded", "", 400, `{"__type":"AccessDeniedException","message":"User:  is not…`, "",
+			method: "POST", target: "Echo_2026.Guarded", status: 400, body: `{"__type":"AccessDeniedException","message":"User:  is not…`,
 		},
 		"an error says what it says": {
-			"POST", "Echo_2026.Refuse", "AKIAOK", 409, `{"Reasons":["a"],"__type":"ns#Conflict","message":"taken"}`,
-			"Old.Conflict;Sender",
+			method: "POST",
+			target: "Echo_2026.Refuse",
+			key:    "AKIAOK",
+			status: 409,
+			body:   `{"Reasons":["a"],"__type":"ns#Conflict","message":"taken"}`,
+			query:  "Old.Conflict;Sender",
 		},
 		"any other error is the service's fault": {
-			"POST", "Echo_2026.Break", "AKIAOK", 500, `{"__type":"InternalServerError","message":"broken"}`, "",
+			method: "POST",
+			target: "Echo_2026.Break",
+			key:    "AKIAOK",
+			status: 500,
+			body:   `{"__type":"InternalServerError","message":"broken"}`,
 		},
-		"so is an answer that is no JSON": {"POST", "Echo_2026.Unencodable", "AKIAOK", 500, `{"__type":"InternalServerError"…`, ""},
+		"so is an answer that is no JSON": {
+			method: "POST",
+			target: "Echo_2026.Unencodable",
+			key:    "AKIAOK",
+			status: 500,
+			body:   `{"__type":"InternalServerError"…`,
+		},
 		"another service is named with what there": {
-			"POST", "Other.Echo", "AKIAOK", 400,
-			`{"__type":"UnknownOperationException","message":"the local stack has no operation \"Other.Echo\"; ` +
+			method: "POST", target: "Other.Echo", key: "AKIAOK", status: 400,
+			body: `{"__type":"UnknownOperationException","message":"the local stack has no operation \"Other.Echo\"; ` +
 				`it speaks the AWS JSON protocol of Echo_2026"}`,
-			"",
 		},
-		"a target without an operation is none": {"POST", "Echo_2026", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
-		"another method is none":                {"GET", "Echo_2026.Echo", "AKIAOK", 400, `{"__type":"UnknownOperationException"…`, ""},
+		"a target without an operation is none": {
+			method: "POST",
+			target: "Echo_2026",
+			key:    "AKIAOK",
+			status: 400,
+			body:   `{"__type":"UnknownOperationException"…`,
+		},
+		"another method is none": {
+			method: "GET",
+			target: "Echo_2026.Echo",
+			key:    "AKIAOK",
+			status: 400,
+			body:   `{"__type":"UnknownOperationException"…`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request, err := http.NewRequestWithContext(t.Context(), test.method, server.URL, strings.NewReader("{}"))

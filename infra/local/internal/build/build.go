@@ -48,8 +48,8 @@ func Directory(parent string) (string, error) {
 }
 
 func alive(pid int) bool {
-	process, err := os.FindProcess(pid)
-	return err == nil && !errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	stale, err := os.FindProcess(pid)
+	return err == nil && !errors.Is(stale.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // Functions puts the functions, compiled for this machine, into directory, each under its folder's name.
@@ -108,11 +108,11 @@ func Functions(ctx context.Context, functions []template.Function, root, directo
 	err = starter.Start(command)
 	if err == nil {
 		err = command.Wait()
-		process.Kill(command.Process) // what it has started, should any of it be left
+		process.Kill(command.Process) // ends the processes that the compiler started and left running
 	}
 	if ctx.Err() != nil {
 		fmt.Fprintln(stdout, "stopped")
-		return ctx.Err() // not the compiler's doing
+		return ctx.Err() // the build was called off: what the compiler says is no error of the code
 	}
 	if err != nil {
 		fmt.Fprintln(stdout, "failed")
@@ -190,7 +190,7 @@ func lock(ctx context.Context, directory string) (unlock func(), err error) {
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { file.Close() }, nil // which unlocks it
+			return func() { file.Close() }, nil // closing the file unlocks it
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			file.Close()

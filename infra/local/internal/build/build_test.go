@@ -47,9 +47,9 @@ func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
 	}
 }
 
-// module is a module with a function whose main package is main; it returns the module's folder and the
+// newModule is a module with a function whose main package is main; it returns the module's folder and the
 // function as the template names it.
-func module(t *testing.T, main string) (string, []template.Function) {
+func newModule(t *testing.T, main string) (string, []template.Function) {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "sub/functions/f/main.go": main} {
@@ -65,7 +65,7 @@ func module(t *testing.T, main string) (string, []template.Function) {
 }
 
 func TestFunctionsAreBuiltOnceAndStayWithTheirStack(t *testing.T) {
-	root, functions := module(t, "package main\n\nfunc main() { println(1) }\n")
+	root, functions := newModule(t, "package main\n\nfunc main() { println(1) }\n")
 	within := filepath.Join(root, "sub")
 	one := func() os.FileInfo {
 		t.Helper()
@@ -97,7 +97,7 @@ func TestFunctionsAreBuiltOnceAndStayWithTheirStack(t *testing.T) {
 }
 
 func TestWhatDoesNotCompileIsNotPlaced(t *testing.T) {
-	root, functions := module(t, "package main\n\nfunc main() { undefined() }\n")
+	root, functions := newModule(t, "package main\n\nfunc main() { undefined() }\n")
 	directory := t.TempDir()
 	var said bytes.Buffer
 	err := Functions(t.Context(), functions, filepath.Join(root, "sub"), directory, false, io.Discard, &said)

@@ -105,10 +105,8 @@ func (c *Control) serveRedrive(w http.ResponseWriter, r *http.Request) {
 		answerError(w, http.StatusNotFound, fmt.Sprintf("there is no dead-letter queue %q", name))
 		return
 	}
-	request, err := json.Marshal(map[string]string{"SourceArn": template.QueueARN(name)})
-	if err == nil {
-		_, err = c.Stack.Broker.Service().Serve(r.Context(), "StartMessageMoveTask", request, stack.Administrator)
-	}
+	var started struct{ TaskHandle string }
+	err := ask(r.Context(), c.Stack.Broker.Service(), "StartMessageMoveTask", map[string]any{"SourceArn": template.QueueARN(name)}, &started)
 	if err != nil {
 		answerError(w, http.StatusConflict, err.Error())
 		return

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,19 +15,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // running is a stack whose functions are not there.
 type running struct {
+	*stack.Stack
 	api  string
 	stop func() error
 }
 
 func start(t *testing.T, organizations ...stack.Organization) *running {
+	t.Helper()
+	return startWith(t, "", organizations...)
+}
+
+// startWith starts a stack whose template has further resources.
+func startWith(t *testing.T, resources string, organizations ...stack.Organization) *running {
 	t.Helper()
 	listen := func() net.Listener {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +50,7 @@ func start(t *testing.T, organizations ...stack.Organization) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	declared, err := template.Parse(source, template.Options{})
+	declared, err := template.Parse(bytes.Replace(source, []byte("Resources:\n"), []byte("Resources:\n"+resources), 1), template.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +66,9 @@ func start(t *testing.T, organizations ...stack.Organization) *running {
 	page := &Control{Stack: s, Journal: told, Closing: ctx.Done()}
 	watching := make(chan struct{})
 	go func() { defer close(watching); page.Watch(ctx) }()
-	go told.Run(ctx)
+	go told.Run(ctx, s)
 	s.Start(ctx, page.Handler())
-	r := &running{api: s.APIURL(), stop: sync.OnceValue(func() error { cancel(); <-watching; return s.Stop() })}
+	r := &running{Stack: s, api: s.APIURL(), stop: sync.OnceValue(func() error { cancel(); <-watching; return s.Stop() })}
 	t.Cleanup(func() {
 		if err := r.stop(); err != nil {
 			t.Error(err)
@@ -132,6 +143,88 @@ func TestControlRefuses(t *testing.T) {
 			t.Errorf("stopped with %v after %s", err, time.Since(started))
 		}
 	})
+}
+
+func TestRedriveMovesEveryMessageToWhereItCameFrom(t *testing.T) {
+	queues := []string{"FirstQueue", "SecondQueue"}
+	resources := "  BothDeadLetterQueue: {Type: AWS::SQS::Queue}\n"
+	for _, queue := range queues {
+		resources += "  " + queue + ":\n    Type: AWS::SQS::Queue\n    Properties: " +
+			"{RedrivePolicy: {deadLetterTargetArn: !GetAtt BothDeadLetterQueue.Arn, maxReceiveCount: 1}}\n"
+	}
+	r := startWith(t, resources, stack.Organization{ID: "org_a", Key: "key_1"})
+	call := func(operation, queue string, request map[string]any) (got struct{ Messages []struct{ Body string } }) {
+		t.Helper()
+		request["QueueUrl"] = r.QueueURL(queue)
+		if err := ask(t.Context(), r.Broker.Service(), operation, request, &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for _, queue := range queues {
+		call("SendMessage", queue, map[string]any{"MessageBody": "of " + queue})
+		for range 2 { // the second finds it spent, and moves it
+			call("ReceiveMessage", queue, map[string]any{"VisibilityTimeout": 0})
+		}
+	}
+	response, err := http.Post(r.api+"/_local/queues/BothDeadLetterQueue/redrive", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusAccepted {
+		t.Fatalf("the redrive answered %s", response.Status)
+	}
+	for _, queue := range queues {
+		got := call("ReceiveMessage", queue, map[string]any{"WaitTimeSeconds": 10}).Messages
+		if len(got) != 1 || got[0].Body != "of "+queue {
+			t.Errorf("%s has %v, want its own message", queue, got)
+		}
+	}
+}
+
+func TestPageStatusTellsWhatWaitsInTheLog(t *testing.T) {
+	r := startWith(t, `  Log:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}, {AttributeName: wake_shard, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+      GlobalSecondaryIndexes:
+        - IndexName: due
+          KeySchema: [{AttributeName: wake_shard, KeyType: HASH}]
+          Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [next_attempt_at]}
+`, stack.Organization{ID: "org_a", Key: "key_1"})
+	c := &Control{Stack: r.Stack}
+	want := &waitingStatus{Table: "Log"}
+	put := func(n int, due string) {
+		text := func(s string) map[string]string { return map[string]string{"S": s} }
+		item := map[string]any{"id": text(fmt.Sprint(n)), "wake_shard": text(fmt.Sprint(n % 3)), "next_attempt_at": text(due)}
+		if due == "" {
+			item = map[string]any{"id": text(fmt.Sprint(n))} // it does not wait
+		}
+		if err := ask(t.Context(), r.Database.Service(), "PutItem", map[string]any{"TableName": "Log", "Item": item}, new(any)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func() {
+		t.Helper()
+		got, err := c.waiting(t.Context())
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("waiting (-want +got):\n%s%v", diff, err)
+		}
+	}
+	put(1, "")
+	check()
+	first := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for n := range readWaiting {
+		put(n, webhook.At(first.Add(time.Duration((n+500)%readWaiting)*time.Second)).String())
+	}
+	want.Count, want.NextAttemptAt = readWaiting, webhook.At(first)
+	check()
+	put(readWaiting+1, webhook.At(first).String())
+	want.More = true
+	check()
 }
 
 func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {

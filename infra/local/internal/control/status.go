@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -23,6 +25,7 @@ type pageStatus struct {
 	Statuses      []webhook.Status `json:"statuses"`
 	Demo          *demoStatus      `json:"endpoint_demo"` // null without the demo
 	Queues        []queueStatus    `json:"queues"`
+	Waiting       *waitingStatus   `json:"waiting"` // null without a log
 	Functions     []functionStatus `json:"functions"`
 	Denied        []string         `json:"denied"`
 	PassedOver    int              `json:"passed_over"`
@@ -37,6 +40,14 @@ type queueStatus struct {
 	Name       string `json:"name"`
 	DeadLetter bool   `json:"dead_letter"`
 	depth
+}
+
+// waitingStatus is the deliveries that wait in the log for an attempt, whether or not there is a message for it.
+type waitingStatus struct {
+	Table         string       `json:"table"`
+	Count         int          `json:"count"`
+	More          bool         `json:"more"`            // and more, which were not read
+	NextAttemptAt webhook.Time `json:"next_attempt_at"` // the earliest of those that were read
 }
 
 type functionStatus struct {
@@ -61,24 +72,76 @@ func (c *Control) pageStatus(ctx context.Context) (any, error) {
 	for _, q := range c.Stack.Template.Queues {
 		status.Queues = append(status.Queues, queueStatus{q.Name, slices.Contains(dead, q.Name), depths[q.Name]})
 	}
-	functions := map[string]*functionStatus{}
+	if status.Waiting, err = c.waiting(ctx); err != nil {
+		return nil, err
+	}
+	instances := c.Stack.Functions.Instances()
 	for _, f := range c.Stack.Template.Functions {
-		status.Functions = append(status.Functions, functionStatus{Name: f.Name})
-	}
-	for i := range status.Functions {
-		functions[status.Functions[i].Name] = &status.Functions[i]
-	}
-	for _, instance := range c.Stack.Functions.Instances() {
-		f := functions[instance.Function]
-		f.Processes++
-		if instance.Busy {
-			f.Busy++
+		counted := functionStatus{Name: f.Name}
+		for _, instance := range instances {
+			if instance.Function == f.Name {
+				counted.Processes++
+				if instance.Busy {
+					counted.Busy++
+				}
+			}
 		}
+		status.Functions = append(status.Functions, counted)
 	}
 	for _, d := range c.Stack.Policies.Denied() {
 		status.Denied = append(status.Denied, fmt.Sprintf("%s %s on %s", d.Function, d.Action, d.Resource))
 	}
 	return status, nil
+}
+
+const (
+	waitingIndex = "due" // of the table that has the waiting deliveries
+	readWaiting  = 1000  // are counted at most
+)
+
+// waiting reads what waits in the log.
+func (c *Control) waiting(ctx context.Context) (*waitingStatus, error) {
+	at := slices.IndexFunc(c.Stack.Template.Tables, func(t template.Table) bool {
+		return slices.ContainsFunc(t.Global, func(i template.Index) bool { return i.Name == waitingIndex })
+	})
+	if at < 0 {
+		return nil, nil
+	}
+	status := &waitingStatus{Table: c.Stack.Template.Tables[at].Name}
+	var page struct {
+		Items []map[string]struct{ S string }
+	}
+	err := ask(ctx, c.Stack.Database.Service(), "Scan", map[string]any{
+		"TableName": status.Table, "IndexName": waitingIndex, "Limit": readWaiting + 1,
+	}, &page)
+	if err != nil {
+		return nil, err
+	}
+	status.Count, status.More = min(len(page.Items), readWaiting), len(page.Items) > readWaiting
+	for _, item := range page.Items {
+		due, err := webhook.ParseTime(item["next_attempt_at"].S)
+		if err == nil && (status.NextAttemptAt.IsZero() || due.Before(status.NextAttemptAt.Time)) {
+			status.NextAttemptAt = due
+		}
+	}
+	return status, nil
+}
+
+// ask makes a request to one of the stack's own services.
+func ask(ctx context.Context, service awsjson.Service, operation string, request map[string]any, answer any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	response, err := service.Serve(ctx, operation, body, stack.Administrator)
+	if err != nil {
+		return fmt.Errorf("%s: %w", operation, err)
+	}
+	raw, err := json.Marshal(response)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, answer)
 }
 
 // organizationIDs are the organizations with an API key, each once.
@@ -102,21 +165,12 @@ type depth struct {
 func (c *Control) queueDepths(ctx context.Context) (map[string]depth, error) {
 	result := map[string]depth{}
 	for _, queue := range c.Stack.Template.Queues {
-		request, err := json.Marshal(map[string]any{"QueueUrl": c.Stack.QueueURL(queue.Name), "AttributeNames": []string{"All"}})
-		if err != nil {
-			return nil, err
-		}
-		response, err := c.Stack.Broker.Service().Serve(ctx, "GetQueueAttributes", request, stack.Administrator)
-		if err != nil {
-			return nil, fmt.Errorf("asking %s: %w", queue.Name, err)
-		}
-		raw, err := json.Marshal(response)
-		if err != nil {
-			return nil, err
-		}
 		var answer struct{ Attributes map[string]string }
-		if err := json.Unmarshal(raw, &answer); err != nil {
-			return nil, err
+		err := ask(ctx, c.Stack.Broker.Service(), "GetQueueAttributes", map[string]any{
+			"QueueUrl": c.Stack.QueueURL(queue.Name), "AttributeNames": []string{"All"},
+		}, &answer)
+		if err != nil {
+			return nil, fmt.Errorf("queue %s: %w", queue.Name, err)
 		}
 		var d depth
 		for name, to := range map[string]*int{

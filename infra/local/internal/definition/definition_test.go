@@ -27,7 +27,13 @@ func TestTable(t *testing.T) {
 		StreamView: "NEW_IMAGE", StreamARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T/stream/local", TTLAttribute: "end",
 		Indexes: []dynamodb.Index{
 			{Name: "g", HashKey: dynamodb.Key{Name: "c", Type: "S"}, Projection: "INCLUDE", NonKeyAttributes: []string{"x"}},
-			{Name: "l", Local: true, HashKey: dynamodb.Key{Name: "a", Type: "S"}, RangeKey: dynamodb.Key{Name: "d", Type: "S"}, Projection: "ALL"},
+			{
+				Name:       "l",
+				Local:      true,
+				HashKey:    dynamodb.Key{Name: "a", Type: "S"},
+				RangeKey:   dynamodb.Key{Name: "d", Type: "S"},
+				Projection: "ALL",
+			},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -73,6 +73,7 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 			"/v1/webhooks/configs",
 		)},
 		{"send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test")},
+		{"list the events", api("", "/v1/webhooks/events")},
 		{"list the deliveries", api("", "/v1/webhooks/deliveries")},
 		{"send a delivery again", api("-X POST ", "/v1/webhooks/deliveries/"+delivery+"/resend")},
 		{"look inside the stack", fmt.Sprintf("curl -s '%s/_local/config'", s.APIURL())},
@@ -82,14 +83,16 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 	for _, queue := range s.Template.Queues {
 		if queue.DeadLetterQueue != "" {
 			fmt.Fprintf(
-				&out, "  %s\n  %s\n", style.dim("# look at the queue"),
+				&out, "  %s\n  %s\n", style.dim("# look at "+queue.Name),
 				aws("sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name)),
 			)
-			fmt.Fprintf(
-				&out, "  %s\n  %s\n", style.dim("# redrive its dead-letter queue"),
-				aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue.DeadLetterQueue)),
-			)
 		}
+	}
+	for _, queue := range s.Template.DeadLetterQueues() {
+		fmt.Fprintf(
+			&out, "  %s\n  %s\n", style.dim("# redrive the dead-letter queue"),
+			aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue)),
+		)
 	}
 	fmt.Fprintf(&out, "  %s\n  %s/_local/\n", style.dim("# or do most of this on the page"), s.APIURL())
 	out.WriteString("\nCtrl-C stops.\n")

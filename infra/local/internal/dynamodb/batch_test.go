@@ -62,8 +62,8 @@ func TestBatchGetHandsBackWhatIsTooMuch(t *testing.T) {
 }
 
 func TestBatchIsRefused(t *testing.T) {
-	keys := func(n int) (keys []map[string]types.AttributeValue) {
-		for i := range n {
+	keys := func(count int) (keys []map[string]types.AttributeValue) {
+		for i := range count {
 			keys = append(keys, item{"id": s(fmt.Sprint(i))})
 		}
 		return keys
@@ -97,14 +97,22 @@ func TestBatchIsRefused(t *testing.T) {
 		do      func(f *fixture) error
 		message string
 	}{
-		{"get of one key twice", get(append(keys(3), keys(1)...)), "Provided list of item keys contains duplicates"},
-		{"get of 101 keys", get(keys(101)), "Too many items requested for the BatchGetItem call"},
-		{"get of a wrong key", get([]map[string]types.AttributeValue{{"nope": s("x")}}), "The provided key element does not match the schema"},
-		{"put and delete of one item", put(append(keys(1), keys(1)...)), "Provided list of item keys contains duplicates"},
-		{"26 writes", put(keys(26)), "Too many items requested for the BatchWriteItem call"},
-		{"write without a key", put(
+		{name: "get of one key twice", do: get(append(keys(3), keys(1)...)), message: "Provided list of item keys contains duplicates"},
+		{name: "get of 101 keys", do: get(keys(101)), message: "Too many items requested for the BatchGetItem call"},
+		{
+			name:    "get of a wrong key",
+			do:      get([]map[string]types.AttributeValue{{"nope": s("x")}}),
+			message: "The provided key element does not match the schema",
+		},
+		{
+			name:    "put and delete of one item",
+			do:      put(append(keys(1), keys(1)...)),
+			message: "Provided list of item keys contains duplicates",
+		},
+		{name: "26 writes", do: put(keys(26)), message: "Too many items requested for the BatchWriteItem call"},
+		{name: "write without a key", do: put(
 			[]map[string]types.AttributeValue{{"a": s("x")}},
-		), "One or more parameter values were invalid: Missing the key id in the item"},
+		), message: "One or more parameter values were invalid: Missing the key id in the item"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
@@ -160,13 +168,17 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, item{"id": s("there"), "a": s("x")}, order("c", "1", item{"used": n("1")}))
 	count := types.TransactWriteItem{Update: &types.Update{
-		TableName: ptr("orders"), Key: key("c", "1"), UpdateExpression: ptr("ADD used :one"), ExpressionAttributeValues: item{":one": n("1")},
+		TableName:                 ptr("orders"),
+		Key:                       key("c", "1"),
+		UpdateExpression:          ptr("ADD used :one"),
+		ExpressionAttributeValues: item{":one": n("1")},
 	}}
 	err := f.transact(putNote(item{"id": s("new")}, nil), count, putNote(item{"id": s("there")}, ptr("attribute_not_exists(id)")),
 		types.TransactWriteItem{Update: &types.Update{TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("SET a = b")}})
 	refused(
 		t, err, "TransactionCanceledException",
-		"Transaction cancelled, please refer cancellation reasons for specific reasons [None, None, ConditionalCheckFailed, ValidationError]",
+		"Transaction cancelled, please refer cancellation reasons for specific reasons "+
+			"[None, None, ConditionalCheckFailed, ValidationError]",
 	)
 	var canceled *types.TransactionCanceledException
 	if !errors.As(err, &canceled) {

@@ -39,7 +39,9 @@ func BenchmarkServePut(b *testing.B) {
 			service := filled(b, size).db.Service()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if _, err := service.Serve(context.Background(), "PutItem", putBody(i%size), func(string, string) error { return nil }); err != nil {
+				if _, err := service.Serve(context.Background(), "PutItem", putBody(i%size), func(string, string) error {
+					return nil
+				}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -75,7 +77,9 @@ func BenchmarkQuery(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			f := filled(b, size)
 			for i := 0; b.Loop(); i++ {
-				out, err := f.Query(context.Background(), query("customer = :c", item{":c": s(fmt.Sprintf("customer-%07d", i*7%(size/10)))}, nil))
+				out, err := f.Query(context.Background(), query("customer = :c", item{
+					":c": s(fmt.Sprintf("customer-%07d", i*7%(size/10))),
+				}, nil))
 				if err != nil {
 					b.Fatal(err)
 				}

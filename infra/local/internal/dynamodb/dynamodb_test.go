@@ -107,10 +107,15 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 		"DynamoDB_20120810": f.db.Service(), "DynamoDBStreams_20120810": f.db.Streams(),
 	}})
 	t.Cleanup(f.server.Close)
-	credentials := credentials.NewStaticCredentialsProvider("key", "secret", "")
-	f.Client = dynamodb.New(dynamodb.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: credentials, RetryMaxAttempts: 1})
+	static := credentials.NewStaticCredentialsProvider("key", "secret", "")
+	f.Client = dynamodb.New(dynamodb.Options{
+		Region:           "us-east-1",
+		BaseEndpoint:     &f.server.URL,
+		Credentials:      static,
+		RetryMaxAttempts: 1,
+	})
 	f.streams = dynamodbstreams.New(
-		dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: credentials, RetryMaxAttempts: 1},
+		dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: static, RetryMaxAttempts: 1},
 	)
 	return f
 }
@@ -274,86 +279,88 @@ func TestEveryOperationAsksForItsPermission(t *testing.T) {
 		action, arn string
 		do          func(f *fixture) error
 	}{
-		{"PutItem", notesARN, func(f *fixture) error {
+		{action: "PutItem", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.PutItem(ctx, &dynamodb.PutItemInput{TableName: notes, Item: a})
 			return err
 		}},
-		{"GetItem", notesARN, func(f *fixture) error {
+		{action: "GetItem", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.GetItem(ctx, &dynamodb.GetItemInput{TableName: notes, Key: a})
 			return err
 		}},
-		{"UpdateItem", notesARN, func(f *fixture) error {
+		{action: "UpdateItem", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.UpdateItem(ctx, &dynamodb.UpdateItemInput{TableName: notes, Key: a})
 			return err
 		}},
-		{"DeleteItem", notesARN, func(f *fixture) error {
+		{action: "DeleteItem", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: notes, Key: a})
 			return err
 		}},
-		{"Query", notesARN, func(f *fixture) error {
-			_, err := f.Query(
-				ctx,
-				&dynamodb.QueryInput{TableName: notes, KeyConditionExpression: ptr("id = :a"), ExpressionAttributeValues: item{":a": s("a")}},
-			)
+		{action: "Query", arn: notesARN, do: func(f *fixture) error {
+			_, err := f.Query(ctx, &dynamodb.QueryInput{
+				TableName:                 notes,
+				KeyConditionExpression:    ptr("id = :a"),
+				ExpressionAttributeValues: item{":a": s("a")},
+			})
 			return err
 		}},
-		{"Query", ordersARN + "/index/by_day", func(f *fixture) error {
-			_, err := f.Query(
-				ctx,
-				&dynamodb.QueryInput{
-					TableName: orders, IndexName: ptr("by_day"), KeyConditionExpression: ptr("#day = :a"),
-					ExpressionAttributeNames: map[string]string{"#day": "day"}, ExpressionAttributeValues: item{":a": s("a")},
-				},
-			)
+		{action: "Query", arn: ordersARN + "/index/by_day", do: func(f *fixture) error {
+			_, err := f.Query(ctx, &dynamodb.QueryInput{
+				TableName:                 orders,
+				IndexName:                 ptr("by_day"),
+				KeyConditionExpression:    ptr("#day = :a"),
+				ExpressionAttributeNames:  map[string]string{"#day": "day"},
+				ExpressionAttributeValues: item{":a": s("a")},
+			})
 			return err
 		}},
-		{"Scan", notesARN, func(f *fixture) error {
+		{action: "Scan", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.Scan(ctx, &dynamodb.ScanInput{TableName: notes})
 			return err
 		}},
-		{"BatchGetItem", notesARN, func(f *fixture) error {
-			_, err := f.BatchGetItem(
-				ctx,
-				&dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: []map[string]types.AttributeValue{a}}}},
-			)
+		{action: "BatchGetItem", arn: notesARN, do: func(f *fixture) error {
+			_, err := f.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+				RequestItems: map[string]types.KeysAndAttributes{"notes": {Keys: []map[string]types.AttributeValue{a}}},
+			})
 			return err
 		}},
-		{"BatchWriteItem", notesARN, func(f *fixture) error {
-			_, err := f.BatchWriteItem(
-				ctx,
-				&dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"notes": {{PutRequest: &types.PutRequest{Item: a}}}}},
-			)
+		{action: "BatchWriteItem", arn: notesARN, do: func(f *fixture) error {
+			_, err := f.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
+				RequestItems: map[string][]types.WriteRequest{"notes": {{PutRequest: &types.PutRequest{Item: a}}}},
+			})
 			return err
 		}},
-		{"PartiQLInsert", notesARN, func(f *fixture) error {
-			_, err := f.ExecuteStatement(ctx, &dynamodb.ExecuteStatementInput{Statement: ptr(insertNote), Parameters: []types.AttributeValue{s("a")}})
+		{action: "PartiQLInsert", arn: notesARN, do: func(f *fixture) error {
+			_, err := f.ExecuteStatement(ctx, &dynamodb.ExecuteStatementInput{
+				Statement:  ptr(insertNote),
+				Parameters: []types.AttributeValue{s("a")},
+			})
 			return err
 		}},
-		{"PutItem", notesARN, func(f *fixture) error {
+		{action: "PutItem", arn: notesARN, do: func(f *fixture) error {
 			return f.transact(types.TransactWriteItem{Put: &types.Put{TableName: notes, Item: a}})
 		}},
-		{"UpdateItem", notesARN, func(f *fixture) error {
+		{action: "UpdateItem", arn: notesARN, do: func(f *fixture) error {
 			return f.transact(types.TransactWriteItem{Update: &types.Update{TableName: notes, Key: a, UpdateExpression: ptr("REMOVE x")}})
 		}},
-		{"DeleteItem", notesARN, func(f *fixture) error {
+		{action: "DeleteItem", arn: notesARN, do: func(f *fixture) error {
 			return f.transact(types.TransactWriteItem{Delete: &types.Delete{TableName: notes, Key: a}})
 		}},
-		{"ConditionCheckItem", notesARN, func(f *fixture) error {
+		{action: "ConditionCheckItem", arn: notesARN, do: func(f *fixture) error {
 			return f.transact(
 				types.TransactWriteItem{
 					ConditionCheck: &types.ConditionCheck{TableName: notes, Key: a, ConditionExpression: ptr("attribute_not_exists(id)")},
 				},
 			)
 		}},
-		{"DescribeTable", notesARN, func(f *fixture) error {
+		{action: "DescribeTable", arn: notesARN, do: func(f *fixture) error {
 			_, err := f.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: notes})
 			return err
 		}},
-		{"ListTables", "*", func(f *fixture) error {
+		{action: "ListTables", arn: "*", do: func(f *fixture) error {
 			_, err := f.ListTables(ctx, &dynamodb.ListTablesInput{})
 			return err
 		}},
-		{"GetShardIterator", streamARN, func(f *fixture) error {
+		{action: "GetShardIterator", arn: streamARN, do: func(f *fixture) error {
 			_, err := f.streams.GetShardIterator(ctx, f.iteratorInput("TRIM_HORIZON", ""))
 			return err
 		}},

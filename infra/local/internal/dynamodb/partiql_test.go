@@ -57,7 +57,8 @@ func TestInsertWritesWhatIsNotThereYet(t *testing.T) {
 	same(t, []string{"INSERT 1 old=false new=true", "INSERT 2 old=false new=true"}, describe(f.records(t, "TRIM_HORIZON", "")))
 	var units []string
 	for _, c := range out.ConsumedCapacity {
-		units = append(units, fmt.Sprint(*c.TableName, " ", *c.CapacityUnits, " ", *c.Table.CapacityUnits, " ", len(c.GlobalSecondaryIndexes)))
+		units = append(units, fmt.Sprintf("%s %v %v %d",
+			*c.TableName, *c.CapacityUnits, *c.Table.CapacityUnits, len(c.GlobalSecondaryIndexes)))
 	}
 	same(t, []string{"orders 3 1 1", "notes 1 1 0"}, units) // the duplicate's unit is in the total alone
 }
@@ -134,17 +135,28 @@ func TestBatchOfStatementsIsRefused(t *testing.T) {
 		name, want string
 		statements []types.BatchStatementRequest
 	}{
-		{"a key twice", "Provided list of item keys contains duplicates",
-			[]types.BatchStatementRequest{many[0], many[1], statement(`insert into "notes" value {'a': ?, 'id': ?}`, s("x"), s("0"))}},
-		{"none", length + "0", []types.BatchStatementRequest{}},
-		{"too many", length + "26", many},
-		{"an empty statement", violation + "at 'statement' failed to satisfy constraint: " +
+		{name: "a key twice", want: "Provided list of item keys contains duplicates",
+			statements: []types.BatchStatementRequest{
+				many[0],
+				many[1],
+				statement(`insert into "notes" value {'a': ?, 'id': ?}`, s("x"), s("0")),
+			}},
+		{name: "none", want: length + "0", statements: []types.BatchStatementRequest{}},
+		{name: "too many", want: length + "26", statements: many},
+		{name: "an empty statement", want: violation + "at 'statement' failed to satisfy constraint: " +
 			"Member must have length less than or equal to 8192 and greater than or equal to 1; it has length 0",
-			[]types.BatchStatementRequest{many[0], statement("")}},
-		{"no parameters", violation + "'[]' at 'parameters' failed to satisfy constraint: Member must have length greater than or equal to 1",
-			[]types.BatchStatementRequest{many[0], none}},
-		{"an unknown return value", violation + "'SOME' at 'returnValuesOnConditionCheckFailure' failed to satisfy constraint: " +
-			"Member must satisfy enum value set: [ALL_OLD, NONE]", []types.BatchStatementRequest{many[0], other}},
+			statements: []types.BatchStatementRequest{many[0], statement("")}},
+		{
+			name:       "no parameters",
+			want:       violation + "'[]' at 'parameters' failed to satisfy constraint: Member must have length greater than or equal to 1",
+			statements: []types.BatchStatementRequest{many[0], none},
+		},
+		{
+			name: "an unknown return value",
+			want: violation + "'SOME' at 'returnValuesOnConditionCheckFailure' failed to satisfy constraint: " +
+				"Member must satisfy enum value set: [ALL_OLD, NONE]",
+			statements: []types.BatchStatementRequest{many[0], other},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)

@@ -153,7 +153,10 @@ func (p *page) parse(placeholders *expression.Placeholders) (err error) {
 		if p.index != nil {
 			for _, name := range p.projection.Roots() {
 				if !p.index.projects(name) {
-					return validation("One or more parameter values were invalid: Global secondary index %s does not project [%s]", p.index.Name, name)
+					return validation(
+						"One or more parameter values were invalid: Global secondary index %s does not project [%s]",
+						p.index.Name, name,
+					)
 				}
 			}
 		}
@@ -337,7 +340,7 @@ func (p *page) run() *pageOutput {
 	if p.index == nil {
 		c.read(size, p.in.ConsistentRead)
 	} else {
-		c.writeIndex(p.index, readUnits(size, false))
+		c.writeIndex(p.index, readUnits(size, p.in.ConsistentRead))
 	}
 	out.ConsumedCapacity = c.report(p.in.ReturnConsumedCapacity)
 	return out

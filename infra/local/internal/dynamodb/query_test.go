@@ -8,6 +8,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	local "github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 )
 
 // numbers returns what a query found, as the orders' customer and number.
@@ -186,6 +189,28 @@ func TestPageEndsAtOneMegabyte(t *testing.T) {
 	same(t, item(nil), out.LastEvaluatedKey)
 }
 
+func TestAConsistentReadOfALocalIndexTakesTwiceTheUnits(t *testing.T) {
+	f := newFixture(t, nil)
+	hash, sort := local.Key{Name: "author", Type: attribute.String}, local.Key{Name: "title", Type: attribute.String}
+	err := f.db.CreateTable(local.Schema{
+		Name: "books", HashKey: hash, RangeKey: local.Key{Name: "id", Type: attribute.String},
+		Indexes: []local.Index{{Name: "by_title", Local: true, HashKey: hash, RangeKey: sort, Projection: local.ProjectAll}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for consistent, want := range map[bool]float64{false: 0.5, true: 1} {
+		out, err := f.Query(t.Context(), query("author = :o", item{":o": s("o")}, func(in *dynamodb.QueryInput) {
+			in.TableName, in.IndexName, in.ConsistentRead = ptr("books"), ptr("by_title"), &consistent
+			in.ReturnConsumedCapacity = types.ReturnConsumedCapacityTotal
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, want, *out.ConsumedCapacity.CapacityUnits)
+	}
+}
+
 func TestQuerySelects(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(t, order("c", "1", item{"a": s("x"), "m": &M{Value: item{"k": s("v"), "l": s("w")}}}))
@@ -218,57 +243,75 @@ func TestQueryIsRefused(t *testing.T) {
 		in      *dynamodb.QueryInput
 		message string
 	}{
-		{"consistent, of an index", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+		{name: "consistent, of an index", in: query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
 			byState(in)
 			in.ConsistentRead = &yes
-		}), "Consistent reads are not supported on global secondary indexes"},
-		{"index that is not there", query(
+		}), message: "Consistent reads are not supported on global secondary indexes"},
+		{name: "index that is not there", in: query(
 			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.IndexName = ptr("nope") },
-		), "The table does not have the specified index: nope"},
-		{"no condition", &dynamodb.QueryInput{TableName: ptr("orders")}, "Either the KeyConditions or KeyConditionExpression " +
-			"parameter must be specified in the request."},
-		{"key of another type", query(
+		), message: "The table does not have the specified index: nope"},
+		{
+			name: "no condition",
+			in:   &dynamodb.QueryInput{TableName: ptr("orders")},
+			message: "Either the KeyConditions or KeyConditionExpression " +
+				"parameter must be specified in the request.",
+		},
+		{name: "key of another type", in: query(
 			"customer = :c", item{":c": n("1")}, nil,
-		), "One or more parameter values were invalid: Condition parameter type does not match schema type"},
-		{"empty key", query("customer = :c", item{":c": s("")}, nil), "One or more parameter values are not valid. " +
+		), message: "One or more parameter values were invalid: Condition parameter type does not match schema type"},
+		{name: "empty key", in: query("customer = :c", item{":c": s("")}, nil), message: "One or more parameter values are not valid. " +
 			"The AttributeValue for a key attribute cannot contain an empty string value. Key: customer"},
-		{"prefix of a number", query(
-			"customer = :c AND begins_with(#n, :c)", item{":c": s("c")},
-			func(in *dynamodb.QueryInput) { in.ExpressionAttributeNames = map[string]string{"#n": "number"} },
-		), "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
-		{"key in the filter", query(
+		{
+			name: "prefix of a number",
+			in: query(
+				"customer = :c AND begins_with(#n, :c)", item{":c": s("c")},
+				func(in *dynamodb.QueryInput) { in.ExpressionAttributeNames = map[string]string{"#n": "number"} },
+			),
+			message: "Invalid KeyConditionExpression: Incorrect operand type for operator or function; " +
+				"operator or function: begins_with, operand type: N",
+		},
+		{name: "key in the filter", in: query(
 			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.FilterExpression = ptr("customer = :c") },
-		), "Filter Expression can only contain non-primary key attributes: Primary key attribute: customer"},
-		{"limit 0", query(
-			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Limit = &zero },
-		), "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"},
-		{"start key without range key", query(
+		), message: "Filter Expression can only contain non-primary key attributes: Primary key attribute: customer"},
+		{
+			name: "limit 0",
+			in: query(
+				"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.Limit = &zero },
+			),
+			message: "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: " +
+				"Member must have value greater than or equal to 1",
+		},
+		{name: "start key without range key", in: query(
 			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c")} },
-		), "The provided starting key is invalid"},
-		{"start key of another type", query(
+		), message: "The provided starting key is invalid"},
+		{name: "start key of another type", in: query(
 			"customer = :c", item{":c": s("c")},
 			func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = item{"customer": s("c"), "number": s("1")} },
-		), "The provided starting key is invalid: The provided key element does not match the schema"},
-		{"start key of another partition", query(
+		), message: "The provided starting key is invalid: The provided key element does not match the schema"},
+		{name: "start key of another partition", in: query(
 			"customer = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) { in.ExclusiveStartKey = key("d", "1") },
-		), "The provided starting key is outside query boundaries based on provided conditions"},
-		{"start key outside the range", query("customer = :c AND #n > :five", item{":c": s("c"), ":five": n("5")}, func(in *dynamodb.QueryInput) {
-			in.ExpressionAttributeNames = map[string]string{"#n": "number"}
-			in.ExclusiveStartKey = key("c", "1")
-		}), "The provided starting key does not match the range key predicate"},
-		{"attribute that the index lacks", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+		), message: "The provided starting key is outside query boundaries based on provided conditions"},
+		{
+			name: "start key outside the range",
+			in: query("customer = :c AND #n > :five", item{":c": s("c"), ":five": n("5")}, func(in *dynamodb.QueryInput) {
+				in.ExpressionAttributeNames = map[string]string{"#n": "number"}
+				in.ExclusiveStartKey = key("c", "1")
+			}),
+			message: "The provided starting key does not match the range key predicate",
+		},
+		{name: "attribute that the index lacks", in: query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
 			byState(in)
 			in.ProjectionExpression = ptr("note, extra")
-		}), "One or more parameter values were invalid: Global secondary index by_state does not project [extra]"},
-		{"all attributes of an index without them", query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
+		}), message: "One or more parameter values were invalid: Global secondary index by_state does not project [extra]"},
+		{name: "all attributes of an index without them", in: query("#state = :c", item{":c": s("c")}, func(in *dynamodb.QueryInput) {
 			byState(in)
 			in.Select = types.SelectAllAttributes
-		}), "One or more parameter values were invalid: " +
+		}), message: "One or more parameter values were invalid: " +
 			"Select type ALL_ATTRIBUTES is not supported for global secondary index by_state because its projection type is not ALL"},
-		{"count with a projection", query(
+		{name: "count with a projection", in: query(
 			"customer = :c", item{":c": s("c")},
 			func(in *dynamodb.QueryInput) { in.Select, in.ProjectionExpression = types.SelectCount, ptr("a") },
-		), "Cannot specify the ProjectionExpression when choosing to get COUNT"},
+		), message: "Cannot specify the ProjectionExpression when choosing to get COUNT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newFixture(t, nil).Query(t.Context(), c.in)

@@ -126,12 +126,14 @@ func (k keySchema) checkSizes(item attribute.Item) error {
 		switch v := item[key.Name]; {
 		case v.S != nil && *v.S == "":
 			return validation(
-				"One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: %s",
+				"One or more parameter values are not valid. "+
+					"The AttributeValue for a key attribute cannot contain an empty string value. Key: %s",
 				key.Name,
 			)
 		case v.B != nil && len(v.B) == 0:
 			return validation(
-				"One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty binary value. Key: %s",
+				"One or more parameter values are not valid. "+
+					"The AttributeValue for a key attribute cannot contain an empty binary value. Key: %s",
 				key.Name,
 			)
 		}

@@ -199,7 +199,8 @@ func TestReadWaitsForTheNextRecord(t *testing.T) {
 		}
 		allow := func(string, string) error { return nil }
 		put := func(id string) {
-			if _, err := db.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"t","Item":{"id":{"S":"`+id+`"}}}`), allow); err != nil {
+			body := []byte(`{"TableName":"t","Item":{"id":{"S":"` + id + `"}}}`)
+			if _, err := db.Service().Serve(t.Context(), "PutItem", body, allow); err != nil {
 				t.Error(err)
 			}
 		}

@@ -105,7 +105,9 @@ func (w *write) parse(condition, update *string, names map[string]string, values
 		}
 		for _, root := range w.update.Roots() {
 			if w.table.key.has(root) {
-				return validation("One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", root)
+				return validation(
+					"One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", root,
+				)
 			}
 		}
 	}

@@ -217,7 +217,8 @@ func TestUpdateMakesAnItem(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, order("c", "1", item{"used": n("1")}), out.Attributes)
-	if _, err := f.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{TableName: ptr("notes"), Key: item{"id": s("only a key")}}); err != nil {
+	onlyKey := &dynamodb.UpdateItemInput{TableName: ptr("notes"), Key: item{"id": s("only a key")}}
+	if _, err := f.UpdateItem(t.Context(), onlyKey); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -254,7 +255,7 @@ func TestUpdateIsRefused(t *testing.T) {
 }
 
 func TestConsumedCapacityOfWrites(t *testing.T) {
-	kilobyte := func(n int) *S { return s(strings.Repeat("x", n<<10)) }
+	kilobyte := func(count int) *S { return s(strings.Repeat("x", count<<10)) }
 	f := newFixture(t, nil)
 	write := func(i item) (float64, map[string]float64) {
 		t.Helper()

@@ -138,8 +138,8 @@ func functionError(err error) string {
 	return ""
 }
 
-// event puts records together.
-func event[R any](records []R, encoded func(R) []byte) []byte {
+// encodeEvent puts records together.
+func encodeEvent[R any](records []R, encoded func(R) []byte) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"Records":[`)
 	for i, r := range records {

@@ -16,7 +16,7 @@ func startKind(t *testing.T, kind string, invoke fakeInvoker) (*Mapping, *fakeQu
 	if kind == "queue" {
 		return startQueue(t, queueMappingOf(nil), q, invoke), q
 	}
-	return startStream(t, streamMappingOf(nil), newFakeStream(records(1)...), invoke, nil), q
+	return startStream(t, streamMappingOf(nil), newFakeStream(someRecords(1)...), invoke, nil), q
 }
 
 func TestCloseGivesUpWhenItsTimeIsOver(t *testing.T) {
@@ -69,7 +69,7 @@ func TestCloseWaitsForWhatIsRunning(t *testing.T) {
 					outcome.add("closed")
 				}()
 				synctest.Wait()
-				q.send(`2`) // comes too late
+				q.send(`2`) // the poller that is closed must not take this message
 				close(release)
 				synctest.Wait()
 				if diff := cmp.Diff([]string{"finished", "closed"}, outcome.all()); diff != "" {

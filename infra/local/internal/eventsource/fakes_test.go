@@ -107,8 +107,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// records are n records of one partition key.
-func records(n int) []Record {
+// someRecords are n records of one partition key.
+func someRecords(n int) []Record {
 	return make([]Record, n)
 }
 
@@ -153,7 +153,7 @@ func (q *fakeQueue) send(bodies ...string) {
 	q.more = make(chan struct{})
 }
 
-func (q *fakeQueue) Receive(ctx context.Context, max int) ([]Message, error) {
+func (q *fakeQueue) Receive(ctx context.Context, most int) ([]Message, error) {
 	for {
 		q.mu.Lock()
 		if err := q.err; err != nil {
@@ -161,7 +161,7 @@ func (q *fakeQueue) Receive(ctx context.Context, max int) ([]Message, error) {
 			q.mu.Unlock()
 			return nil, err
 		}
-		n := min(max, len(q.visible))
+		n := min(most, len(q.visible))
 		messages, more := q.visible[:n:n], q.more
 		q.visible = q.visible[n:]
 		q.mu.Unlock()

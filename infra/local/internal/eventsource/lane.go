@@ -99,7 +99,7 @@ func (l *lane) process(poll, work context.Context, batch []Record) {
 			continue
 		case !v.failed && v.restFrom > 0:
 			s.records, s.waits = s.records[v.restFrom:], 0
-			if !l.BisectBatchOnFunctionError { // else this is a split as well
+			if !l.BisectBatchOnFunctionError { // with it, this is a split, which is no retry
 				s.retries++
 			}
 		default:
@@ -146,7 +146,7 @@ func (l *lane) dropOld(ctx context.Context, s segment) segment {
 
 // invoke delivers one event.
 func (l *lane) invoke(ctx context.Context, records []Record) verdict {
-	response, err := l.Invoker.Invoke(ctx, l.Function, event(records, Record.encoded))
+	response, err := l.Invoker.Invoke(ctx, l.Function, encodeEvent(records, Record.encoded))
 	if err != nil {
 		failure := functionError(err)
 		l.Log.Warn("the batch failed", "records", len(records), "first", records[0].SequenceNumber, "error", err)

@@ -153,7 +153,7 @@ func (q *queueMapping) invoke(poll, work context.Context, batch []Message) (done
 		handles[m.ID] = m.Handle
 		all[i] = m.Handle
 	}
-	response, err := q.reach(poll, lineage.NewContext(work, chain), event(batch, Message.encoded))
+	response, err := q.reach(poll, lineage.NewContext(work, chain), encodeEvent(batch, Message.encoded))
 	if err != nil {
 		q.Log.Warn("the batch failed", "messages", len(batch), "error", err)
 		return nil, all

@@ -135,19 +135,31 @@ func TestQueueSettles(t *testing.T) {
 		answer func() (string, error)
 		want   settled
 	}{
-		{"success deletes all", nil, answer(ok), settled{Done: all}},
-		{"nothing deletes all", nil, answer(""), settled{Done: all}},
-		{"null deletes all", nil, answer("null"), settled{Done: all}},
-		{"what is reported stays", nil, answer(failing("c", "a")), settled{Done: []string{"handle b"}, Failed: []string{"handle a", "handle c"}}},
-		{"all stay if all are reported", nil, answer(failing("a", "b", "c")), settled{Failed: all}},
-		{"all stay if an identifier is unknown", nil, answer(failing("a", "z")), settled{Failed: all}},
-		{"all stay if an identifier is empty", nil, answer(failing("")), settled{Failed: all}},
-		{"all stay if an identifier is null", nil, answer(`{"batchItemFailures":[{"itemIdentifier":null}]}`), settled{Failed: all}},
-		{"all stay if the answer is malformed", nil, answer("{"), settled{Failed: all}},
-		{"all stay if the function fails", nil, fail(errFunction{}), settled{Failed: all}},
-		{"all stay if the function is throttled", nil, fail(errThrottled), settled{Failed: all}},
-		{"reports are not read when they are " +
-			"off", func(m *QueueMapping) { m.ReportBatchItemFailures = false }, answer(failing("a")), settled{Done: all}},
+		{name: "success deletes all", answer: answers(ok), want: settled{Done: all}},
+		{name: "nothing deletes all", answer: answers(""), want: settled{Done: all}},
+		{name: "null deletes all", answer: answers("null"), want: settled{Done: all}},
+		{
+			name:   "what is reported stays",
+			answer: answers(failing("c", "a")),
+			want:   settled{Done: []string{"handle b"}, Failed: []string{"handle a", "handle c"}},
+		},
+		{name: "all stay if all are reported", answer: answers(failing("a", "b", "c")), want: settled{Failed: all}},
+		{name: "all stay if an identifier is unknown", answer: answers(failing("a", "z")), want: settled{Failed: all}},
+		{name: "all stay if an identifier is empty", answer: answers(failing("")), want: settled{Failed: all}},
+		{
+			name:   "all stay if an identifier is null",
+			answer: answers(`{"batchItemFailures":[{"itemIdentifier":null}]}`),
+			want:   settled{Failed: all},
+		},
+		{name: "all stay if the answer is malformed", answer: answers("{"), want: settled{Failed: all}},
+		{name: "all stay if the function fails", answer: fail(errFunction{}), want: settled{Failed: all}},
+		{name: "all stay if the function is throttled", answer: fail(errThrottled), want: settled{Failed: all}},
+		{
+			name:   "reports are not read when they are off",
+			change: func(m *QueueMapping) { m.ReportBatchItemFailures = false },
+			answer: answers(failing("a")),
+			want:   settled{Done: all},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -27,7 +27,11 @@ func TestReportedFailures(t *testing.T) {
 			`{"itemIdentifier":"a"}]}`, want: []string{"b", "a"}},
 		{name: "what is reported twice fails", response: `{"batchItemFailures":[{"itemIdentifier":"a"},` +
 			`{"itemIdentifier":"a"}]}`, want: []string{"a", "a"}},
-		{name: "an unknown identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"z"}]}`, fails: true},
+		{
+			name:     "an unknown identifier fails all",
+			response: `{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"z"}]}`,
+			fails:    true,
+		},
 		{name: "an empty identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":""}]}`, fails: true},
 		{name: "a null identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":null}]}`, fails: true},
 		{name: "a number as identifier fails all", response: `{"batchItemFailures":[{"itemIdentifier":1}]}`, fails: true},

@@ -17,24 +17,22 @@ const (
 	longestThrottledWait = 5 * time.Minute
 )
 
-// Schedule invokes a function asynchronously, again and again: a rule of EventBridge, or a schedule of
-// its Scheduler. All its times are the stack's. What differs from AWS: invocations of one schedule never
-// overlap. An event is left out that finds the one before at work: with a timeout that is no
-// longer than the period this happens on a fast clock only.
+// Schedule invokes a function asynchronously, again and again, as a rule of EventBridge does. All its
+// times are the stack's. What differs from AWS: invocations of one schedule never overlap. An event is left
+// out that finds the one before at work: with a timeout that is no longer than the period this happens on a
+// fast clock only.
 //
 // Sources: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html and
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 type Schedule struct {
-	Function  string
-	Every     time.Duration // a minute or more
-	Scheduler bool          // EventBridge Scheduler and not a rule
-	ARN       string        // of the rule or schedule
-	Account   string
-	Region    string
-	Input     string        // the event; "": what AWS sends by default
-	Retries   int           // of an event with which the function failed, 0 to 2
-	MaxAge    time.Duration // of an event that is still to be tried, 60 s to 6 h
-	Clock     *clock.Clock
+	Function string
+	Every    time.Duration // a minute or more
+	ARN      string        // of the rule
+	Account  string
+	Region   string
+	Retries  int           // of an event with which the function failed, 0 to 2
+	MaxAge   time.Duration // of an event that is still to be tried, 60 s to 6 h
+	Clock    *clock.Clock
 }
 
 // schedule is a running Schedule.
@@ -103,10 +101,7 @@ func (s *schedule) bring(poll, work context.Context, due time.Time) {
 
 // event is the payload.
 func (s *schedule) event(due time.Time) []byte {
-	if s.Input != "" {
-		return []byte(s.Input)
-	}
-	event := map[string]any{
+	payload, err := json.Marshal(map[string]any{
 		"version":     "0",
 		"id":          s.NewID(),
 		"detail-type": "Scheduled Event",
@@ -116,11 +111,7 @@ func (s *schedule) event(due time.Time) []byte {
 		"region":      s.Region,
 		"resources":   []string{s.ARN},
 		"detail":      map[string]any{},
-	}
-	if s.Scheduler {
-		event["source"], event["detail"] = "aws.scheduler", "{}"
-	}
-	payload, err := json.Marshal(event)
+	})
 	if err != nil {
 		panic(err) // texts always encode
 	}

@@ -102,30 +102,12 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-func TestScheduledEvent(t *testing.T) {
+func TestScheduledEventIsThatOfEventBridge(t *testing.T) {
 	due := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for name, test := range map[string]struct {
-		change func(*Schedule)
-		want   string
-	}{
-		"is that of EventBridge": {
-			change: func(*Schedule) {},
-			want: `{"account":"1","detail":{},"detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
-				`"source":"aws.events","time":"2026-01-02T03:04:05Z","version":"0"}`,
-		},
-		"is that of the Scheduler": {
-			change: func(s *Schedule) { s.Scheduler = true },
-			want: `{"account":"1","detail":"{}","detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
-				`"source":"aws.scheduler","time":"2026-01-02T03:04:05Z","version":"0"}`,
-		},
-		"is the input": {change: func(s *Schedule) { s.Input = `{"a":1}` }, want: `{"a":1}`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := schedule{Schedule: Schedule{Account: "1", Region: "r", ARN: "arn"}, Options: Options{NewID: func() string { return "i" }}}
-			test.change(&s.Schedule)
-			if diff := cmp.Diff(test.want, string(s.event(due))); diff != "" {
-				t.Error(diff)
-			}
-		})
+	s := schedule{Schedule: Schedule{Account: "1", Region: "r", ARN: "arn"}, Options: Options{NewID: func() string { return "i" }}}
+	want := `{"account":"1","detail":{},"detail-type":"Scheduled Event","id":"i","region":"r","resources":["arn"],` +
+		`"source":"aws.events","time":"2026-01-02T03:04:05Z","version":"0"}`
+	if diff := cmp.Diff(want, string(s.event(due))); diff != "" {
+		t.Error(diff)
 	}
 }

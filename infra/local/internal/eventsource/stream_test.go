@@ -72,7 +72,7 @@ func startStream(t *testing.T, m StreamMapping, s Stream, invoke fakeInvoker, d 
 // script answers one invocation after the other, then always with success.
 type script []func() (string, error)
 
-func answer(response string) func() (string, error) {
+func answers(response string) func() (string, error) {
 	return func() (string, error) { return response, nil }
 }
 
@@ -88,60 +88,89 @@ func TestStreamBatches(t *testing.T) {
 		script script
 		want   []string
 	}{
-		{"success goes on", func(m *StreamMapping) { m.BatchSize = 2 }, nil, []string{"0: 1 2", "0: 3 4"}},
-		{"everything from the lowest reported one on is tried again", nil, script{answer(failing("4", "2"))}, []string{"0: 1 2 3 4", "1: 2 3 4"}},
-		{"an unknown identifier fails the batch", nil, script{answer(failing("9"))}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
-		{"an empty identifier fails the batch", nil, script{answer(failing("2", ""))}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
-		{"malformed JSON fails the batch", nil, script{answer("{")}, []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
-		{"nothing is success", nil, script{answer("")}, []string{"0: 1 2 3 4"}},
-		{"reports are not read when they are " +
-			"off", func(m *StreamMapping) { m.ReportBatchItemFailures = false }, script{answer(failing("2"))}, []string{"0: 1 2 3 4"}},
-		{"the delay doubles up to its limit", nil, slices.Repeat(script{fail(errFunction{})}, 6), []string{
+		{name: "success goes on", change: func(m *StreamMapping) { m.BatchSize = 2 }, want: []string{"0: 1 2", "0: 3 4"}},
+		{
+			name:   "everything from the lowest reported one on is tried again",
+			script: script{answers(failing("4", "2"))},
+			want:   []string{"0: 1 2 3 4", "1: 2 3 4"},
+		},
+		{name: "an unknown identifier fails the batch", script: script{answers(failing("9"))}, want: []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
+		{
+			name:   "an empty identifier fails the batch",
+			script: script{answers(failing("2", ""))},
+			want:   []string{"0: 1 2 3 4", "1: 1 2 3 4"},
+		},
+		{name: "malformed JSON fails the batch", script: script{answers("{")}, want: []string{"0: 1 2 3 4", "1: 1 2 3 4"}},
+		{name: "nothing is success", script: script{answers("")}, want: []string{"0: 1 2 3 4"}},
+		{
+			name: "reports are not read when they are " +
+				"off",
+			change: func(m *StreamMapping) { m.ReportBatchItemFailures = false },
+			script: script{answers(failing("2"))},
+			want:   []string{"0: 1 2 3 4"},
+		},
+		{name: "the delay doubles up to its limit", script: slices.Repeat(script{fail(errFunction{})}, 6), want: []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "7: 1 2 3 4", "15: 1 2 3 4", "23: 1 2 3 4", "31: 1 2 3 4",
 		}},
-		{"progress starts the delay again", nil, script{
-			fail(errFunction{}), fail(errFunction{}), answer(failing("3")), fail(errFunction{}),
-		}, []string{
+		{name: "progress starts the delay again", script: script{
+			fail(errFunction{}), fail(errFunction{}), answers(failing("3")), fail(errFunction{}),
+		}, want: []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4", "4: 3 4", "6: 3 4",
 		}},
-		{"an error splits the batch at once", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{
+		{name: "an error splits the batch at once", change: func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script: script{
 			fail(errFunction{}), fail(errFunction{}),
-		}, []string{
+		}, want: []string{
 			"0: 1 2 3 4", "0: 1 2", "0: 1", "0: 2", "0: 3 4",
 		}},
-		{"a report splits the batch where it " +
-			"says", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{answer(failing("4"))}, []string{
-			"0: 1 2 3 4", "1: 4",
-		}},
-		{"throttling does not split", func(m *StreamMapping) { m.BisectBatchOnFunctionError = true }, script{fail(errThrottled)}, []string{
-			"0: 1 2 3 4", "1: 1 2 3 4",
-		}},
-		{"throttling does not use up retries", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 }, script{
+		{
+			name: "a report splits the batch where it " +
+				"says",
+			change: func(m *StreamMapping) { m.BisectBatchOnFunctionError = true },
+			script: script{answers(failing("4"))},
+			want: []string{
+				"0: 1 2 3 4", "1: 4",
+			},
+		},
+		{
+			name:   "throttling does not split",
+			change: func(m *StreamMapping) { m.BisectBatchOnFunctionError = true },
+			script: script{fail(errThrottled)},
+			want: []string{
+				"0: 1 2 3 4", "1: 1 2 3 4",
+			},
+		},
+		{name: "throttling does not use up retries", change: func(m *StreamMapping) { m.MaximumRetryAttempts = 0 }, script: script{
 			fail(errThrottled), fail(errThrottled),
-		}, []string{
+		}, want: []string{
 			"0: 1 2 3 4", "1: 1 2 3 4", "3: 1 2 3 4",
 		}},
-		{"after the last retry come the next records", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BatchSize = 3 }, script{
-			fail(errFunction{}), fail(errFunction{}),
-		}, []string{
-			"0: 1 2 3", "1: 1 2 3", "1: 4",
-		}},
-		{"only the record that does not work is given " +
-			"up", func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BisectBatchOnFunctionError = true },
-			script{fail(errFunction{}), answer(ok), fail(errFunction{}), fail(errFunction{}), fail(errFunction{})},
-			[]string{"0: 1 2 3 4", "0: 1 2", "0: 3 4", "0: 3", "1: 3", "1: 4"}},
+		{
+			name:   "after the last retry come the next records",
+			change: func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BatchSize = 3 },
+			script: script{
+				fail(errFunction{}), fail(errFunction{}),
+			},
+			want: []string{
+				"0: 1 2 3", "1: 1 2 3", "1: 4",
+			},
+		},
+		{name: "only the record that does not work is given " +
+			"up", change: func(m *StreamMapping) { m.MaximumRetryAttempts = 1; m.BisectBatchOnFunctionError = true },
+			script: script{fail(errFunction{}), answers(ok), fail(errFunction{}), fail(errFunction{}), fail(errFunction{})},
+			want:   []string{"0: 1 2 3 4", "0: 1 2", "0: 3 4", "0: 3", "1: 3", "1: 4"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				var calls journal[string]
-				startStream(t, streamMappingOf(tc.change), newFakeStream(records(4)...), func(_ context.Context, ids []string) (string, error) {
+				invoke := func(_ context.Context, ids []string) (string, error) {
 					n := calls.add(fmt.Sprintf("%.0f: %s", time.Since(start).Seconds(), strings.Join(ids, " ")))
 					if n <= len(tc.script) {
 						return tc.script[n-1]()
 					}
 					return ok, nil
-				}, nil)
+				}
+				startStream(t, streamMappingOf(tc.change), newFakeStream(someRecords(4)...), invoke, nil)
 				pass(time.Hour)
 				if diff := cmp.Diff(tc.want, calls.all()); diff != "" {
 					t.Error(diff)
@@ -160,7 +189,7 @@ func TestStreamDiscards(t *testing.T) {
 	}{
 		{
 			"what has been retried often enough, without what worked", func(m *StreamMapping) { m.MaximumRetryAttempts = 2 },
-			script{answer(failing("2")), fail(errFunction{}), fail(errFunction{})},
+			script{answers(failing("2")), fail(errFunction{}), fail(errFunction{})},
 			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F",` +
 				`"condition":"RetryAttemptsExhausted","approximateInvokeCount":3},` +
 				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST","functionError":"Unhandled"},"version":"1.0",` +
@@ -172,7 +201,7 @@ func TestStreamDiscards(t *testing.T) {
 		},
 		{
 			"what has been reported often enough, without an error of the function", func(m *StreamMapping) { m.MaximumRetryAttempts = 0 },
-			script{answer(failing("4"))},
+			script{answers(failing("4"))},
 			[]string{`{"requestContext":{"requestId":"request","functionArn":"arn:aws:lambda:eu-central-1:000000000000:function:F",` +
 				`"condition":"RetryAttemptsExhausted","approximateInvokeCount":1},` +
 				`"responseContext":{"statusCode":200,"executedVersion":"$LATEST"},"version":"1.0","timestamp":"2000-01-01T00:00:00.000Z",` +
@@ -199,7 +228,7 @@ func TestStreamDiscards(t *testing.T) {
 				d := &fakeDestination{}
 				m := streamMappingOf(tc.change)
 				m.OnFailure = queueARN
-				startStream(t, m, newFakeStream(records(4)...), func(_ context.Context, ids []string) (string, error) {
+				startStream(t, m, newFakeStream(someRecords(4)...), func(_ context.Context, ids []string) (string, error) {
 					if n := calls.add(strings.Join(ids, " ")); n <= len(tc.script) {
 						return tc.script[n-1]()
 					}

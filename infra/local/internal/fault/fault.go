@@ -230,7 +230,7 @@ func reset(w http.ResponseWriter) {
 		panic(http.ErrAbortHandler)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // else it is an orderly end, which clients take for a failure as well
+		_ = tcp.SetLinger(0) // a reset: without it, the connection ends in an orderly way
 	}
 	conn.Close()
 }

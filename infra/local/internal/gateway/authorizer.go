@@ -28,7 +28,7 @@ func (g *Gateway) authorize(w http.ResponseWriter, x *exchange) bool {
 	for _, name := range authorizer.Headers {
 		value := strings.Join(x.request.Header.Values(name), ",")
 		if value == "" {
-			message(w, http.StatusUnauthorized, "Unauthorized")
+			writeMessage(w, http.StatusUnauthorized, "Unauthorized")
 			return false
 		}
 		sources = append(sources, value)
@@ -44,7 +44,7 @@ func (g *Gateway) authorize(w http.ResponseWriter, x *exchange) bool {
 		g.remember(key, answer, authorizer.Cache)
 	}
 	if !answer.allowed {
-		message(w, http.StatusForbidden, "Forbidden")
+		writeMessage(w, http.StatusForbidden, "Forbidden")
 		return false
 	}
 	x.context = answer.context

@@ -74,24 +74,81 @@ func TestAuthorizer(t *testing.T) {
 		authority map[string]any
 	}{
 		"an allowed request reaches the function with the context": {
-			[]string{key}, []string{key, "k"}, `{"isAuthorized":true,"context":{"organization_id":"org","n":1}}`, nil,
-			200, `{}`, 1, 1, map[string]any{"organization_id": "org", "n": 1.0}},
+			headers:   []string{key},
+			request:   []string{key, "k"},
+			answer:    `{"isAuthorized":true,"context":{"organization_id":"org","n":1}}`,
+			status:    200,
+			body:      `{}`,
+			asked:     1,
+			called:    1,
+			authority: map[string]any{"organization_id": "org", "n": 1.0},
+		},
 		"an allowed request without context reaches it too": {
-			[]string{key}, []string{key, "k"}, `{"isAuthorized":true}`, nil, 200, `{}`, 1, 1, nil},
+			headers: []string{key},
+			request: []string{key, "k"},
+			answer:  `{"isAuthorized":true}`,
+			status:  200,
+			body:    `{}`,
+			asked:   1,
+			called:  1,
+		},
 		"a denied request is forbidden": {
-			[]string{key}, []string{key, "k"}, `{"isAuthorized":false}`, nil, 403, `{"message":"Forbidden"}`, 1, 0, nil},
+			headers: []string{key},
+			request: []string{key, "k"},
+			answer:  `{"isAuthorized":false}`,
+			status:  403,
+			body:    `{"message":"Forbidden"}`,
+			asked:   1,
+			called:  0,
+		},
 		"without the header it is unauthorized and nobody is asked": {
-			[]string{key}, nil, ``, nil, 401, `{"message":"Unauthorized"}`, 0, 0, nil},
+			headers: []string{key}, answer: ``, status: 401, body: `{"message":"Unauthorized"}`, asked: 0, called: 0},
 		"with an empty header as well": {
-			[]string{key}, []string{key, ""}, ``, nil, 401, `{"message":"Unauthorized"}`, 0, 0, nil},
+			headers: []string{key},
+			request: []string{key, ""},
+			answer:  ``,
+			status:  401,
+			body:    `{"message":"Unauthorized"}`,
+			asked:   0,
+			called:  0,
+		},
 		"with one of two headers as well": {
-			[]string{key, "X-Other"}, []string{key, "k"}, ``, nil, 401, `{"message":"Unauthorized"}`, 0, 0, nil},
+			headers: []string{key, "X-Other"},
+			request: []string{key, "k"},
+			answer:  ``,
+			status:  401,
+			body:    `{"message":"Unauthorized"}`,
+			asked:   0,
+			called:  0,
+		},
 		"an answer without isAuthorized is an error": {
-			[]string{key}, []string{key, "k"}, `{}`, nil, 500, `{"message":"Internal Server Error"}`, 1, 0, nil},
+			headers: []string{key},
+			request: []string{key, "k"},
+			answer:  `{}`,
+			status:  500,
+			body:    `{"message":"Internal Server Error"}`,
+			asked:   1,
+			called:  0,
+		},
 		"an answer that is no object is one": {
-			[]string{key}, []string{key, "k"}, `"yes"`, nil, 500, `{"message":"Internal Server Error"}`, 1, 0, nil},
+			headers: []string{key},
+			request: []string{key, "k"},
+			answer:  `"yes"`,
+			status:  500,
+			body:    `{"message":"Internal Server Error"}`,
+			asked:   1,
+			called:  0,
+		},
 		"a failed authorizer is one": {
-			[]string{key}, []string{key, "k"}, ``, errors.New("boom"), 500, `{"message":"Internal Server Error"}`, 1, 0, nil},
+			headers: []string{key},
+			request: []string{key, "k"},
+			answer:  ``,
+			err:     errors.New("boom"),
+			status:  500,
+			body:    `{"message":"Internal Server Error"}`,
+			asked:   1,
+			called:  0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAuthorizing(t, time.Minute, test.headers, func() ([]byte, error) { return []byte(test.answer), test.err })
@@ -116,7 +173,8 @@ func TestAuthorizerEvent(t *testing.T) {
 	if err := json.Unmarshal(a.payload, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Version != "2.0" || got.Type != "REQUEST" || got.RouteArn != "arn:aws:execute-api:us-east-1:000000000000:Api/$default/POST/a/{id}" {
+	const route = "arn:aws:execute-api:us-east-1:000000000000:Api/$default/POST/a/{id}"
+	if got.Version != "2.0" || got.Type != "REQUEST" || got.RouteArn != route {
 		t.Errorf("version, type and routeArn = %q, %q, %q", got.Version, got.Type, got.RouteArn)
 	}
 	if diff := cmp.Diff([]string{"k"}, got.IdentitySource); diff != "" {

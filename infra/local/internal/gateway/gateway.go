@@ -136,7 +136,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Apigw-Requestid", g.requestID())
 	switch {
 	case headerSize(r) > maxHeaders:
-		message(w, http.StatusRequestHeaderFieldsTooLarge, "Request Header Fields Too Large")
+		writeMessage(w, http.StatusRequestHeaderFieldsTooLarge, "Request Header Fields Too Large")
 	case !canonical(r.URL.Path):
 		notFound(w, r)
 	default:
@@ -154,15 +154,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route *Route) {
 		parameters: route.parameters(r),
 	}
 	if !g.admit(x.at) {
-		message(w, http.StatusTooManyRequests, "Too Many Requests")
+		writeMessage(w, http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}
 	var err error
 	if x.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			message(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+			writeMessage(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		} else {
-			message(w, http.StatusBadRequest, "Bad Request")
+			writeMessage(w, http.StatusBadRequest, "Bad Request")
 		}
 		return
 	}
@@ -183,7 +183,7 @@ func (g *Gateway) integrate(w http.ResponseWriter, x *exchange) {
 	answer, err := g.invoke(x, x.route.Function, payload, patience)
 	if errors.Is(err, errPatience) || g.busy != nil && errors.Is(err, g.busy) {
 		g.report(x.key(), x.id, "waiting for "+x.route.Function, err)
-		message(w, http.StatusServiceUnavailable, "Service Unavailable")
+		writeMessage(w, http.StatusServiceUnavailable, "Service Unavailable")
 		return
 	}
 	if err != nil {
@@ -222,7 +222,7 @@ func (g *Gateway) invoke(x *exchange, function string, payload []byte, limit tim
 
 func (g *Gateway) fail(w http.ResponseWriter, x *exchange, doing string, err error) {
 	g.report(x.key(), x.id, doing, err)
-	message(w, http.StatusInternalServerError, "Internal Server Error")
+	writeMessage(w, http.StatusInternalServerError, "Internal Server Error")
 }
 
 // requestID is as long as API Gateway's, which are base64 of 11 bytes.
@@ -234,7 +234,7 @@ func (g *Gateway) requestID() string {
 	return base64.StdEncoding.EncodeToString([]byte(id))
 }
 
-func message(w http.ResponseWriter, status int, text string) {
+func writeMessage(w http.ResponseWriter, status int, text string) {
 	body := `{"message":` + strconv.Quote(text) + `}`
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

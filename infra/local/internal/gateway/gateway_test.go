@@ -175,23 +175,26 @@ func TestResponse(t *testing.T) {
 		err    error
 		want   want
 	}{
-		"status and body are answered": {`{"statusCode":201,"body":"hi"}`, nil, want{201, "hi", plain}},
+		"status and body are answered": {answer: `{"statusCode":201,"body":"hi"}`, want: want{201, "hi", plain}},
 		"headers are answered": {
-			`{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`, nil,
-			want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}},
+			answer: `{"statusCode":200,"headers":{"content-type":"application/vnd.api+json","X-A":"1"},"body":"{}"}`,
+			want:   want{200, "{}", http.Header{"Content-Type": {"application/vnd.api+json"}, "X-A": {"1"}}},
 		},
-		"a base64 body is decoded":           {`{"statusCode":200,"body":"AAH/","isBase64Encoded":true}`, nil, want{200, "\x00\x01\xff", plain}},
-		"204 has no body":                    {`{"statusCode":204,"body":"x"}`, nil, want{204, "", plain}},
-		"several values of a header are one": {`{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]}}`, nil, failed},
-		"cookies are one":                    {`{"statusCode":200,"cookies":["a=1"]}`, nil, failed},
-		"a header that is no text is one":    {`{"statusCode":200,"headers":{"a":5}}`, nil, failed},
-		"an answer without a status is one":  {`{"a":1}`, nil, failed},
-		"an answer that is a list is one":    {`[1]`, nil, failed},
-		"bad base64 is an error":             {`{"statusCode":200,"body":"%","isBase64Encoded":true}`, nil, failed},
-		"a status that is no number is one":  {`{"statusCode":"x"}`, nil, failed},
-		"an impossible status is one":        {`{"statusCode":99}`, nil, failed},
-		"an answer that is not JSON is one":  {`{`, nil, failed},
-		"a failed function is one":           {``, errors.New("boom"), failed},
+		"a base64 body is decoded": {
+			answer: `{"statusCode":200,"body":"AAH/","isBase64Encoded":true}`,
+			want:   want{Status: 200, Body: "\x00\x01\xff", Header: plain},
+		},
+		"204 has no body":                    {answer: `{"statusCode":204,"body":"x"}`, want: want{204, "", plain}},
+		"several values of a header are one": {answer: `{"statusCode":200,"multiValueHeaders":{"x-a":["1","2"]}}`, want: failed},
+		"cookies are one":                    {answer: `{"statusCode":200,"cookies":["a=1"]}`, want: failed},
+		"a header that is no text is one":    {answer: `{"statusCode":200,"headers":{"a":5}}`, want: failed},
+		"an answer without a status is one":  {answer: `{"a":1}`, want: failed},
+		"an answer that is a list is one":    {answer: `[1]`, want: failed},
+		"bad base64 is an error":             {answer: `{"statusCode":200,"body":"%","isBase64Encoded":true}`, want: failed},
+		"a status that is no number is one":  {answer: `{"statusCode":"x"}`, want: failed},
+		"an impossible status is one":        {answer: `{"statusCode":99}`, want: failed},
+		"an answer that is not JSON is one":  {answer: `{`, want: failed},
+		"a failed function is one":           {answer: ``, err: errors.New("boom"), want: failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var reports []string

@@ -71,4 +71,6 @@ func canonical(p string) bool {
 	return p == path.Clean(p) || p == path.Clean(p)+"/"
 }
 
-func notFound(w http.ResponseWriter, _ *http.Request) { message(w, http.StatusNotFound, "Not Found") }
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeMessage(w, http.StatusNotFound, "Not Found")
+}

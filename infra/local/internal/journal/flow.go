@@ -15,7 +15,8 @@ type Flow struct {
 	ID             string     `json:"id"`     // of the event
 	Serial         int        `json:"serial"` // orders the flows as they began
 	At             time.Time  `json:"at"`
-	Changed        bool       `json:"changed"` // a document's change was seen; else it began with a message
+	Changed        bool       `json:"changed"`  // a document's change was seen; else it began with a message
+	Recorded       bool       `json:"recorded"` // known to be in the record of events; asked only where there is no message
 	Test           bool       `json:"test"`
 	OrganizationID string     `json:"organization_id"`
 	DocumentID     string     `json:"document_id"`
@@ -30,8 +31,8 @@ type Delivery struct {
 	ConfigID      string     `json:"config_id"`
 	Outcome       string     `json:"outcome"`
 	Trigger       string     `json:"trigger"`
-	Problem       string     `json:"problem"` // why its details are not known
-	NextAttemptAt *time.Time `json:"next_attempt_at"`
+	Problem       string     `json:"problem"`         // why its details are not known
+	NextAttemptAt *time.Time `json:"next_attempt_at"` // as the log has it; there may be a message for it or not
 	Attempts      []Try      `json:"attempts"`
 	Messages      []Message  `json:"messages"`
 }
@@ -46,7 +47,7 @@ type Try struct {
 const (
 	StateQueued   = "queued"
 	StateInFlight = "in_flight"
-	StateWaiting  = "waiting" // to become visible again
+	StateWaiting  = "waiting" // delayed, or to become visible again
 	StateDone     = "done"
 	StateDead     = "dead" // in a dead-letter queue
 	StateExpired  = "expired"
@@ -56,14 +57,20 @@ const (
 const (
 	OutcomeQueued     = "queued"
 	OutcomeAttempting = "attempting"
+	OutcomeWaiting    = "waiting" // for its round's first attempt, which something other than the endpoint holds up
 	OutcomeDead       = "dead_letter"
 	OutcomeUnknown    = "unknown"
 )
 
-// Message is a message in a queue, with its steps.
+// Message is a message in a queue, with its steps. It stands for one attempt of one round.
 type Message struct {
 	ID        string     `json:"id"`
+	Sender    string     `json:"sender"` // a function; "" for anybody else
 	Trigger   string     `json:"trigger"`
+	Round     string     `json:"round"`
+	Attempt   int        `json:"attempt"`
+	NotBefore time.Time  `json:"not_before"`
+	Again     bool       `json:"again"` // another message may stand for the same attempt
 	State     string     `json:"state"`
 	Queue     string     `json:"queue"`
 	VisibleAt *time.Time `json:"visible_at"` // while it waits
@@ -84,6 +91,7 @@ type Step struct {
 type flow struct {
 	Flow
 	deliveries []*delivery
+	questions  int // that were asked about its record
 	clock      *clock.Clock
 }
 
@@ -140,25 +148,23 @@ func (d *delivery) view() Delivery {
 
 // outcome says in one word how far it is: what its messages do now comes before what the log said last.
 func (d *delivery) outcome() string {
-	state := ""
+	var last Message
 	if len(d.Messages) > 0 {
-		state = d.Messages[len(d.Messages)-1].State
+		last = *d.Messages[len(d.Messages)-1]
 	}
-	switch state {
-	case StateInFlight:
+	switch {
+	case last.State == StateInFlight:
 		return OutcomeAttempting
-	case StateQueued:
+	case last.State == StateQueued:
 		return OutcomeQueued
-	case StateDead:
+	case last.State == StateDead:
 		return OutcomeDead
-	}
-	if d.details.Status != "" {
-		return d.details.Status
-	}
-	if state == StateWaiting {
+	case last.State == StateWaiting && last.Attempt > 1:
 		return string(webhook.Retrying)
+	case last.State == StateWaiting:
+		return OutcomeWaiting
 	}
-	return OutcomeUnknown
+	return cmp.Or(d.details.Status, OutcomeUnknown)
 }
 
 // clockSlack is how much earlier than its attempt a request may seem to arrive on the machine's clock: the log has milliseconds.

@@ -2,8 +2,8 @@
 // change, the messages that it causes, the attempts made with them, and what came of them.
 //
 // A Journal puts together what it is told from four sides: the stream of documents (Changed), the
-// queues (Queued), the demo's endpoint (Arrived), and the API's answer about a delivery, which it
-// fetches itself while somebody watches. What belongs together is found by the ids that travel: that
+// queues (Queued), the demo's endpoint (Arrived), and the API's answer about a delivery, or about an
+// event without one, which it fetches itself while somebody watches. What belongs together is found by the ids that travel: that
 // of the event and that of the config. It holds the last flows only and never blocks those who tell:
 // when more happens than it can take, it counts what it has passed over.
 package journal
@@ -26,6 +26,8 @@ const (
 	keptBody     = 4096 // bytes of a request
 	queuedEvents = 512  // that wait to be taken in
 	takePause    = 25 * time.Millisecond
+	askPause     = time.Second // between two questions whether an event without a message was recorded
+	maxQuestions = 10
 )
 
 // Change is a change of a document, as its stream tells it.
@@ -57,12 +59,20 @@ type Attempt struct {
 	ResponseSnippet *string      `json:"response_snippet"`
 }
 
+// API is asked as the organization.
+type API interface {
+	// Delivery returns a delivery's details; nil, nil if there is no such delivery yet.
+	Delivery(ctx context.Context, organizationID, deliveryID string) (*Details, error)
+	// Recorded reports whether an event is in the record of events.
+	Recorded(ctx context.Context, organizationID, eventID string) (bool, error)
+}
+
 // Options configure a Journal.
 type Options struct {
-	// DeadLetterQueues are the ARNs of the queues that take dead letters.
+	// DeadLetterQueues are the names of the queues that take dead letters.
 	DeadLetterQueues []string
-	// Fetch asks for a delivery's details; nil, nil if there is no such delivery yet.
-	Fetch func(ctx context.Context, organizationID, deliveryID string) (*Details, error)
+	// Functions are the names of the functions by access key.
+	Functions map[string]string
 	// Clock is the stack's; the machine's by default.
 	Clock *clock.Clock
 }
@@ -129,10 +139,10 @@ func (j *Journal) PassedOver() int {
 }
 
 // Run takes in what it is told until ctx ends.
-func (j *Journal) Run(ctx context.Context) {
+func (j *Journal) Run(ctx context.Context, api API) {
 	var working sync.WaitGroup
 	defer working.Wait()
-	working.Go(func() { j.fetch(ctx) })
+	working.Go(func() { j.fetch(ctx, api) })
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -186,7 +196,7 @@ func (j *Journal) Owner(deliveryID string) (organizationID string, ok bool) {
 // take takes in what happened to a message. One that is none of this system's is passed over: it is
 // seen in the depth of its queue.
 func (j *Journal) take(e sqs.Event) {
-	m, err := webhook.ParseMessage(e.Body)
+	m, err := webhook.ParseMessage(e.Body, e.Time)
 	if err != nil {
 		return
 	}
@@ -220,7 +230,10 @@ func (j *Journal) begin(m webhook.Message, e sqs.Event) reference {
 	}
 	d := f.delivery(m.ConfigID)
 	d.Trigger = string(m.Trigger)
-	message := &Message{ID: e.MessageID, Trigger: string(m.Trigger)}
+	message := &Message{
+		ID: e.MessageID, Sender: j.options.Functions[e.AccessKey], Trigger: string(m.Trigger), Round: m.Round, Attempt: m.Attempt,
+		NotBefore: m.NotBefore.Time, Again: m.Again,
+	}
 	d.Messages = append(d.Messages, message)
 	known := reference{f, d, message}
 	j.messages[e.MessageID] = known
@@ -241,7 +254,10 @@ func (j *Journal) step(m *Message, e sqs.Event) {
 	m.Queue, m.VisibleAt = s.Queue, nil
 	switch e.Kind {
 	case sqs.EventSent:
-		m.State, m.VisibleAt = StateQueued, s.VisibleAt
+		m.State = StateQueued
+		if e.VisibleAt.After(e.Time) {
+			m.State, m.VisibleAt = StateWaiting, s.VisibleAt
+		}
 	case sqs.EventReceived:
 		m.State = StateInFlight
 	case sqs.EventReturned:
@@ -252,7 +268,7 @@ func (j *Journal) step(m *Message, e sqs.Event) {
 		m.State = StateExpired
 	case sqs.EventMoved:
 		m.State = StateQueued
-		if slices.Contains(j.options.DeadLetterQueues, e.QueueARN) {
+		if slices.Contains(j.options.DeadLetterQueues, s.Queue) {
 			m.State = StateDead
 		}
 	}
@@ -314,15 +330,19 @@ func (j *Journal) poke() {
 }
 
 // fetch fetches what is stale, one delivery after the other, while somebody watches.
-func (j *Journal) fetch(ctx context.Context) {
+func (j *Journal) fetch(ctx context.Context, api API) {
+	ask := time.NewTicker(askPause)
+	defer ask.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-ask.C:
+			j.ask(ctx, api)
 		case <-j.wake:
 		}
 		for d := j.nextStale(); d != nil && ctx.Err() == nil; d = j.nextStale() {
-			details, err := j.options.Fetch(ctx, d.flow.OrganizationID, d.ID)
+			details, err := api.Delivery(ctx, d.flow.OrganizationID, d.ID)
 			j.mu.Lock()
 			if err != nil {
 				d.Problem = err.Error()
@@ -330,6 +350,28 @@ func (j *Journal) fetch(ctx context.Context) {
 				d.Problem, d.details = "", *details
 			}
 			j.touch(d.flow)
+			j.mu.Unlock()
+		}
+	}
+}
+
+// ask asks about the changes without a message whether they were recorded, which tells that nobody wanted them,
+// while somebody watches. What is not recorded after some questions is none that the system knows.
+func (j *Journal) ask(ctx context.Context, api API) {
+	j.mu.Lock()
+	var open []*flow
+	for _, f := range j.order {
+		if f.Changed && !f.Recorded && len(f.deliveries) == 0 && f.questions < maxQuestions && len(j.subscribers) > 0 {
+			f.questions++
+			open = append(open, f)
+		}
+	}
+	j.mu.Unlock()
+	for _, f := range open {
+		if recorded, err := api.Recorded(ctx, f.OrganizationID, f.ID); err == nil && recorded {
+			j.mu.Lock()
+			f.Recorded = true
+			j.touch(f)
 			j.mu.Unlock()
 		}
 	}

@@ -20,18 +20,27 @@ import (
 const (
 	config = "01a20a14-beba-730c-9698-702d9cd952c3"
 	main   = "arn:aws:sqs:us-east-1:000000000000:Main"
+	retry  = "arn:aws:sqs:us-east-1:000000000000:Retry"
 	dead   = "arn:aws:sqs:us-east-1:000000000000:Dead"
 )
 
-func start() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+// start is when every bubble of synctest begins.
+func start() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 func event(n int) string { return webhook.NewEventID(start(), fmt.Sprint(n)) }
 
 // body is a message about the n-th event.
 func body(t *testing.T, n int) string {
 	t.Helper()
+	return attemptBody(t, n, 1)
+}
+
+// attemptBody is the message of an attempt at it.
+func attemptBody(t *testing.T, n, attempt int) string {
+	t.Helper()
 	raw, err := json.Marshal(webhook.Message{
 		OrganizationID: "org", ConfigID: config, RequestedAt: webhook.At(start()), Trigger: webhook.StatusChange,
+		Round: webhook.FirstRound, Attempt: attempt, NotBefore: webhook.At(start()),
 		Event: webhook.Event{
 			Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start()),
 		},
@@ -51,17 +60,34 @@ func request(n int) []byte {
 	return raw
 }
 
+// fakeAPI knows what its functions know, and nothing without them.
+type fakeAPI struct {
+	delivery func(ctx context.Context, organization, id string) (*journal.Details, error)
+	recorded func(ctx context.Context, organization, id string) (bool, error)
+}
+
+func (f fakeAPI) Delivery(ctx context.Context, organization, id string) (*journal.Details, error) {
+	if f.delivery == nil {
+		return nil, nil
+	}
+	return f.delivery(ctx, organization, id)
+}
+
+func (f fakeAPI) Recorded(ctx context.Context, organization, id string) (bool, error) {
+	if f.recorded == nil {
+		return false, nil
+	}
+	return f.recorded(ctx, organization, id)
+}
+
 // run runs a journal in a bubble of its own time.
-func run(t *testing.T, options journal.Options, test func(t *testing.T, j *journal.Journal)) {
+func run(t *testing.T, options journal.Options, api fakeAPI, test func(t *testing.T, j *journal.Journal)) {
 	synctest.Test(t, func(t *testing.T) {
-		options.DeadLetterQueues = []string{dead}
-		if options.Fetch == nil {
-			options.Fetch = func(context.Context, string, string) (*journal.Details, error) { return nil, nil }
-		}
+		options.DeadLetterQueues = []string{"Dead"}
 		ctx, cancel := context.WithCancel(t.Context())
 		j := journal.New(options)
 		done := make(chan struct{})
-		go func() { defer close(done); j.Run(ctx) }()
+		go func() { defer close(done); j.Run(ctx, api) }()
 		test(t, j)
 		cancel()
 		<-done
@@ -75,56 +101,149 @@ func settle() {
 }
 
 func TestOutcomeFollowsTheMessage(t *testing.T) {
-	type step struct {
+	type told struct {
 		kind     sqs.EventKind
 		queue    string
 		from     string
 		id       string
 		formerID string
+		attempt  int
+		delay    time.Duration // until it is visible
 	}
-	sent, received := step{sqs.EventSent, main, "", "m1", ""}, step{sqs.EventReceived, main, "", "m1", ""}
-	returned, buried := step{sqs.EventReturned, main, "", "m1", ""}, step{sqs.EventMoved, dead, main, "m1", ""}
+	sent := told{kind: sqs.EventSent, queue: main, id: "m1", attempt: 1}
+	delayed := told{kind: sqs.EventSent, queue: retry, id: "m2", attempt: 2, delay: time.Minute}
+	received := told{kind: sqs.EventReceived, queue: main, id: "m1", attempt: 1}
+	returned := told{kind: sqs.EventReturned, queue: main, id: "m1", attempt: 1, delay: 30 * time.Second}
+	deleted := told{kind: sqs.EventDeleted, queue: main, id: "m1", attempt: 1}
+	expired := told{kind: sqs.EventExpired, queue: main, id: "m1", attempt: 1}
+	buried := told{kind: sqs.EventMoved, queue: dead, from: main, id: "m1", attempt: 1}
+	redriven := told{kind: sqs.EventMoved, queue: main, from: dead, id: "m9", formerID: "m1", attempt: 1}
+	again := told{kind: sqs.EventReceived, queue: main, id: "m9", attempt: 1}
+	handedOver := told{kind: sqs.EventSent, queue: retry, id: "m2", attempt: 1}
 	for name, test := range map[string]struct {
-		steps    []step
+		told     []told
+		log      string // the delivery's status there
 		outcome  string
 		state    string
 		messages int
 	}{
-		"sent it is queued":                       {[]step{sent}, "queued", "queued", 1},
-		"received it is attempted":                {[]step{sent, received}, "attempting", "in_flight", 1},
-		"returned it waits to be retried":         {[]step{sent, received, returned}, "retrying", "waiting", 1},
-		"moved to a dead-letter queue it is dead": {[]step{sent, received, returned, buried}, "dead_letter", "dead", 1},
+		"sent it is queued":        {told: []told{sent}, outcome: "queued", state: "queued", messages: 1},
+		"received it is attempted": {told: []told{sent, received}, outcome: "attempting", state: "in_flight", messages: 1},
+		"given back without an attempt it waits": {
+			told: []told{sent, received, returned}, outcome: "waiting", state: "waiting", messages: 1,
+		},
+		"handed over to the other lane it is queued there": {
+			told: []told{sent, received, handedOver, deleted}, outcome: "queued", state: "queued", messages: 2,
+		},
+		"the next attempt's message is delayed": {
+			told: []told{sent, received, delayed, deleted}, log: "retrying", outcome: "retrying", state: "waiting", messages: 2,
+		},
+		"an attempt that is due later waits without a message": {
+			told: []told{sent, received, deleted}, log: "retrying", outcome: "retrying", state: "done", messages: 1,
+		},
+		"moved to a dead-letter queue it is dead": {
+			told: []told{sent, received, returned, buried}, log: "failed", outcome: "dead_letter", state: "dead", messages: 1,
+		},
 		"redriven it is the same message, queued again": {
-			[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}}, "queued", "queued", 1,
+			told: []told{sent, buried, redriven}, log: "failed", outcome: "queued", state: "queued", messages: 1,
 		},
 		"redriven and received under its new id": {
-			[]step{sent, buried, {sqs.EventMoved, main, dead, "m2", "m1"}, {sqs.EventReceived, main, "", "m2", ""}}, "attempting",
-			"in_flight", 1,
+			told: []told{sent, buried, redriven, again}, log: "failed", outcome: "attempting", state: "in_flight", messages: 1,
 		},
-		"deleted without a log nobody knows":              {[]step{sent, received, {sqs.EventDeleted, main, "", "m1", ""}}, "unknown", "done", 1},
-		"expired nobody knows either":                     {[]step{sent, {sqs.EventExpired, main, "", "m1", ""}}, "unknown", "expired", 1},
-		"a second message counts, whatever the first did": {[]step{sent, buried, {sqs.EventSent, main, "", "m9", ""}}, "queued", "queued", 2},
+		"deleted without a log nobody knows": {told: []told{sent, received, deleted}, outcome: "unknown", state: "done", messages: 1},
+		"expired nobody knows either":        {told: []told{sent, expired}, outcome: "unknown", state: "expired", messages: 1},
+		"a second message counts, whatever the first did": {
+			told: []told{sent, buried, handedOver}, outcome: "queued", state: "queued", messages: 2,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
-				for _, s := range test.steps {
-					j.Queued(
-						sqs.Event{
-							Kind: s.kind, Time: time.Now(), QueueARN: s.queue, FromARN: s.from, MessageID: s.id, FormerID: s.formerID,
-							Body: body(t, 1), VisibleAt: time.Now(),
-						},
-					)
+			fetch := func(context.Context, string, string) (*journal.Details, error) {
+				if test.log == "" {
+					return nil, nil
 				}
-				settle()
+				return &journal.Details{Status: test.log}, nil
+			}
+			run(t, journal.Options{}, fakeAPI{delivery: fetch}, func(t *testing.T, j *journal.Journal) {
 				watch := j.Subscribe()
 				defer watch.Close()
+				for _, s := range test.told {
+					j.Queued(sqs.Event{
+						Kind: s.kind, Time: time.Now(), QueueARN: s.queue, FromARN: s.from, MessageID: s.id, FormerID: s.formerID,
+						Body: attemptBody(t, 1, s.attempt), VisibleAt: time.Now().Add(s.delay),
+					})
+				}
+				settle()
 				flows := watch.Take()
 				if len(flows) != 1 || len(flows[0].Deliveries) != 1 {
 					t.Fatalf("flows = %+v", flows)
 				}
 				d := flows[0].Deliveries[0]
-				if d.Outcome != test.outcome || len(d.Messages) != test.messages || d.Messages[len(d.Messages)-1].State != test.state {
+				last := d.Messages[len(d.Messages)-1]
+				if d.Outcome != test.outcome || len(d.Messages) != test.messages || last.State != test.state {
 					t.Errorf("outcome %s with messages %+v, want %s, %d and %s", d.Outcome, d.Messages, test.outcome, test.messages, test.state)
+				}
+			})
+		})
+	}
+}
+
+func TestMessageSaysWhatItStandsForAndWhoSentIt(t *testing.T) {
+	options := journal.Options{Functions: map[string]string{"key": "SweepFunction"}}
+	run(t, options, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
+		watch := j.Subscribe()
+		defer watch.Close()
+		due := time.Now().Add(time.Minute)
+		j.Queued(sqs.Event{
+			Kind: sqs.EventSent, Time: time.Now(), QueueARN: retry, MessageID: "m", AccessKey: "key", Body: attemptBody(t, 1, 3), VisibleAt: due,
+		})
+		settle()
+		got := watch.Take()[0].Deliveries[0].Messages[0]
+		want := journal.Message{
+			ID: "m", Sender: "SweepFunction", Trigger: "status_change", Round: webhook.FirstRound, Attempt: 3, NotBefore: start(),
+			State: journal.StateWaiting, Queue: "Retry", VisibleAt: &due, Steps: got.Steps,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestChangeWithoutAMessageIsAskedForUntilItIsRecorded(t *testing.T) {
+	for name, test := range map[string]struct {
+		after    int // questions it is recorded
+		messages bool
+		asked    int
+		recorded bool
+	}{
+		"at once nobody wanted it":             {after: 1, asked: 1, recorded: true},
+		"dispatch takes its time":              {after: 4, asked: 4, recorded: true},
+		"what is never recorded is given up":   {after: 1000, asked: 10},
+		"what has a message needs no question": {after: 1, messages: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			recorded := func(_ context.Context, organization, id string) (bool, error) {
+				if organization != "org" || id != event(1) {
+					t.Errorf("asked for %s of %s", id, organization)
+				}
+				asked++
+				return asked >= test.after, nil
+			}
+			run(t, journal.Options{}, fakeAPI{recorded: recorded}, func(t *testing.T, j *journal.Journal) {
+				j.Changed(journal.Change{EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", At: time.Now()})
+				if test.messages {
+					j.Queued(sqs.Event{Kind: sqs.EventSent, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
+				}
+				<-time.After(30 * time.Second)
+				if asked > 0 {
+					t.Error("asked although nobody watched")
+				}
+				watch := j.Subscribe()
+				defer watch.Close()
+				<-time.After(30 * time.Second)
+				synctest.Wait()
+				if got := watch.Take()[0].Recorded; got != test.recorded || asked != test.asked {
+					t.Errorf("recorded: %v after %d questions, want %v after %d", got, asked, test.recorded, test.asked)
 				}
 			})
 		})
@@ -143,7 +262,7 @@ func TestChangeMessageRequestAndLogComeTogether(t *testing.T) {
 			},
 		}, nil
 	}
-	run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+	run(t, journal.Options{}, fakeAPI{delivery: fetch}, func(t *testing.T, j *journal.Journal) {
 		tell := func(kind sqs.EventKind) {
 			j.Queued(sqs.Event{Kind: kind, Time: time.Now(), QueueARN: main, MessageID: "m1", Body: body(t, 1), ReceiveCount: 1})
 		}
@@ -207,7 +326,7 @@ func TestRequestsBelongToTheAttemptsOfTheirTime(t *testing.T) {
 					Status: "failed", Attempts: []journal.Attempt{{Number: 1, StartedAt: webhook.At(attempted), DurationMS: 100}},
 				}, nil
 			}
-			run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+			run(t, journal.Options{}, fakeAPI{delivery: fetch}, func(t *testing.T, j *journal.Journal) {
 				attempted = time.Now()
 				watch := j.Subscribe()
 				defer watch.Close()
@@ -225,7 +344,7 @@ func TestRequestsBelongToTheAttemptsOfTheirTime(t *testing.T) {
 }
 
 func TestUntrustedRequestMakesNoDelivery(t *testing.T) {
-	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+	run(t, journal.Options{}, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
 		answered := j.Arrived(time.Now(), http.Header{"Webhook-Id": {event(1)}}, request(1), errors.New("forged"))
 		answered(time.Now(), 0)
 		watch := j.Subscribe()
@@ -240,7 +359,7 @@ func TestUntrustedRequestMakesNoDelivery(t *testing.T) {
 
 func TestDetailsThatCannotBeFetchedAreSaidToBe(t *testing.T) {
 	fetch := func(context.Context, string, string) (*journal.Details, error) { return nil, errors.New("no key") }
-	run(t, journal.Options{Fetch: fetch}, func(t *testing.T, j *journal.Journal) {
+	run(t, journal.Options{}, fakeAPI{delivery: fetch}, func(t *testing.T, j *journal.Journal) {
 		watch := j.Subscribe()
 		defer watch.Close()
 		j.Queued(sqs.Event{Kind: sqs.EventDeleted, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
@@ -252,7 +371,7 @@ func TestDetailsThatCannotBeFetchedAreSaidToBe(t *testing.T) {
 }
 
 func TestJournalIsBounded(t *testing.T) {
-	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+	run(t, journal.Options{}, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
 		watch := j.Subscribe() // and never takes until the end
 		defer watch.Close()
 		for n := range 250 {
@@ -281,7 +400,7 @@ func TestTooMuchAtOnceIsCountedAndNeverBlocks(t *testing.T) {
 }
 
 func TestMessagesOfOthersArePassedOver(t *testing.T) {
-	run(t, journal.Options{}, func(t *testing.T, j *journal.Journal) {
+	run(t, journal.Options{}, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
 		j.Queued(sqs.Event{Kind: sqs.EventSent, QueueARN: main, MessageID: "m", Body: "hello"})
 		settle()
 		watch := j.Subscribe()

@@ -143,8 +143,8 @@ func linger() {
 	hang()
 }
 
-// payload encodes a request.
-func payload(r request) []byte {
+// payloadOf encodes a request.
+func payloadOf(r request) []byte {
 	b, err := json.Marshal(r)
 	if err != nil {
 		panic(err)

@@ -119,7 +119,7 @@ func (in *instance) pid() int { return in.cmd.Process.Pid }
 func (in *instance) kill() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.reaped { // else the id may be another process's
+	if !in.reaped { // once it is reaped, its id may be another process's
 		process.Kill(in.cmd.Process)
 	}
 }

@@ -95,7 +95,7 @@ type result struct {
 }
 
 func (x *fixture) invoke(r request) result {
-	response, err := x.Invoke(context.Background(), "Test", payload(r))
+	response, err := x.Invoke(context.Background(), "Test", payloadOf(r))
 	return resultOf(response, err)
 }
 
@@ -457,7 +457,7 @@ func TestCallerMayLeave(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	left := make(chan error, 1)
 	go func() {
-		_, err := x.Invoke(ctx, "Test", payload(request{Do: "get", URL: g.url}))
+		_, err := x.Invoke(ctx, "Test", payloadOf(request{Do: "get", URL: g.url}))
 		left <- err
 	}()
 	<-g.entered

@@ -26,23 +26,27 @@ func TestRuntimeAPI(t *testing.T) {
 		calls []call
 		want  result
 	}{
-		{"an answer is accepted", []call{{next, "", 200}, {response, `{}`, 202}}, result{Response: `{}`}},
-		{"the first result stands", []call{
+		{name: "an answer is accepted", calls: []call{{next, "", 200}, {response, `{}`, 202}}, want: result{Response: `{}`}},
+		{name: "the first result stands", calls: []call{
 			{next, "", 200}, {response, `1`, 202}, {response, `2`, 403}, {fail, `{}`, 403},
-		}, result{Response: `1`}},
-		{"an id that is not the current one is refused", []call{
+		}, want: result{Response: `1`}},
+		{name: "an id that is not the current one is refused", calls: []call{
 			{next, "", 200}, {"/invocation/r2/response", `2`, 400}, {response, `1`, 202},
-		}, result{Response: `1`}},
-		{"no work before the current one has a result", []call{{next, "", 200}, {next, "", 403}, {response, `1`, 202}}, result{Response: `1`}},
-		{"an initialization error is refused when it has ended", []call{
+		}, want: result{Response: `1`}},
+		{
+			name:  "no work before the current one has a result",
+			calls: []call{{path: next, status: 200}, {path: next, status: 403}, {path: response, body: `1`, status: 202}},
+			want:  result{Response: `1`},
+		},
+		{name: "an initialization error is refused when it has ended", calls: []call{
 			{next, "", 200}, {"/init/error", `{}`, 403}, {response, `1`, 202},
-		}, result{Response: `1`}},
-		{"an error that is not JSON becomes one", []call{{next, "", 200}, {fail, `broken`, 202}}, result{
+		}, want: result{Response: `1`}},
+		{name: "an error that is not JSON becomes one", calls: []call{{next, "", 200}, {fail, `broken`, 202}}, want: result{
 			Err: "Unhandled", Payload: `{"errorType":"Runtime.Unknown","errorMessage":"broken"}`,
 		}},
-		{"another version is not found", []call{
+		{name: "another version is not found", calls: []call{
 			{next, "", 200}, {"/../../2020-01-01/extension/register", `{}`, 404}, {response, `1`, 202},
-		}, result{Response: `1`}},
+		}, want: result{Response: `1`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := &instance{ready: make(chan struct{}), events: make(chan *invocation)}

@@ -81,7 +81,7 @@ func TestStreamTellsTheStatusAndWhatChanges(t *testing.T) {
 	got := append(first, read(t, lines, 2)...)
 	want := []string{
 		`status "one"`,
-		`flows [{"id":"evt_1","serial":1,"at":"1970-01-01T00:00:00Z","changed":true,"test":false,"organization_id":"","document_id":"line\nbreak","status":"processed","previous_status":"","deliveries":[]}]`,
+		`flows [{"id":"evt_1","serial":1,"at":"1970-01-01T00:00:00Z","changed":true,"recorded":false,"test":false,"organization_id":"","document_id":"line\nbreak","status":"processed","previous_status":"","deliveries":[]}]`,
 		`status "two"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

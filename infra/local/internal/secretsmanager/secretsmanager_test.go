@@ -224,7 +224,10 @@ func TestRequestsAreRefusedWithAWSsCodes(t *testing.T) {
 			operation: "DescribeSecret", body: `{"SecretId":"absent"}`, code: "ResourceNotFoundException",
 		},
 		"what the template does instead": {
-			operation: "CreateSecret", body: `{}`, code: "InvalidRequestException", says: "CreateSecret is not supported by the local stack",
+			operation: "CreateSecret",
+			body:      `{}`,
+			code:      "InvalidRequestException",
+			says:      "CreateSecret is not supported by the local stack",
 		},
 		"an update instead of a new value": {
 			operation: "UpdateSecret", body: `{"SecretId":"keyring","SecretString":"a"}`,
@@ -268,7 +271,9 @@ func TestPermissionsAreAskedForEveryOperation(t *testing.T) {
 			if !errors.Is(err, denied) {
 				t.Errorf("error %v, want the refusal", err)
 			}
-			wantSame(t, *mustGet(t, connect(t, vault, nil), client.GetSecretValueInput{SecretId: aws.String("keyring")}).SecretString, "first")
+			wantSame(t, *mustGet(t, connect(t, vault, nil), client.GetSecretValueInput{
+				SecretId: aws.String("keyring"),
+			}).SecretString, "first")
 		})
 	}
 }

@@ -97,7 +97,8 @@ func (s *service) getSecretValue(from *secret, in getValueRequest) (any, error) 
 			return nil, notFound("Secrets Manager can't find the specified secret value for VersionId: %s", in.VersionId)
 		}
 		if in.VersionStage != "" && !slices.Contains(found.stages, in.VersionStage) {
-			return nil, awsjson.Errorf("InvalidRequestException", "You provided a VersionStage that is not associated to the provided VersionId.")
+			return nil, awsjson.Errorf("InvalidRequestException",
+				"You provided a VersionStage that is not associated to the provided VersionId.")
 		}
 	} else {
 		stage := cmp.Or(in.VersionStage, current)

@@ -49,7 +49,9 @@ func BenchmarkWire(b *testing.B) {
 				broker.byName["q"].send(content{body: "b"}, nil)
 			}
 			call := func(operation, body string) any {
-				result, err := broker.Service().Serve(context.Background(), operation, []byte(body), func(string, string) error { return nil })
+				result, err := broker.Service().Serve(context.Background(), operation, []byte(body), func(string, string) error {
+					return nil
+				})
 				if err != nil {
 					b.Fatal(err)
 				}

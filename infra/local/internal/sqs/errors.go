@@ -49,7 +49,8 @@ func invalidHandle(handle string) *awsjson.Error {
 
 func notInFlight() *awsjson.Error {
 	return legacy("MessageNotInflight",
-		"The message referred to is not in flight under this receipt handle: it has become visible, has been received again, or is deleted.")
+		"The message referred to is not in flight under this receipt handle: "+
+			"it has become visible, has been received again, or is deleted.")
 }
 
 // between checks an optional number.

@@ -139,7 +139,7 @@ func TestLineAgreesWithASearchThroughEverything(t *testing.T) {
 					q.erase(receipt{m.id, m.receipt}, now)
 				}
 			case 9:
-				s := span{from: now, flying: flying(q)}
+				s := span{from: now, flying: inFlightByGroup(q)}
 				now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
 				s.to = now
 				past = append(past, s)
@@ -167,8 +167,8 @@ type span struct {
 	flying   map[string]int // messages in flight, by group
 }
 
-// flying counts the messages in flight by their groups.
-func flying(q *queue) map[string]int {
+// inFlightByGroup counts the messages in flight by their groups.
+func inFlightByGroup(q *queue) map[string]int {
 	count := map[string]int{}
 	for _, m := range q.messages {
 		if m.state == stateInFlight {
@@ -188,7 +188,7 @@ func search(q *queue, now time.Time, past []span) *message {
 			total += float64(n) * 60 * (fades(s.to) - fades(s.from))
 		}
 	}
-	inFlight := flying(q)
+	inFlight := inFlightByGroup(q)
 	// Of the quiet ones with few in flight the first counts, of the others that with the fewest.
 	var small, large, noisy *message
 	fewest := func(of, m *message) *message {

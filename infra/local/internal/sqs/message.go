@@ -54,6 +54,7 @@ type content struct {
 	groupID string
 	trace   string // AWSTraceHeader
 	sender  string
+	access  string // the sender's access key id
 }
 
 // system are the message's system attributes, all of them.

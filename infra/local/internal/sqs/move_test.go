@@ -103,9 +103,20 @@ func TestMoveTask(t *testing.T) {
 		left        string // in the dead-letter queue
 		arrived     []string
 	}{
-		"fails for a message that SQS did not move there": {true, "", "FAILED", "CouldNotDetermineMessageSource", "1", nil},
-		"moves such a message to a queue that is named":   {true, "other", "COMPLETED", "", "0", []string{"b"}},
-		"moves a dead letter to a queue that is named":    {false, "other", "COMPLETED", "", "0", []string{"b"}},
+		"fails for a message that SQS did not move there": {
+			sent:   true,
+			status: "FAILED",
+			reason: "CouldNotDetermineMessageSource",
+			left:   "1",
+		},
+		"moves such a message to a queue that is named": {
+			sent:        true,
+			destination: "other",
+			status:      "COMPLETED",
+			left:        "0",
+			arrived:     []string{"b"},
+		},
+		"moves a dead letter to a queue that is named": {destination: "other", status: "COMPLETED", left: "0", arrived: []string{"b"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -240,7 +240,7 @@ func (q *queue) arm() {
 	}
 	at := next.visibleAt
 	if q.timer != nil {
-		q.timer.Stop() // if that is too late it only looks once more
+		q.timer.Stop() // a timer that has fired nevertheless looks at the queue once more, which harms nothing
 	}
 	q.alarm = at
 	// Not less than a millisecond, lest an injected clock that lags behind the timers makes this spin.
@@ -249,7 +249,7 @@ func (q *queue) arm() {
 		b := q.broker
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if q.alarm.Equal(at) { // else an earlier one has been set since
+		if q.alarm.Equal(at) { // otherwise an earlier alarm has been set since, which stays
 			q.alarm = time.Time{}
 		}
 		q.advance(b.opts.Clock.Now())

@@ -23,7 +23,8 @@ type sendRequest struct {
 	MessageGroupId          *string
 	MessageDeduplicationId  *string
 
-	trace string // the request's tracing header: AWSTraceHeader where the sender names none
+	trace     string // the request's tracing header: AWSTraceHeader where the sender names none
+	accessKey string // the sender's
 }
 
 // systemAttribute is a message system attribute as it is sent.
@@ -67,7 +68,8 @@ func (s *service) sendMessageBatch(q *queue, in sendBatchRequest) (any, error) {
 		total += len(*entry.MessageBody)
 	}
 	if total > maxMessageSize {
-		return nil, legacy("BatchRequestTooLong", "Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxMessageSize, total)
+		return nil, legacy("BatchRequestTooLong",
+			"Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxMessageSize, total)
 	}
 	return each("SendMessageBatchRequestEntry", ids, func(i int) (any, error) {
 		return s.sendMessage(q, in.Entries[i])
@@ -102,6 +104,7 @@ func (q *queue) compose(in sendRequest) (content, error) {
 		md5:    md5Hex([]byte(*in.MessageBody)),
 		sender: q.broker.opts.Account,
 		trace:  in.trace,
+		access: in.accessKey,
 	}
 	if in.MessageGroupId != nil {
 		if !groupID.MatchString(*in.MessageGroupId) {

@@ -17,13 +17,13 @@ func (s *service) Serve(ctx context.Context, operation string, body []byte, allo
 	switch operation {
 	case "SendMessage":
 		return onQueue(s, "sqs:SendMessage", body, allow, func(q *queue, in sendRequest) (any, error) {
-			in.trace = awsjson.TraceHeader(ctx)
+			in.trace, in.accessKey = awsjson.Call(ctx)
 			return s.sendMessage(q, in)
 		})
 	case "SendMessageBatch":
 		return onQueue(s, "sqs:SendMessage", body, allow, func(q *queue, in sendBatchRequest) (any, error) {
 			for i := range in.Entries {
-				in.Entries[i].trace = awsjson.TraceHeader(ctx)
+				in.Entries[i].trace, in.Entries[i].accessKey = awsjson.Call(ctx)
 			}
 			return s.sendMessageBatch(q, in)
 		})

@@ -89,6 +89,7 @@ type Event struct {
 	FromARN      string // only EventMoved: where it came from
 	MessageID    string
 	FormerID     string // only EventMoved by a move task: the id that the message had before
+	AccessKey    string // of who sent it; "" for the broker's own
 	Body         string
 	ReceiveCount int
 	VisibleAt    time.Time // of a sent, received or returned message: when it becomes visible, unless that is changed
@@ -215,7 +216,9 @@ func newQueue(b *Broker, d Definition, now time.Time) (*queue, error) {
 		hidden: newRanking(
 			func(x, y *message) bool { return x.visibleAt.Before(y.visibleAt) }, func(m *message, i int) { m.hiddenIndex = i },
 		),
-		expiring: newRanking(func(x, y *message) bool { return x.expires.Before(y.expires) }, func(m *message, i int) { m.expiringIndex = i }),
+		expiring: newRanking(
+			func(x, y *message) bool { return x.expires.Before(y.expires) }, func(m *message, i int) { m.expiringIndex = i },
+		),
 	}
 	if d.Redrive != nil {
 		pick("maxReceiveCount", &d.Redrive.MaxReceiveCount, 0, 1, 1000)
@@ -243,13 +246,23 @@ func (b *Broker) next() uint64 {
 
 // observe tells of a step of m in, or out of, q.
 func (b *Broker) observe(kind EventKind, now time.Time, q *queue, m *message) {
-	b.tell(Event{Kind: kind, Time: now, QueueARN: q.arn, MessageID: m.id, Body: m.body, ReceiveCount: m.receives, VisibleAt: m.visibleAt})
+	b.tell(Event{
+		Kind: kind, Time: now, QueueARN: q.arn, MessageID: m.id, AccessKey: m.access, Body: m.body, ReceiveCount: m.receives,
+		VisibleAt: m.visibleAt,
+	})
 }
 
 // observeMove tells that m has come to q from another queue, where its id was formerID.
 func (b *Broker) observeMove(now time.Time, q *queue, m *message, from, formerID string) {
 	b.tell(Event{
-		Kind: EventMoved, Time: now, QueueARN: q.arn, FromARN: from, MessageID: m.id, FormerID: formerID, Body: m.body, ReceiveCount: m.receives,
+		Kind:         EventMoved,
+		Time:         now,
+		QueueARN:     q.arn,
+		FromARN:      from,
+		MessageID:    m.id,
+		FormerID:     formerID,
+		Body:         m.body,
+		ReceiveCount: m.receives,
 	})
 }
 

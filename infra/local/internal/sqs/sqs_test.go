@@ -264,8 +264,11 @@ func TestReceiveReturnsOnlyTheAttributesAskedFor(t *testing.T) {
 		ask  []types.MessageSystemAttributeName
 		want map[string]string
 	}{
-		"none by default":          {},
-		"one by name":              {ask: []types.MessageSystemAttributeName{"MessageGroupId"}, want: map[string]string{"MessageGroupId": "g"}},
+		"none by default": {},
+		"one by name": {
+			ask:  []types.MessageSystemAttributeName{"MessageGroupId"},
+			want: map[string]string{"MessageGroupId": "g"},
+		},
 		"nothing for what is none": {ask: []types.MessageSystemAttributeName{"AWSTraceHeader"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -427,8 +430,11 @@ func TestPermissionsAreAskedForEveryOperation(t *testing.T) {
 		body string
 		want []string
 	}{
-		"SendMessage":                  {`{"QueueUrl":"orders","MessageBody":"b"}`, []string{"sqs:SendMessage " + orders}},
-		"SendMessageBatch":             {`{"QueueUrl":"orders","Entries":[{"Id":"1","MessageBody":"b"}]}`, []string{"sqs:SendMessage " + orders}},
+		"SendMessage": {`{"QueueUrl":"orders","MessageBody":"b"}`, []string{"sqs:SendMessage " + orders}},
+		"SendMessageBatch": {
+			`{"QueueUrl":"orders","Entries":[{"Id":"1","MessageBody":"b"}]}`,
+			[]string{"sqs:SendMessage " + orders},
+		},
 		"ReceiveMessage":               {`{"QueueUrl":"orders"}`, []string{"sqs:ReceiveMessage " + orders}},
 		"DeleteMessage":                {`{"QueueUrl":"orders"}`, []string{"sqs:DeleteMessage " + orders}},
 		"DeleteMessageBatch":           {`{"QueueUrl":"orders"}`, []string{"sqs:DeleteMessage " + orders}},

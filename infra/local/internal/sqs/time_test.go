@@ -21,9 +21,9 @@ import (
 func TestReceivedMessageIsInvisibleUntilItsTimeoutEnds(t *testing.T) {
 	for name, scale := range map[string]float64{"at the real pace": 1, "ten times faster": 10} {
 		t.Run(name, func(t *testing.T) {
-			clock := newClock()
-			c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(scale)}), nil)
-			tick := func(seconds float64) { clock.advance(time.Duration(seconds / scale * float64(time.Second))) }
+			hand := newClock()
+			c := connect(t, newBroker(t, sqs.Options{Clock: hand.scaled(scale)}), nil)
+			tick := func(seconds float64) { hand.advance(time.Duration(seconds / scale * float64(time.Second))) }
 
 			mustSend(t, c, "orders", "b")
 			first := mustReceive(t, c, "orders")[0]
@@ -54,11 +54,11 @@ func TestReceivedMessageIsInvisibleUntilItsTimeoutEnds(t *testing.T) {
 }
 
 func TestVisibilityEndsTwelveHoursAfterTheReceive(t *testing.T) {
-	clock := newClock()
-	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(2)}), nil)
+	hand := newClock()
+	c := connect(t, newBroker(t, sqs.Options{Clock: hand.scaled(2)}), nil)
 	mustSend(t, c, "other", "b")
 	handle := mustReceive(t, c, "other")[0].ReceiptHandle
-	clock.advance(10 * time.Second) // 20 of the queue's
+	hand.advance(10 * time.Second) // 20 of the queue's
 	change := func(seconds int32) error {
 		_, err := c.ChangeMessageVisibility(t.Context(), &client.ChangeMessageVisibilityInput{
 			QueueUrl: queueURL("other"), ReceiptHandle: handle, VisibilityTimeout: seconds,
@@ -81,18 +81,19 @@ func TestDeleteWithAnOldHandle(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			clock := newClock()
-			c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(1)}), nil)
+			hand := newClock()
+			c := connect(t, newBroker(t, sqs.Options{Clock: hand.scaled(1)}), nil)
 			mustSend(t, c, "other", "b")
 			handle := mustReceive(t, c, "other")[0].ReceiptHandle
-			clock.advance(time.Minute)
+			hand.advance(time.Minute)
 			if test.again && len(mustReceive(t, c, "other")) != 1 {
 				t.Fatal("the message did not come back")
 			}
-			if _, err := c.DeleteMessage(t.Context(), &client.DeleteMessageInput{QueueUrl: queueURL("other"), ReceiptHandle: handle}); err != nil {
+			deletion := &client.DeleteMessageInput{QueueUrl: queueURL("other"), ReceiptHandle: handle}
+			if _, err := c.DeleteMessage(t.Context(), deletion); err != nil {
 				t.Fatal(err)
 			}
-			clock.advance(time.Minute)
+			hand.advance(time.Minute)
 			wantSame(t, attributes(t, c, "other", "ApproximateNumberOfMessages")["ApproximateNumberOfMessages"], test.left)
 		})
 	}
@@ -132,9 +133,9 @@ func TestDelayHidesAMessage(t *testing.T) {
 }
 
 func TestMessagesVanishAtTheEndOfRetention(t *testing.T) {
-	clock := newClock()
+	hand := newClock()
 	var expired []string
-	b := sqs.New(sqs.Options{Clock: clock.scaled(1), Account: "123456789012", Observe: func(e sqs.Event) {
+	b := sqs.New(sqs.Options{Clock: hand.scaled(1), Account: "123456789012", Observe: func(e sqs.Event) {
 		if e.Kind == sqs.EventExpired {
 			expired = append(expired, e.MessageID)
 		}
@@ -146,9 +147,9 @@ func TestMessagesVanishAtTheEndOfRetention(t *testing.T) {
 	inFlight := mustSend(t, c, "q", "in flight")
 	mustReceive(t, c, "q")
 	visible := mustSend(t, c, "q", "visible")
-	clock.advance(59 * time.Second)
+	hand.advance(59 * time.Second)
 	mustSend(t, c, "q", "young")
-	clock.advance(time.Second)
+	hand.advance(time.Second)
 	wantSame(t, bodies(mustReceive(t, c, "q")), []string{"young"})
 	if len(expired) != 2 || expired[0] == expired[1] || expired[0] != inFlight && expired[0] != visible {
 		t.Errorf("expired %v, want %s and %s", expired, inFlight, visible)
@@ -156,8 +157,8 @@ func TestMessagesVanishAtTheEndOfRetention(t *testing.T) {
 }
 
 func TestPurgeDeletesEverythingOncePerMinute(t *testing.T) {
-	clock := newClock()
-	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(2)}), nil)
+	hand := newClock()
+	c := connect(t, newBroker(t, sqs.Options{Clock: hand.scaled(2)}), nil)
 	mustSend(t, c, "orders", "in flight")
 	mustReceive(t, c, "orders")
 	mustSend(t, c, "orders", "visible")
@@ -170,9 +171,9 @@ func TestPurgeDeletesEverythingOncePerMinute(t *testing.T) {
 	}
 	wantSame(t, attributes(t, c, "orders", "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"),
 		map[string]string{"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"})
-	clock.advance(29 * time.Second)
+	hand.advance(29 * time.Second)
 	wantCode(t, purge(), "AWS.SimpleQueueService.PurgeQueueInProgress")
-	clock.advance(time.Second)
+	hand.advance(time.Second)
 	if err := purge(); err != nil {
 		t.Error(err)
 	}
@@ -208,15 +209,15 @@ func TestLongPoll(t *testing.T) {
 }
 
 func TestMessageMovesToTheDeadLetterQueueInsteadOfOneMoreReceive(t *testing.T) {
-	clock := newClock()
+	hand := newClock()
 	var events []sqs.Event
-	c := connect(t, newBroker(t, sqs.Options{Clock: clock.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }}), nil)
+	c := connect(t, newBroker(t, sqs.Options{Clock: hand.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }}), nil)
 	id := mustSend(t, c, "orders", "poison")
 	for range 2 {
 		if got := bodies(mustReceive(t, c, "orders")); len(got) != 1 {
 			t.Fatalf("received %v", got)
 		}
-		clock.advance(30 * time.Second)
+		hand.advance(30 * time.Second)
 	}
 	wantSame(t, attributes(t, c, "orders", "ApproximateNumberOfMessages")["ApproximateNumberOfMessages"], "1") // no receive, no move
 	mustSend(t, c, "orders", "next")
@@ -244,8 +245,8 @@ func TestMessageMovesToTheDeadLetterQueueInsteadOfOneMoreReceive(t *testing.T) {
 
 func TestObserversSeeWhereAMessageGoes(t *testing.T) {
 	var events []sqs.Event
-	clock := newClock()
-	b := newBroker(t, sqs.Options{Clock: clock.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }})
+	hand := newClock()
+	b := newBroker(t, sqs.Options{Clock: hand.scaled(1), Observe: func(e sqs.Event) { events = append(events, e) }})
 	if _, err := b.Send(arnPrefix+"orders", "work"); err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func TestObserversSeeWhereAMessageGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := connect(t, b, nil)
-	clock.advance(30 * time.Second)
+	hand.advance(30 * time.Second)
 	again := mustReceive(t, c, "orders")[0]
 	_, err = c.ChangeMessageVisibility(
 		t.Context(),

@@ -70,12 +70,23 @@ func (s *Stack) Delivery(ctx context.Context, organizationID, deliveryID string)
 			} `json:"attributes"`
 		} `json:"data"`
 	}
-	err := s.Call(ctx, organizationID, http.MethodGet, "/v1/webhooks/deliveries/"+deliveryID, nil, http.StatusOK, &got)
-	if refused := (*apiError)(nil); errors.As(err, &refused) && refused.status == http.StatusNotFound {
-		return nil, nil
-	}
-	if err != nil {
+	found, err := s.find(ctx, organizationID, "/v1/webhooks/deliveries/"+deliveryID, &got)
+	if err != nil || !found {
 		return nil, err
 	}
 	return (*journal.Details)(&got.Data.Attributes), nil
+}
+
+// Recorded asks the API, as the organization, whether it has an event.
+func (s *Stack) Recorded(ctx context.Context, organizationID, eventID string) (bool, error) {
+	return s.find(ctx, organizationID, "/v1/webhooks/events/"+eventID, nil)
+}
+
+// find reads a resource; false if there is none.
+func (s *Stack) find(ctx context.Context, organizationID, path string, answer any) (bool, error) {
+	err := s.Call(ctx, organizationID, http.MethodGet, path, nil, http.StatusOK, answer)
+	if refused := (*apiError)(nil); errors.As(err, &refused) && refused.status == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, err
 }

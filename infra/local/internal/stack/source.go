@@ -65,16 +65,14 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			continue
 		}
 		mappings = append(mappings, eventsource.NewSchedule(eventsource.Schedule{
-			Function:  f.Name,
-			Every:     schedule.Every,
-			Scheduler: schedule.Scheduler,
-			ARN:       template.ScheduleARN(f.Name, schedule),
-			Account:   template.Account,
-			Region:    template.Region,
-			Input:     schedule.Input,
-			Retries:   f.AsyncRetries,
-			MaxAge:    f.AsyncMaxAge,
-			Clock:     s.Clock,
+			Function: f.Name,
+			Every:    schedule.Every,
+			ARN:      template.RuleARN(f.Name, schedule),
+			Account:  template.Account,
+			Region:   template.Region,
+			Retries:  f.AsyncRetries,
+			MaxAge:   f.AsyncMaxAge,
+			Clock:    s.Clock,
 		}, options))
 	}
 	return mappings, nil

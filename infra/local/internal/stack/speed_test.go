@@ -60,7 +60,7 @@ func (l lean) call(b *testing.B, target, body string) []byte {
 func serveServices(b *testing.B) (lean, *dynamodb.Database, *sqs.Broker) {
 	b.Helper()
 	told := journal.New(journal.Options{})
-	go told.Run(b.Context())
+	go told.Run(b.Context(), nil) // nobody watches, so nothing is asked
 	database := dynamodb.New(dynamodb.Options{})
 	if err := database.CreateTable(
 		dynamodb.Schema{Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, StreamView: dynamodb.ViewBoth},

@@ -143,7 +143,7 @@ func (s *Stack) about() func(body string) string {
 		return nil
 	}
 	return func(body string) string {
-		message, err := webhook.ParseMessage(body)
+		message, err := webhook.ParseMessage(body, s.Clock.Now())
 		if err != nil {
 			return ""
 		}

@@ -1,7 +1,6 @@
 package template
 
 import (
-	"encoding/json"
 	"path"
 	"regexp"
 	"slices"
@@ -87,16 +86,7 @@ func (r *reader) readEvent(f *Function, name string, event *object) {
 	case "SQS":
 		f.QueueFeeds = append(f.QueueFeeds, r.readFeed(name, properties))
 	case "Schedule":
-		f.Schedules = append(f.Schedules, readSchedule(name, properties, "Schedule"))
-	case "ScheduleV2":
-		properties.ignore("a rate is the same in every time zone", "ScheduleExpressionTimezone")
-		if window := properties.child("FlexibleTimeWindow"); window != nil {
-			window.oneOf("Mode", "OFF", "OFF")
-			window.done()
-		}
-		schedule := readSchedule(name, properties, "ScheduleExpression")
-		schedule.Scheduler = true
-		f.Schedules = append(f.Schedules, schedule)
+		f.Schedules = append(f.Schedules, readSchedule(name, properties))
 	default:
 		event.fail("Type", "the event type %q is not supported by the local stack", kind)
 		return
@@ -213,18 +203,15 @@ func (r *reader) readFeed(name string, o *object) QueueSource {
 
 var rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|[2-9] (minute|hour|day)s|[1-9][0-9]{1,5} (minute|hour|day)s)\)$`)
 
-func readSchedule(name string, o *object, expression string) Schedule {
+func readSchedule(name string, o *object) Schedule {
 	o.ignore("it is text for people", "Description", "Name")
 	o.ignore("the function's queue of events always takes what is due", "RetryPolicy", "DeadLetterConfig")
-	schedule := Schedule{Event: name, Input: o.text("Input", "")}
-	if schedule.Input != "" && !json.Valid([]byte(schedule.Input)) {
-		o.fail("Input", "is not JSON")
-	}
+	schedule := Schedule{Event: name}
 	schedule.Enabled = o.boolean("Enabled", true) && o.oneOf("State", "ENABLED", "DISABLED") == "ENABLED"
-	rate := o.required(expression)
+	rate := o.required("Schedule")
 	if !rateExpression.MatchString(rate) {
 		if rate != "" {
-			o.fail(expression, "%q is not supported by the local stack, only rate(1 minute), rate(5 minutes) and the like", rate)
+			o.fail("Schedule", "%q is not supported by the local stack, only rate(1 minute), rate(5 minutes) and the like", rate)
 		}
 		return schedule
 	}

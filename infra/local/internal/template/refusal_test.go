@@ -128,34 +128,18 @@ func scheduled(properties string) string {
 
 func TestSchedules(t *testing.T) {
 	for name, test := range map[string]struct {
-		event, properties string
-		want              Schedule
-		arn               string
+		properties string
+		want       Schedule
 	}{
-		"a rule": {
-			event: "Schedule", properties: "Schedule: rate(1 minute)",
-			want: Schedule{Event: "Tick", Every: time.Minute, Enabled: true},
-			arn:  "arn:aws:events:us-east-1:000000000000:rule/FTick",
+		"each minute": {properties: "Schedule: rate(1 minute)", want: Schedule{Event: "Tick", Every: time.Minute, Enabled: true}},
+		"off": {
+			properties: "Schedule: rate(12 hours), Enabled: false, RetryPolicy: {MaximumRetryAttempts: 0}",
+			want:       Schedule{Event: "Tick", Every: 12 * time.Hour},
 		},
-		"a rule that is off": {
-			event: "Schedule", properties: "Schedule: rate(12 hours), Enabled: false, Input: '{}', RetryPolicy: {MaximumRetryAttempts: 0}",
-			want: Schedule{Event: "Tick", Every: 12 * time.Hour, Input: "{}"},
-			arn:  "arn:aws:events:us-east-1:000000000000:rule/FTick",
-		},
-		"a schedule of the Scheduler": {
-			event: "ScheduleV2", properties: "ScheduleExpression: rate(2 days), FlexibleTimeWindow: {Mode: OFF}",
-			want: Schedule{Event: "Tick", Every: 48 * time.Hour, Scheduler: true, Enabled: true},
-			arn:  "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
-		},
-		"a schedule of the Scheduler that is off": {
-			event: "ScheduleV2", properties: "ScheduleExpression: rate(1 hour), State: DISABLED",
-			want: Schedule{Event: "Tick", Every: time.Hour, Scheduler: true},
-			arn:  "arn:aws:scheduler:us-east-1:000000000000:schedule/default/FTick",
-		},
+		"off by its state": {properties: "Schedule: rate(2 days), State: DISABLED", want: Schedule{Event: "Tick", Every: 48 * time.Hour}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			events := strings.Replace(scheduled(test.properties), "Type: Schedule,", "Type: "+test.event+",", 1)
-			source := strings.NewReplacer("        Feed:\n", events, "      CodeUri", `      RecursiveLoop: Allow
+			source := strings.NewReplacer("        Feed:\n", scheduled(test.properties), "      CodeUri", `      RecursiveLoop: Allow
       EventInvokeConfig: {MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60}
       CodeUri`).Replace(minimal)
 			got, err := Parse([]byte(source), Options{Endpoint: endpoint})
@@ -166,8 +150,8 @@ func TestSchedules(t *testing.T) {
 			if diff := cmp.Diff([]Schedule{test.want}, f.Schedules); diff != "" {
 				t.Errorf("schedules (-want +got):\n%s", diff)
 			}
-			if arn := ScheduleARN("F", f.Schedules[0]); arn != test.arn {
-				t.Errorf("ARN %s, want %s", arn, test.arn)
+			if got, want := RuleARN("F", f.Schedules[0]), "arn:aws:events:us-east-1:000000000000:rule/FTick"; got != want {
+				t.Errorf("ARN %s, want %s", got, want)
 			}
 			if f.AsyncRetries != 0 || f.AsyncMaxAge != time.Minute || !f.RecursiveLoop {
 				t.Errorf("%d repeats within %s, loops allowed: %t", f.AsyncRetries, f.AsyncMaxAge, f.RecursiveLoop)
@@ -198,7 +182,7 @@ func TestRefusals(t *testing.T) {
 			"      StageName", "      CorsConfiguration: true\n      StageName", []string{"Api: Properties.CorsConfiguration"},
 		},
 		"an unknown attribute of a resource": {"    Metadata:", "    UpdatePolicy: {}\n    Metadata:", []string{"F: UpdatePolicy"}},
-		"an unknown section":                 {"Resources:", "Mappings: {}\nResources:", []string{"template: Mappings"}},
+		"an unknown section":                 {"Resources:", "Hooks: {}\nResources:", []string{"template: Hooks"}},
 		"an unknown section of Globals":      {"Globals:", "Globals:\n  Api: {}", []string{"Globals: Api"}},
 		"a misspelt property in Globals":     {"    Timeout: 7", "    Timeuot: 7", []string{"F: Properties.Timeuot"}},
 		"an unknown resource type": {
@@ -213,8 +197,8 @@ func TestRefusals(t *testing.T) {
 		"a rate beyond all bounds": {
 			"        Feed:\n", scheduled("Schedule: rate(9999999 days)"), []string{"Tick.Properties.Schedule"},
 		},
-		"an input that is no JSON": {
-			"        Feed:\n", scheduled("Schedule: rate(1 day), Input: x"), []string{"Tick.Properties.Input", "JSON"},
+		"an event of the template's own": {
+			"        Feed:\n", scheduled("Schedule: rate(1 day), Input: '{}'"), []string{"Tick.Properties.Input", "not supported"},
 		},
 		"a cron expression": {
 			"        Feed:\n", scheduled("Schedule: cron(0 12 * * ? *)"), []string{"Tick.Properties.Schedule", "cron"},

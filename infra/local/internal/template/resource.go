@@ -49,13 +49,8 @@ func SecretARN(secret string) string { return arn("secretsmanager", "secret:"+se
 // FunctionARN is the ARN of a function.
 func FunctionARN(function string) string { return arn("lambda", "function:"+function) }
 
-// ScheduleARN is the ARN of what SAM makes of a function's schedule.
-func ScheduleARN(function string, s Schedule) string {
-	if s.Scheduler {
-		return arn("scheduler", "schedule/default/"+function+s.Event)
-	}
-	return arn("events", "rule/"+function+s.Event)
-}
+// RuleARN is the ARN of the rule that SAM makes of a function's schedule.
+func RuleARN(function string, s Schedule) string { return arn("events", "rule/"+function+s.Event) }
 
 func roleARN(role string) string {
 	return fmt.Sprintf("arn:%s:iam::%s:role/%s", Partition, Account, role)

@@ -9,6 +9,7 @@ import (
 type scope struct {
 	options    Options
 	parameters map[string]*node
+	mappings   *node // nil if there are none
 	conditions map[string]*node
 	decided    map[string]bool // conditions evaluated so far
 	deciding   map[string]bool // conditions being evaluated, to find circles
@@ -121,6 +122,18 @@ func (s *scope) call(line int, function string, argument *node, where string) *n
 		}
 		s.check(other, where)
 		return s.eval(taken, where)
+	case "Fn::FindInMap":
+		keys, ok := s.textList(argument, where)
+		if !ok || len(keys) != 3 {
+			s.problem(line, where, "Fn::FindInMap needs the name of a mapping and two keys")
+			return nil
+		}
+		value := s.mappings.at(keys...)
+		if value == nil || value.kind != scalar {
+			s.problem(line, where, "Mappings has no text at %s", strings.Join(keys, "."))
+			return nil
+		}
+		return value
 	case "Fn::Equals", "Fn::Not", "Fn::And", "Fn::Or":
 		s.problem(line, where, "%s belongs into Conditions or Rules", function)
 	default:

@@ -153,11 +153,9 @@ type QueueSource struct {
 
 // Schedule invokes a function again and again.
 type Schedule struct {
-	Event     string // name in the function's Events
-	Every     time.Duration
-	Scheduler bool   // EventBridge Scheduler and not a rule of EventBridge
-	Input     string // the event; "": what AWS sends by default
-	Enabled   bool
+	Event   string // name in the function's Events
+	Every   time.Duration
+	Enabled bool
 }
 
 // Key is an attribute of a key. SortKey's Name is "" where there is none.
@@ -262,6 +260,7 @@ func (r *reader) read(root *node) {
 		top.fail("Transform", "must be AWS::Serverless-2016-10-31, the local stack reads no other, got %q", transform)
 	}
 	parameters := top.raw("Parameters")
+	r.mappings = top.raw("Mappings")
 	rules := top.raw("Rules")
 	conditions := top.raw("Conditions")
 	globals := top.raw("Globals")

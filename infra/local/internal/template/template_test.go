@@ -77,7 +77,7 @@ func TestSystemTemplateResolves(t *testing.T) {
 	streams := []StreamSource{{
 		EventSource: EventSource{Event: "Documents", BatchSize: 100, ReportsBatchItems: true},
 		Filters:     []string{`{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"status":{"S":[{"exists":true}]}}}}`},
-		Table:       "DocumentsTable", Parallelization: 10, Bisect: true,
+		Table:       "DocumentsTable", Parallelization: 1, Bisect: true,
 		MaxRetries: -1, MaxAge: 6 * time.Hour, FailureQueue: "DispatchFailureQueue",
 	}}
 	if diff := cmp.Diff(streams, dispatch.Streams); diff != "" {
@@ -88,10 +88,18 @@ func TestSystemTemplateResolves(t *testing.T) {
 	}
 
 	deliver := function(t, got, "DeliverFunction")
-	feeds := []QueueSource{{
-		EventSource: EventSource{Event: "Queue", BatchSize: 10, ReportsBatchItems: true},
-		Queue:       "DeliveryQueue", MaxConcurrency: 100,
-	}}
+	feeds := []QueueSource{
+		{
+			EventSource:    EventSource{Event: "Fast", BatchSize: 10, ReportsBatchItems: true},
+			Queue:          "DeliveryQueue",
+			MaxConcurrency: 2,
+		},
+		{
+			EventSource:    EventSource{Event: "Retry", BatchSize: 10, ReportsBatchItems: true},
+			Queue:          "RetryQueue",
+			MaxConcurrency: 2,
+		},
+	}
 	if diff := cmp.Diff(feeds, deliver.QueueFeeds); diff != "" {
 		t.Errorf("queues of deliver (-want +got):\n%s", diff)
 	}
@@ -103,11 +111,11 @@ func TestSystemTemplateResolves(t *testing.T) {
 		t.Errorf("deliver's statements lack %+v", open)
 	}
 
-	if names := tableNames(got); !slices.Contains(names, "DocumentsTable") || len(names) != 4 {
+	if names := tableNames(got); !slices.Contains(names, "DocumentsTable") || len(names) != 5 {
 		t.Errorf("tables = %v", names)
 	}
 	deliveryQueue := Queue{
-		Name: "DeliveryQueue", Visibility: 6 * time.Minute, Retention: 4 * 24 * time.Hour, MaxMessageBytes: 1 << 20,
+		Name: "DeliveryQueue", Visibility: 6 * time.Minute, Retention: 14 * 24 * time.Hour, MaxMessageBytes: 1 << 20,
 		DeadLetterQueue: "DeliveryDeadLetterQueue", MaxReceiveCount: 5,
 	}
 	if diff := cmp.Diff(deliveryQueue, got.Queues[0]); diff != "" {
@@ -145,7 +153,7 @@ func TestSystemTemplateWithParameters(t *testing.T) {
 		"a value that is not allowed is refused": {map[string]string{"Environment": "staging"}, []string{"Environment", "sandbox, production"}},
 		"a value that does not match is refused": {map[string]string{"RetryDelays": "1,2"}, []string{"RetryDelays", "must match"}},
 		"a number below the minimum is refused": {
-			map[string]string{"DeliverConcurrency": "1"}, []string{"DeliverConcurrency", "between 2 and 1000"},
+			map[string]string{"DeliverConcurrency": "1"}, []string{"Fast.Properties.ScalingConfig.MaximumConcurrency", "between 2 and 1000"},
 		},
 		"a text for a number is refused": {map[string]string{"DeliverConcurrency": "many"}, []string{"DeliverConcurrency", "number"}},
 		"a rule that does not hold is refused": {
@@ -220,7 +228,9 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	parse := func() *reader {
-		r := &reader{scope: newScope(Options{Endpoint: endpoint}), result: &Template{}}
+		// With tracing, so that no policy is left out.
+		options := Options{Endpoint: endpoint, Parameters: map[string]string{"Tracing": "Active"}}
+		r := &reader{scope: newScope(options), result: &Template{}}
 		r.read(root)
 		return r
 	}
@@ -233,6 +243,7 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 		return len(path) == 2 || // a parameter, condition, rule, resource or output
 			parent == "Variables" || // of a function's environment
 			parent == "Events" ||
+			path[0] == "Mappings" || // whose keys are looked up, or kept for another value of a parameter
 			// The text for a table that exists already is not used here, and a call that is none is an object.
 			path[len(path)-1] == "Ref" && slices.Contains(path, "Fn::If") ||
 			slices.Contains(path, "Metadata") && path[len(path)-1] != "BuildMethod"
@@ -275,31 +286,43 @@ func TestNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	active, err := real(t, map[string]string{"Tracing": "Active"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	logs := "arn:aws:logs:us-east-1:000000000000:log-group:LogGroup:log-stream:local"
-	stream, queue := StreamARN("DocumentsTable"), QueueARN("DeliveryQueue")
+	stream := StreamARN("DocumentsTable")
 	shared := []Need{
 		{"Properties.LoggingConfig", "logs:CreateLogStream", logs},
 		{"Properties.LoggingConfig", "logs:PutLogEvents", logs},
-		{"Properties.Tracing", "xray:PutTraceSegments", "*"},
-		{"Properties.Tracing", "xray:PutTelemetryRecords", "*"},
 	}
+	consume := func(event, queue string) []Need {
+		where := "Properties.Events." + event
+		return []Need{
+			{where, "sqs:ReceiveMessage", QueueARN(queue)},
+			{where, "sqs:DeleteMessage", QueueARN(queue)},
+			{where, "sqs:GetQueueAttributes", QueueARN(queue)},
+		}
+	}
+	traced := []Need{{"Properties.Tracing", "xray:PutTraceSegments", "*"}, {"Properties.Tracing", "xray:PutTelemetryRecords", "*"}}
 	for name, want := range map[string][]Need{
 		"AuthorizeFunction": nil, // its role is SAM's
-		"DispatchFunction": append(slices.Clone(shared),
-			Need{"Properties.Events.Documents", "dynamodb:DescribeStream", stream},
-			Need{"Properties.Events.Documents", "dynamodb:GetRecords", stream},
-			Need{"Properties.Events.Documents", "dynamodb:GetShardIterator", stream},
-			Need{"Properties.Events.Documents", "dynamodb:ListStreams", "*"},
-			Need{"Properties.Events.Documents", "sqs:SendMessage", QueueARN("DispatchFailureQueue")},
-		),
-		"DeliverFunction": append(slices.Clone(shared),
-			Need{"Properties.Events.Queue", "sqs:ReceiveMessage", queue},
-			Need{"Properties.Events.Queue", "sqs:DeleteMessage", queue},
-			Need{"Properties.Events.Queue", "sqs:GetQueueAttributes", queue},
-		),
+		"DispatchFunction": slices.Concat(shared, []Need{
+			{"Properties.Events.Documents", "dynamodb:DescribeStream", stream},
+			{"Properties.Events.Documents", "dynamodb:GetRecords", stream},
+			{"Properties.Events.Documents", "dynamodb:GetShardIterator", stream},
+			{"Properties.Events.Documents", "dynamodb:ListStreams", "*"},
+			{"Properties.Events.Documents", "sqs:SendMessage", QueueARN("DispatchFailureQueue")},
+		}, consume("HeldUp", "DispatchRetryQueue")),
+		"DeliverFunction": slices.Concat(shared, consume("Fast", "DeliveryQueue"), consume("Retry", "RetryQueue")),
 	} {
 		if diff := cmp.Diff(want, function(t, got, name).Needs()); diff != "" {
 			t.Errorf("what Lambda does for %s (-want +got):\n%s", name, diff)
+		}
+		for _, need := range traced {
+			if want, got := want != nil, slices.Contains(function(t, active, name).Needs(), need); got != want {
+				t.Errorf("%s of %s with active tracing: %v, want %v", need.Action, name, got, want)
+			}
 		}
 	}
 }
@@ -309,6 +332,9 @@ const prefix = `Transform: AWS::Serverless-2016-10-31
 Parameters:
   Name: {Type: String, Default: docs}
   Size: {Type: Number, Default: 5}
+Mappings:
+  Sizes:
+    docs: {large: 50, small: 5}
 Conditions:
   Yes: !Equals [!Ref Name, docs]
   No: !Not [!Condition Yes]
@@ -380,6 +406,8 @@ func TestIntrinsicFunctions(t *testing.T) {
 		`!If [Long, a, b]`:                 "a",
 		`{"Fn::If": [No, !Ref Absent, b]}`: "b",
 		`!If [Yes, !If [No, 1, 2], 3]`:     "2",
+
+		`!FindInMap [Sizes, !Ref Name, large]`: "50",
 	} {
 		t.Run(expression, func(t *testing.T) {
 			got, err := Parse([]byte(prefix+expression), Options{Endpoint: endpoint})
@@ -422,7 +450,8 @@ func TestIntrinsicFunctionErrors(t *testing.T) {
 		`!If [!Contains [[a], a], b, c]`: "needs a condition's name",
 		`!Equals [a, b]`:                 "belongs into Conditions",
 		`!ImportValue x`:                 "Fn::ImportValue is not supported",
-		`!FindInMap [a, b, c]`:           "Fn::FindInMap is not supported",
+		`!FindInMap [Sizes, b, c]`:       "Mappings has no text at Sizes.b.c",
+		`!FindInMap [Sizes, large]`:      "needs the name of a mapping and two keys",
 		`{"Fn::Sub": a, "Fn::If": b}`:    "must stand alone",
 		`!If [Yes, a, !Ref Nothing]`:     "Nothing is neither",
 		`!If [No, !Foo a, b]`:            "Fn::Foo is not supported",

@@ -38,6 +38,14 @@ type field struct {
 	value *node
 }
 
+// at returns what the names lead to, one after the other, or nil.
+func (n *node) at(names ...string) *node {
+	for _, name := range names {
+		n = n.get(name)
+	}
+	return n
+}
+
 // get returns the member of that name, or nil.
 func (n *node) get(name string) *node {
 	if n == nil {

@@ -99,19 +99,39 @@ func TestArithmeticIsExact(t *testing.T) {
 func TestNormalizeRefuses(t *testing.T) {
 	deep := strings.Repeat(`{"L":[`, 32) + `{"S":"x"}` + strings.Repeat(`]}`, 32)
 	for _, c := range []struct{ name, given, want string }{
-		{"no type", `{}`, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
-		{"two types", `{"S":"a","N":"1"}`, "Supplied AttributeValue has more than one datatypes set, " +
+		{name: "no type", given: `{}`, want: "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
+		{name: "two types", given: `{"S":"a","N":"1"}`, want: "Supplied AttributeValue has more than one datatypes set, " +
 			"must contain exactly one of the supported datatypes"},
-		{"NULL false", `{"NULL":false}`, "One or more parameter values were invalid: Null attribute value types must have the value of true"},
-		{"empty string set", `{"SS":[]}`, "One or more parameter values were invalid: An string set  may not be empty"},
-		{"empty number set", `{"NS":[]}`, "One or more parameter values were invalid: An number set  may not be empty"},
-		{"empty binary set", `{"BS":[]}`, "One or more parameter values were invalid: Binary sets should not be empty"},
-		{"duplicate strings", `{"SS":["a","b","a"]}`, "One or more parameter values were invalid: " +
+		{
+			name:  "NULL false",
+			given: `{"NULL":false}`,
+			want:  "One or more parameter values were invalid: Null attribute value types must have the value of true",
+		},
+		{name: "empty string set", given: `{"SS":[]}`, want: "One or more parameter values were invalid: An string set  may not be empty"},
+		{name: "empty number set", given: `{"NS":[]}`, want: "One or more parameter values were invalid: An number set  may not be empty"},
+		{name: "empty binary set", given: `{"BS":[]}`, want: "One or more parameter values were invalid: Binary sets should not be empty"},
+		{name: "duplicate strings", given: `{"SS":["a","b","a"]}`, want: "One or more parameter values were invalid: " +
 			"Input collection [a, b, a] contains duplicates."},
-		{"equal numbers", `{"NS":["1","1.0"]}`, "One or more parameter values were invalid: Input collection [1, 1.0] contains duplicates."},
-		{"bad number deep inside", `{"M":{"a":{"L":[{"N":"x"}]}}}`, "The parameter cannot be converted to a numeric value: x"},
-		{"null inside a list", `{"L":[null]}`, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"},
-		{"33 levels", deep, "Nesting Levels have exceeded supported limits: Attributes and nested attributes have exceeded 32 levels"},
+		{
+			name:  "equal numbers",
+			given: `{"NS":["1","1.0"]}`,
+			want:  "One or more parameter values were invalid: Input collection [1, 1.0] contains duplicates.",
+		},
+		{
+			name:  "bad number deep inside",
+			given: `{"M":{"a":{"L":[{"N":"x"}]}}}`,
+			want:  "The parameter cannot be converted to a numeric value: x",
+		},
+		{
+			name:  "null inside a list",
+			given: `{"L":[null]}`,
+			want:  "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
+		},
+		{
+			name:  "33 levels",
+			given: deep,
+			want:  "Nesting Levels have exceeded supported limits: Attributes and nested attributes have exceeded 32 levels",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := decode(t, c.given).Normalize()
@@ -159,9 +179,10 @@ func TestSize(t *testing.T) {
 		given string
 		want  int
 	}{
-		{`{"S":"é"}`, 2}, {`{"B":"AAEC"}`, 3}, {`{"BOOL":true}`, 1}, {`{"NULL":true}`, 1}, {`{"N":"0"}`, 1}, {`{"N":"12345"}`, 4},
-		{`{"N":"1000"}`, 2}, {`{"N":"-12"}`, 3}, {`{"N":"1.5"}`, 2}, {`{"L":[]}`, 3}, {`{"L":[{"S":"ab"}]}`, 6}, {`{"M":{"k":{"S":"ab"}}}`, 7},
-		{`{"SS":["ab","c"]}`, 3}, {`{"NS":["1","22"]}`, 4}, {`{"BS":["AA=="]}`, 1},
+		{`{"S":"é"}`, 2}, {`{"B":"AAEC"}`, 3}, {`{"BOOL":true}`, 1}, {`{"NULL":true}`, 1}, {`{"N":"0"}`, 1},
+		{`{"N":"12345"}`, 4}, {`{"N":"1000"}`, 2}, {`{"N":"-12"}`, 3}, {`{"N":"1.5"}`, 2}, {`{"L":[]}`, 3},
+		{`{"L":[{"S":"ab"}]}`, 6}, {`{"M":{"k":{"S":"ab"}}}`, 7}, {`{"SS":["ab","c"]}`, 3}, {`{"NS":["1","22"]}`, 4},
+		{`{"BS":["AA=="]}`, 1},
 	} {
 		if got := normalized(t, c.given).Size(); got != c.want {
 			t.Errorf("size of %s = %d; want %d", c.given, got, c.want)
@@ -185,21 +206,21 @@ func TestKeysKeepTheOrderOfNumbers(t *testing.T) {
 // checkOrder checks that comparison and encoding agree, also when something follows the encoding.
 func checkOrder(t *testing.T, a, b *Value, want int) {
 	t.Helper()
-	if got, ok := Compare(a, b); !ok || sign(got) != sign(want) {
-		t.Errorf("Compare(%s, %s) = %d, %t; want %d", a, b, got, ok, sign(want))
+	if got, ok := Compare(a, b); !ok || signOf(got) != signOf(want) {
+		t.Errorf("Compare(%s, %s) = %d, %t; want %d", a, b, got, ok, signOf(want))
 	}
 	x, y := AppendKey(nil, a), AppendKey(nil, b)
-	if got := bytes.Compare(x, y); got != sign(want) {
-		t.Errorf("encodings of %s and %s compare as %d; want %d", a, b, got, sign(want))
+	if got := bytes.Compare(x, y); got != signOf(want) {
+		t.Errorf("encodings of %s and %s compare as %d; want %d", a, b, got, signOf(want))
 	}
 	if want != 0 {
-		if got := bytes.Compare(append(x, 0xFF), append(y, 0x00)); got != sign(want) {
+		if got := bytes.Compare(append(x, 0xFF), append(y, 0x00)); got != signOf(want) {
 			t.Errorf("what follows the encodings of %s and %s changes their order", a, b)
 		}
 	}
 }
 
-func sign(n int) int {
+func signOf(n int) int {
 	switch {
 	case n < 0:
 		return -1

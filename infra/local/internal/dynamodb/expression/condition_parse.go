@@ -206,7 +206,8 @@ func (c *conditionParser) distinct(operator string, operands []operand) error {
 	for _, o := range operands[1:] {
 		if first.path != nil && first.size == o.size && slices.Equal(first.path, o.path) {
 			return c.errorf(
-				"The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s",
+				"The first operand must be distinct from the remaining operands for this operator or function; "+
+					"operator: %s, first operand: %s",
 				operator, first.path,
 			)
 		}

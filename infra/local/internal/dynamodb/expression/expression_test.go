@@ -50,7 +50,7 @@ func parseItem(t testing.TB, text string) attribute.Item {
 	return i
 }
 
-func placeholders(t testing.TB) *Placeholders {
+func somePlaceholders(t testing.TB) *Placeholders {
 	t.Helper()
 	var v map[string]*attribute.Value
 	if err := json.Unmarshal([]byte(values), &v); err != nil {
@@ -147,7 +147,7 @@ func TestMatch(t *testing.T) {
 		{"NOT n = :one AND n = :five", true},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
-			condition, err := ParseCondition(ConditionExpression, c.expression, placeholders(t))
+			condition, err := ParseCondition(ConditionExpression, c.expression, somePlaceholders(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +166,7 @@ func TestNoItemMatchesOnlyItsAbsence(t *testing.T) {
 		"attribute_not_exists(id) OR n < :ten":    true,
 		"attribute_not_exists(m.x) AND n <> :ten": true,
 	} {
-		condition, err := ParseCondition(ConditionExpression, expression, placeholders(t))
+		condition, err := ParseCondition(ConditionExpression, expression, somePlaceholders(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,45 +179,105 @@ func TestNoItemMatchesOnlyItsAbsence(t *testing.T) {
 func TestConditionIsRefused(t *testing.T) {
 	const invalid = "Invalid ConditionExpression: "
 	for _, c := range []struct{ name, expression, want string }{
-		{"empty", " ", invalid + "The expression can not be empty;"},
-		{"reserved word", "status = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: status"},
-		{"reserved word in another case", "m.Name = :s", invalid + "Attribute name is a reserved keyword; reserved keyword: Name"},
-		{"ttl is reserved", "attribute_exists(ttl)", invalid + "Attribute name is a reserved keyword; reserved keyword: ttl"},
-		{"undefined name", "#nope = :s", invalid + "An expression attribute name used in the document path is not defined; " +
-			"attribute name: #nope"},
-		{"undefined value", "n = :nope", invalid + "An expression attribute value used in expression is not defined; attribute value: :nope"},
-		{"left over", "n = :one n", invalid + `Syntax error; token: "n", near: ":one n"`},
-		{"second condition without AND", "n = :one id = :a", invalid + `Syntax error; token: "id", near: ":one id ="`},
-		{"unfinished", "n =", invalid + `Syntax error; token: <EOF>, near: "="`},
-		{"open parenthesis", "(n = :one", invalid + `Syntax error; token: <EOF>, near: ":one"`},
-		{"literal number", "n = 5", invalid + `Syntax error; token: "5", near: "= 5"`},
-		{"string literal", "n = 'x'", invalid + `Syntax error; token: "'", near: "= 'x"`},
-		{"only a path", "n", invalid + `Syntax error; token: <EOF>, near: "n"`},
-		{"leading underscore", "_n = :one", invalid + `Syntax error; token: "_", near: "_n"`},
-		{"unknown function", "exists(n)", invalid + "Invalid function name; function: exists"},
-		{"function in another case", "Attribute_Exists(n)", invalid + "Invalid function name; function: Attribute_Exists"},
-		{"update function", "if_not_exists(n, :one)", invalid + "The function is not allowed in a condition expression; function: if_not_exists"},
-		{"one operand too few", "begins_with(greeting)", invalid + "Incorrect number of operands for operator or function; " +
-			"operator or function: begins_with, number of operands: 1"},
-		{"prefix is a number", "begins_with(greeting, :one)", invalid + "Incorrect operand type for operator or function; " +
-			"operator or function: begins_with, operand type: N"},
-		{"value where a path must be", "attribute_exists(:one)", invalid + "Operator or function requires a document path; " +
-			"operator or function: attribute_exists"},
-		{"unknown type", "attribute_type(n, :typeX)", invalid + "Invalid attribute type name found; " +
+		{name: "empty", expression: " ", want: invalid + "The expression can not be empty;"},
+		{
+			name:       "reserved word",
+			expression: "status = :s",
+			want:       invalid + "Attribute name is a reserved keyword; reserved keyword: status",
+		},
+		{
+			name:       "reserved word in another case",
+			expression: "m.Name = :s",
+			want:       invalid + "Attribute name is a reserved keyword; reserved keyword: Name",
+		},
+		{
+			name:       "ttl is reserved",
+			expression: "attribute_exists(ttl)",
+			want:       invalid + "Attribute name is a reserved keyword; reserved keyword: ttl",
+		},
+		{
+			name:       "undefined name",
+			expression: "#nope = :s",
+			want: invalid + "An expression attribute name used in the document path is not defined; " +
+				"attribute name: #nope",
+		},
+		{
+			name:       "undefined value",
+			expression: "n = :nope",
+			want:       invalid + "An expression attribute value used in expression is not defined; attribute value: :nope",
+		},
+		{name: "left over", expression: "n = :one n", want: invalid + `Syntax error; token: "n", near: ":one n"`},
+		{
+			name:       "second condition without AND",
+			expression: "n = :one id = :a",
+			want:       invalid + `Syntax error; token: "id", near: ":one id ="`,
+		},
+		{name: "unfinished", expression: "n =", want: invalid + `Syntax error; token: <EOF>, near: "="`},
+		{name: "open parenthesis", expression: "(n = :one", want: invalid + `Syntax error; token: <EOF>, near: ":one"`},
+		{name: "literal number", expression: "n = 5", want: invalid + `Syntax error; token: "5", near: "= 5"`},
+		{name: "string literal", expression: "n = 'x'", want: invalid + `Syntax error; token: "'", near: "= 'x"`},
+		{name: "only a path", expression: "n", want: invalid + `Syntax error; token: <EOF>, near: "n"`},
+		{name: "leading underscore", expression: "_n = :one", want: invalid + `Syntax error; token: "_", near: "_n"`},
+		{name: "unknown function", expression: "exists(n)", want: invalid + "Invalid function name; function: exists"},
+		{
+			name:       "function in another case",
+			expression: "Attribute_Exists(n)",
+			want:       invalid + "Invalid function name; function: Attribute_Exists",
+		},
+		{
+			name:       "update function",
+			expression: "if_not_exists(n, :one)",
+			want:       invalid + "The function is not allowed in a condition expression; function: if_not_exists",
+		},
+		{
+			name:       "one operand too few",
+			expression: "begins_with(greeting)",
+			want: invalid + "Incorrect number of operands for operator or function; " +
+				"operator or function: begins_with, number of operands: 1",
+		},
+		{
+			name:       "prefix is a number",
+			expression: "begins_with(greeting, :one)",
+			want: invalid + "Incorrect operand type for operator or function; " +
+				"operator or function: begins_with, operand type: N",
+		},
+		{
+			name:       "value where a path must be",
+			expression: "attribute_exists(:one)",
+			want: invalid + "Operator or function requires a document path; " +
+				"operator or function: attribute_exists",
+		},
+		{name: "unknown type", expression: "attribute_type(n, :typeX)", want: invalid + "Invalid attribute type name found; " +
 			"type: X, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"},
-		{"bounds the wrong way round", "n BETWEEN :ten AND :one", invalid + "The BETWEEN operator requires upper bound to be greater " +
-			"than or equal to lower bound; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {N:1}"},
-		{"bounds of two types", "n BETWEEN :ten AND :s", invalid + "The BETWEEN operator requires same data type for lower and upper " +
-			"bounds; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {S:processed}"},
-		{"list is less than", "l < :list", invalid + "Incorrect operand type for operator or function; operator or function: <, operand type: L"},
-		{"compared with itself", "n = n", invalid + "The first operand must be distinct from the remaining operands for this operator " +
-			"or function; operator: =, first operand: [n]"},
-		{"redundant parentheses", "((n = :one))", invalid + "The expression has redundant parentheses;"},
-		{"size alone", "size(n)", invalid + `Syntax error; token: <EOF>, near: ")"`},
-		{"index that is a name", "l[x] = :one", invalid + `Syntax error; token: "x", near: "[x]"`},
+		{
+			name:       "bounds the wrong way round",
+			expression: "n BETWEEN :ten AND :one",
+			want: invalid + "The BETWEEN operator requires upper bound to be greater " +
+				"than or equal to lower bound; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {N:1}",
+		},
+		{
+			name:       "bounds of two types",
+			expression: "n BETWEEN :ten AND :s",
+			want: invalid + "The BETWEEN operator requires same data type for lower and upper " +
+				"bounds; lower bound operand: AttributeValue: {N:10}, upper bound operand: AttributeValue: {S:processed}",
+		},
+		{
+			name:       "list is less than",
+			expression: "l < :list",
+			want:       invalid + "Incorrect operand type for operator or function; operator or function: <, operand type: L",
+		},
+		{
+			name:       "compared with itself",
+			expression: "n = n",
+			want: invalid + "The first operand must be distinct from the remaining operands for this operator " +
+				"or function; operator: =, first operand: [n]",
+		},
+		{name: "redundant parentheses", expression: "((n = :one))", want: invalid + "The expression has redundant parentheses;"},
+		{name: "size alone", expression: "size(n)", want: invalid + `Syntax error; token: <EOF>, near: ")"`},
+		{name: "index that is a name", expression: "l[x] = :one", want: invalid + `Syntax error; token: "x", near: "[x]"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := ParseCondition(ConditionExpression, c.expression, placeholders(t))
+			_, err := ParseCondition(ConditionExpression, c.expression, somePlaceholders(t))
 			refused(t, err, c.want)
 		})
 	}
@@ -238,7 +298,7 @@ func TestNeighbouringGroupsAreNotRedundant(t *testing.T) {
 		"((n = :one) AND (n = :five))", "(n = :one) OR (n = :five)", "((n = :one) OR n = :ten)", "(n = :ten OR (n = :one))",
 		"NOT (NOT (n = :one))",
 	} {
-		if _, err := ParseCondition(FilterExpression, expression, placeholders(t)); err != nil {
+		if _, err := ParseCondition(FilterExpression, expression, somePlaceholders(t)); err != nil {
 			t.Errorf("%s: %v", expression, err)
 		}
 	}
@@ -255,24 +315,57 @@ func TestPlaceholders(t *testing.T) {
 		expression string
 		want       string
 	}{
-		{"unused name", map[string]string{"#a": "a", "#b": "b"}, one(), "#a = :one", "Value provided in ExpressionAttributeNames " +
-			"unused in expressions: keys: {#b}"},
-		{"unused value", nil, map[string]*attribute.Value{
+		{
+			name:       "unused name",
+			names:      map[string]string{"#a": "a", "#b": "b"},
+			values:     one(),
+			expression: "#a = :one",
+			want: "Value provided in ExpressionAttributeNames " +
+				"unused in expressions: keys: {#b}",
+		},
+		{name: "unused value", values: map[string]*attribute.Value{
 			":one": attribute.NewNumber("1"), ":two": attribute.NewNumber("2"),
-		}, "a = :one", "Value provided in ExpressionAttributeValues unused in expressions: keys: {:two}"},
-		{"empty names", map[string]string{}, one(), "a = :one", "ExpressionAttributeNames must not be empty"},
-		{"empty values", nil, map[string]*attribute.Value{}, "attribute_exists(a)", "ExpressionAttributeValues must not be empty"},
-		{"names without expression", map[string]string{"#a": "a"}, nil, "", "ExpressionAttributeNames can only be specified when " +
-			"using expressions"},
-		{"values without expression", nil, one(), "", "ExpressionAttributeValues can only be specified when using expressions"},
-		{"name without mark", map[string]string{"a": "a"}, one(), "a = :one", `ExpressionAttributeNames contains invalid key: ` +
-			`Syntax error; key: "a"`},
-		{"value without mark", nil, map[string]*attribute.Value{
+		}, expression: "a = :one", want: "Value provided in ExpressionAttributeValues unused in expressions: keys: {:two}"},
+		{
+			name:       "empty names",
+			names:      map[string]string{},
+			values:     one(),
+			expression: "a = :one",
+			want:       "ExpressionAttributeNames must not be empty",
+		},
+		{
+			name:       "empty values",
+			values:     map[string]*attribute.Value{},
+			expression: "attribute_exists(a)",
+			want:       "ExpressionAttributeValues must not be empty",
+		},
+		{
+			name:  "names without expression",
+			names: map[string]string{"#a": "a"},
+			want: "ExpressionAttributeNames can only be specified when " +
+				"using expressions",
+		},
+		{name: "values without expression", values: one(), want: "ExpressionAttributeValues can only be specified when using expressions"},
+		{
+			name:       "name without mark",
+			names:      map[string]string{"a": "a"},
+			values:     one(),
+			expression: "a = :one",
+			want: `ExpressionAttributeNames contains invalid key: ` +
+				`Syntax error; key: "a"`,
+		},
+		{name: "value without mark", values: map[string]*attribute.Value{
 			"one": attribute.NewNumber("1"),
-		}, "a = :one", `ExpressionAttributeValues contains invalid key: Syntax error; key: "one"`},
-		{"invalid value", nil, map[string]*attribute.Value{
-			":one": attribute.NewNumber("x"),
-		}, "a = :one", "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric value: x for key :one"},
+		}, expression: "a = :one", want: `ExpressionAttributeValues contains invalid key: Syntax error; key: "one"`},
+		{
+			name: "invalid value",
+			values: map[string]*attribute.Value{
+				":one": attribute.NewNumber("x"),
+			},
+			expression: "a = :one",
+			want: "ExpressionAttributeValues contains invalid value: " +
+				"The parameter cannot be converted to a numeric value: x for key :one",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := NewPlaceholders(c.names, c.values, c.expression != "")
@@ -300,18 +393,18 @@ func FuzzExpressionsNeverPanic(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c, err := ParseCondition(ConditionExpression, text, placeholders(t)); err == nil {
+		if c, err := ParseCondition(ConditionExpression, text, somePlaceholders(t)); err == nil {
 			c.Match(it)
 			c.Match(nil)
 		}
-		if u, err := ParseUpdate(text, placeholders(t)); err == nil {
+		if u, err := ParseUpdate(text, somePlaceholders(t)); err == nil {
 			u.Apply(it)
 			u.Apply(nil)
 		}
-		if p, err := ParseProjection(text, placeholders(t)); err == nil {
+		if p, err := ParseProjection(text, somePlaceholders(t)); err == nil {
 			p.Apply(it)
 		}
-		ParseKeyCondition(text, "id", "n", placeholders(t))
+		ParseKeyCondition(text, "id", "n", somePlaceholders(t))
 		after, err := json.Marshal(it)
 		if err != nil {
 			t.Fatal(err)

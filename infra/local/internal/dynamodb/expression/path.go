@@ -67,11 +67,13 @@ func (p *parser) overlap(paths []Path) error {
 			switch {
 			case same == len(a) || same == len(b):
 				return p.errorf(
-					"Two document paths overlap with each other; must remove or rewrite one of these paths; path one: %s, path two: %s", a, b,
+					"Two document paths overlap with each other; must remove or rewrite one of these paths; "+
+						"path one: %s, path two: %s", a, b,
 				)
 			case a[same].element != b[same].element:
 				return p.errorf(
-					"Two document paths conflict with each other; must remove or rewrite one of these paths; path one: %s, path two: %s", a, b,
+					"Two document paths conflict with each other; must remove or rewrite one of these paths; "+
+						"path one: %s, path two: %s", a, b,
 				)
 			}
 		}

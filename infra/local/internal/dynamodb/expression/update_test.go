@@ -12,7 +12,7 @@ import (
 // changes applies an update and returns only the attributes that it changed; a removed one is null.
 func changes(t *testing.T, expression string, before attribute.Item) string {
 	t.Helper()
-	u, err := ParseUpdate(expression, placeholders(t))
+	u, err := ParseUpdate(expression, somePlaceholders(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,13 +138,16 @@ func TestUpdateFails(t *testing.T) {
 		{"SET n = n + :s", invalid + "Incorrect operand type for operator or function; operator or function: +, operand type: S"},
 		{"SET n = size(l)", invalid + "The function is not allowed in an update expression; function: size"},
 		{"SET n = nope(l)", invalid + "Invalid function name; function: nope"},
-		{"SET n = if_not_exists(:one, :one)", invalid + "Operator or function requires a document path; operator or function: if_not_exists"},
+		{
+			"SET n = if_not_exists(:one, :one)",
+			invalid + "Operator or function requires a document path; operator or function: if_not_exists",
+		},
 		{"SET n = if_not_exists(n)", invalid + "Incorrect number of operands for operator or function; " +
 			"operator or function: if_not_exists, number of operands: 1"},
 		{"SET n = n + :one + :one", invalid + `Syntax error; token: "+", near: ":one + :one"`},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
-			u, err := ParseUpdate(c.expression, placeholders(t))
+			u, err := ParseUpdate(c.expression, somePlaceholders(t))
 			if err == nil {
 				_, err = u.Apply(parseItem(t, item))
 			}
@@ -163,7 +166,7 @@ func TestProjection(t *testing.T) {
 		{"#status,#dot", `{"dotted.name":{"S":"dot"},"status":{"S":"processed"}}`},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
-			p, err := ParseProjection(c.expression, placeholders(t))
+			p, err := ParseProjection(c.expression, somePlaceholders(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +193,7 @@ func TestProjectionIsRefused(t *testing.T) {
 		":one":    invalid + `Syntax error; token: ":one", near: ":one"`,
 		"id = :a": invalid + `Syntax error; token: "=", near: "id = :a"`,
 	} {
-		_, err := ParseProjection(expression, placeholders(t))
+		_, err := ParseProjection(expression, somePlaceholders(t))
 		refused(t, err, want)
 	}
 }
@@ -212,7 +215,7 @@ func TestKeyCondition(t *testing.T) {
 		{"id = :a AND begins_with(n, :a)", KeyCondition{a, "begins_with", []*attribute.Value{a}}},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
-			got, err := ParseKeyCondition(c.expression, "id", "n", placeholders(t))
+			got, err := ParseKeyCondition(c.expression, "id", "n", somePlaceholders(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,12 +240,15 @@ func TestKeyConditionIsRefused(t *testing.T) {
 		{"id = :a AND id = :z", "KeyConditionExpressions must only contain one condition per key"},
 		{"id = :a AND n > :one AND n < :ten", "KeyConditionExpressions must only contain one condition per key"},
 		{"id = :a AND n > :one AND greeting = :a", "Conditions can be of length 1 or 2 only"},
-		{"id = n", "Invalid KeyConditionExpression: Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"},
+		{
+			"id = n",
+			"Invalid KeyConditionExpression: Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition",
+		},
 		{"m.x = :a", "Invalid KeyConditionExpression: KeyConditionExpressions cannot have conditions on nested attributes"},
 		{"id = :a AND status = :s", "Invalid KeyConditionExpression: Attribute name is a reserved keyword; reserved keyword: status"},
 	} {
 		t.Run(c.expression, func(t *testing.T) {
-			_, err := ParseKeyCondition(c.expression, "id", "n", placeholders(t))
+			_, err := ParseKeyCondition(c.expression, "id", "n", somePlaceholders(t))
 			refused(t, err, c.want)
 		})
 	}

@@ -28,13 +28,14 @@ const clock = t => {
   const d = new Date(t), two = (n, w = 2) => String(n).padStart(w, "0");
   return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}.${two(d.getMilliseconds(), 3)}`;
 };
-const took = ms => ms == null ? "" : ms < 1 ? "< 1 ms" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+const took = ms => ms == null ? "" : ms < 1 ? "< 1 ms" : ms < 1000 ? `${Math.round(ms)} ms` : ms < 6e4 ? `${(ms / 1000).toFixed(1)} s` :
+  ms < 6e6 ? `${Math.floor(ms / 6e4)} min ${Math.round(ms % 6e4 / 1000)} s` : `${(ms / 36e5).toFixed(1)} h`;
 const moment = t => h("time", {datetime: t, title: t}, clock(t));
 const plural = (n, one, many = one + "s") => `${n} ${n === 1 ? one : many}`;
 
 const outcomes = {
   delivered: ["delivered", "good"], retrying: ["retrying", "wait"], failed: ["failed", "bad"], canceled: ["canceled", ""],
-  queued: ["queued", "busy"], attempting: ["attempting", "busy"], dead_letter: ["in the dead-letter queue", "bad"], unknown: ["unknown", ""],
+  queued: ["queued", "busy"], waiting: ["waiting", "wait"], attempting: ["attempting", "busy"], dead_letter: ["in the dead-letter queue", "bad"], unknown: ["unknown", ""],
 };
 const triggers = {status_change: "status change", resend: "resend", test: "test event"};
 
@@ -65,8 +66,9 @@ function draw(flow) {
   const card = h("article", {class: known ? "flow" : "flow fresh", "data-flow": flow.id, "data-document": flow.document_id, "data-status": flow.status},
     h("div", {class: "change"}, headline(flow), moment(flow.at)),
     flow.deliveries.map(d => delivery(flow, d)),
-    flow.changed && flow.deliveries.length === 0 && h("div", {class: "delivery"},
-      h("p", {class: "quiet"}, `No message so far: a change goes to the active configs of ${flow.organization_id} that subscribe to “${flow.status}”.`)));
+    flow.changed && flow.deliveries.length === 0 && h("div", {class: "delivery", "data-outcome": flow.recorded ? "unwanted" : "none"},
+      flow.recorded && h("div", {class: "bar"}, h("span", {class: "badge"}, "recorded, nobody wanted it"), h("span", {class: "config quiet mono"}, flow.id)),
+      h("p", {class: "quiet"}, `${flow.recorded ? "" : "No message so far: "}A change goes to the active configs of ${flow.organization_id} that subscribe to “${flow.status}”.`)));
   const focus = known?.card.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   if (known) known.card.replaceWith(card);
   else {
@@ -92,22 +94,26 @@ function headline(flow) {
 function delivery(flow, d) {
   const [label, tone] = outcomes[d.outcome] ?? [d.outcome, ""];
   const waiting = d.messages.findLast(m => m.visible_at);
+  const due = d.outcome === "retrying" && d.next_attempt_at || waiting?.visible_at;
   const key = flow.id + "/" + d.config_id;
   return h("div", {class: "delivery", "data-delivery": d.id, "data-outcome": d.outcome},
     d.id && h("div", {class: "bar"},
       h("span", {class: "badge " + tone}, label),
-      waiting && h("span", {class: "quiet", "data-until": waiting.visible_at, "data-before": "next attempt "}),
+      due && h("span", {class: "quiet", title: due, "data-until": due, "data-before": "next attempt "}),
       d.trigger && d.trigger !== "status_change" && h("span", {class: "quiet"}, triggers[d.trigger] ?? d.trigger),
       h("span", {class: "config quiet mono", title: "config"}, d.config_id),
       h("button", {type: "button", class: "resend", "data-focus": key + "/resend", click: e => act(e.currentTarget, "POST", `deliveries/${encodeURIComponent(d.id)}/resend`)}, "Resend")),
     d.attempts.length > 0 && h("div", {class: "tries"}, d.attempts.map((t, n) => [
-      n > 0 && h("p", {class: "pause"}, `${took(Date.parse(began(t)) - Date.parse(began(d.attempts[n - 1])))} later`),
+      n > 0 && h("p", {class: "pause" + (again(d.attempts[n - 1], t) ? " round" : "")},
+        `${took(Date.parse(began(t)) - Date.parse(began(d.attempts[n - 1])))} later` + (again(d.attempts[n - 1], t) ? ", another round" : "")),
       attempt(`${key}/${n}`, t),
     ]).flat()),
     d.problem && h("p", {class: "problem"}, "Its log could not be read: " + d.problem),
     d.messages.length > 0 && messages(key, d));
 }
 
+const number = t => t.number ?? Number(header(t.request, "X-Webhook-Attempt") ?? 0);
+const again = (before, t) => number(t) <= number(before);
 const began = t => t.started_at ?? t.request.arrived_at;
 
 function attempt(key, t) {
@@ -140,21 +146,36 @@ const list = pairs => h("dl", {}, pairs.filter(([, v]) => v != null && v !== "")
 const pretty = body => { try { return JSON.stringify(JSON.parse(body), null, 2); } catch { return body; } };
 
 const steps = {
-  sent: s => `sent to ${s.queue}` + (s.visible_at && s.visible_at > s.at ? ", delayed" : ""),
+  sent: s => `sent to ${s.queue}` + (s.visible_at && s.visible_at > s.at ? `, delayed until ${clock(s.visible_at)}` : ""),
   received: s => `received from ${s.queue}, receive ${s.receives}`,
-  returned: s => "failed, visible again " + (s.visible_at > s.at ? `at ${clock(s.visible_at)}` : "at once"),
+  returned: s => "given back, visible again " + (s.visible_at > s.at ? `at ${clock(s.visible_at)}` : "at once"),
   deleted: s => `done, deleted from ${s.queue}`,
   moved: s => `moved from ${s.from} to ${s.queue}`,
   expired: s => `expired in ${s.queue}`,
 };
 
+const by = name => name.replace(/Function$/, "").toLowerCase();
+const round = m => /^\d{13}-/.test(m.round) ? `of the round of ${clock(Number(m.round.slice(0, 13)))}` : "of the first round";
+
+// origin says who sent a message, and why.
+function origin(m, earlier) {
+  if (!m.sender) return "sent from outside";
+  const same = earlier.some(e => e.round === m.round && e.attempt === m.attempt);
+  return (by(m.sender) === "deliver" && same ? m.again ? "copied by " : "handed over by " : by(m.sender) === "sweep" ? "brought by the " : "sent by ") + by(m.sender);
+}
+
 function messages(key, d) {
   const last = d.messages.at(-1);
-  const where = {queued: `queued in ${last.queue}`, in_flight: "in flight", waiting: `waiting in ${last.queue}`, done: "done", dead: `in ${last.queue}`, expired: "expired"}[last.state];
-  return disclosure(key + "/messages", {class: "messages"},
+  const log = d.outcome === "retrying" && !d.messages.some(m => ["queued", "in_flight", "waiting"].includes(m.state));
+  const where = log ? "the delivery waits in the log" : {
+    queued: `queued in ${last.queue}`, in_flight: "in flight", waiting: `waiting in ${last.queue}`, done: "done", dead: `in ${last.queue}`, expired: "expired",
+  }[last.state];
+  return disclosure(key + "/messages", {class: "messages", "data-waits": log ? "log" : last.state === "waiting" ? last.queue : null},
     h("summary", {"data-focus": key + "/messages"}, `${plural(d.messages.length, "message")}, ${where}`),
-    d.messages.map(m => [
-      h("p", {class: "id quiet mono"}, `${m.id} (${triggers[m.trigger] ?? m.trigger})`),
+    d.messages.map((m, n) => [
+      h("p", {class: "id quiet"}, `Attempt ${m.attempt} ${round(m)} (${triggers[m.trigger] ?? m.trigger}), ${origin(m, d.messages.slice(0, n))}` +
+        (m.attempt > 1 ? `, due at ${clock(m.not_before)}` : "") + (m.again ? ", again: the log is asked before the POST" : "")),
+      h("p", {class: "quiet mono"}, m.id),
       h("ol", {}, m.steps.map(s => h("li", {}, moment(s.at), h("span", {}, (steps[s.kind] ?? (() => s.kind))(s))))),
     ]).flat());
 }
@@ -185,12 +206,13 @@ function drawStatus() {
     }[endpoint.behaviour];
     for (const b of $("behaviours").children) b.setAttribute("aria-pressed", b.dataset.behaviour === endpoint.behaviour);
   }
-  keep($("queues"), status.queues.map(queue));
+  keep($("queues"), [...status.queues.map(queue), status.waiting && log(status.waiting)].filter(Boolean));
   keep($("functions"), status.functions.map(f =>
     h("span", {class: f.busy ? "busy" : f.processes ? "warm" : "", title: plural(f.processes, "process", "processes") + (f.busy ? `, ${f.busy} busy` : "")}, f.name.replace(/Function$/, "") + (f.processes > 1 ? ` ×${f.processes}` : ""))));
   $("denied").hidden = status.denied.length === 0;
   $("denied").textContent = "Denied by IAM: " + status.denied.join("; ");
-  $("count").textContent = [flows.size && `the last ${plural(flows.size, "event")}`, status.passed_over && `${status.passed_over} steps passed over: too much at once`].filter(Boolean).join(", ");
+  const unwanted = [...flows.values()].filter(({flow}) => flow.recorded && flow.deliveries.length === 0).length;
+  $("count").textContent = [flows.size && `the last ${plural(flows.size, "event")}`, unwanted && `${unwanted} that nobody wanted`, status.passed_over && `${status.passed_over} steps passed over: too much at once`].filter(Boolean).join(", ");
 }
 
 // keep replaces the children, unless they are equal: a button must not vanish under the pointer.
@@ -205,6 +227,13 @@ function queue(q) {
     h("span", {class: "name"}, q.name),
     h("span", {class: "depths"}, h("span", {}, h("b", {}, q.visible), " visible"), h("span", {}, h("b", {}, q.in_flight), " in flight"), h("span", {}, h("b", {}, q.delayed), " delayed")),
     q.dead_letter && h("button", {type: "button", disabled: q.visible === 0, "data-redrive": q.name}, "Redrive"));
+}
+
+function log(w) {
+  return h("div", {class: "queue", "data-waiting": w.count},
+    h("span", {class: "name"}, w.table),
+    h("span", {class: "depths"}, h("span", {}, h("b", {}, w.count + (w.more ? "+" : "")), " waiting for an attempt"),
+      w.next_attempt_at && h("span", {title: w.next_attempt_at}, `next due at ${clock(w.next_attempt_at)}`)));
 }
 
 $("queues").addEventListener("click", e => {
@@ -231,7 +260,7 @@ setInterval(() => {
   const now = started + (Date.now() - started) * scale;
   for (const e of document.querySelectorAll("[data-until]")) {
     const left = Date.parse(e.dataset.until) - now;
-    e.textContent = e.dataset.before + (left > 0 ? `in ${left < 10000 ? (left / 1000).toFixed(1) : Math.round(left / 1000)} s` : "now");
+    e.textContent = e.dataset.before + (left > 0 ? `in ${took(left)}` : "now");
   }
   for (const e of document.querySelectorAll("[data-since]")) e.textContent = ((now - Date.parse(e.dataset.since)) / scale / 1000).toFixed(1) + " s";
 }, 100);

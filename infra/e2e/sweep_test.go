@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/docuhook/docuhook/shared/dynamo"
+	"github.com/docuhook/docuhook/shared/webhook"
+)
+
+// TestLostMessageComesByTheSweep purges RetryQueue while it holds back the message of the next attempt, as an operator
+// might, and kills sweeps meanwhile. The attempt is made a quarter of an hour late. Messages of the same attempt that
+// come twice or late then post nothing. It is not parallel: the queue is of all tests.
+func TestLostMessageComesByTheSweep(t *testing.T) {
+	if under.local == nil {
+		t.Skip("it would purge the queue of a stack that is in use")
+	}
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Webhook-Attempt") == "1" {
+			w.Header().Set("Retry-After", "600")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	config := c.register(endpoint.url, "processed")
+	c.put(newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	waiting := c.delivery(config.id, "retrying")
+	eventually(t, func() (bool, bool) {
+		return true, under.queue(t, "RetryQueue").delayed > 0
+	}, func() string { return "a message to be held back" })
+	url := under.outputs["RetryQueue"]
+	if _, err := under.sqs.PurgeQueue(t.Context(), &sqs.PurgeQueueInput{QueueUrl: &url}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() (bool, bool) {
+		return true, under.queue(t, "RetryQueue").delayed == 0
+	}, func() string { return "the message to be gone" })
+	configID, eventID, err := webhook.ParseDeliveryID(waiting.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &dynamo.Deliveries{Client: under.dynamo, Table: under.outputs["DeliveriesTable"]}
+	item, err := log.Get(t.Context(), c.organization, configID, eventID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill(t, "SweepFunction", true)
+	kill(t, "SweepFunction", false)
+
+	endpoint.verified(t, config.credentials)
+	delivered := c.delivery(config.id, "delivered")
+	if late := delivered.Attributes.Attempts[1].StartedAt.Sub(item.NextAttemptAt.Time); late < 14*time.Minute {
+		t.Errorf("the second attempt came %s after it was due: not by the sweep", late)
+	}
+	for range 3 {
+		body, err := json.Marshal(item.NextMessage(delivered.Attributes.Attempts[1].StartedAt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := under.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(string(body))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() (queued, bool) {
+		is := under.queue(t, "RetryQueue")
+		return is, is.visible+is.inFlight+is.delayed == 0
+	}, func() string { return "the doubled messages to be gone" })
+	endpoint.none(t)
+	if n := len(c.must(200, "GET", "/v1/webhooks/deliveries/"+delivered.ID, nil).Data.Attributes.Attempts); n != 2 {
+		t.Errorf("%d attempts are in the log", n)
+	}
+}
+
+// TestSweepThatHearsNoAnswerRepeatsNoAttempt: a sweep whose answers are lost has sent messages that it does not know of.
+func TestSweepThatHearsNoAnswerRepeatsNoAttempt(t *testing.T) {
+	t.Parallel()
+	c := newClientOn(t, daysOf(t))
+	endpoint := newReceiver(t)
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Webhook-Attempt") == "1" {
+			w.Header().Set("Retry-After", "3600") // longer than a queue can hold it back
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	config := c.register(endpoint.url, "processed")
+	c.on.strike(t, fault{
+		Function: "SweepFunction", Service: "sqs", Operation: "SendMessageBatch", Contains: config.id, Kind: "reset-after",
+	})
+	const documents = 5
+	for range documents {
+		c.put(newDocument(), "processed")
+	}
+	for range 2 * documents {
+		endpoint.verified(t, config.credentials)
+	}
+	c.settled(config.id, documents)
+	endpoint.none(t)
+}

@@ -1,8 +1,9 @@
 // Package e2e is the end-to-end suite: a black box that needs only an API URL and the names of the
 // tables and queues. Each test is an organization of its own, with an API key of its own.
 //
-// By default it builds and starts the local stack and runs against that; a few tests that kill
-// processes or look at permissions run only there. Against a deployed stack it runs as
+// By default it builds and starts the local stack and runs against that. Tests that kill processes, let calls of AWS
+// fail or look at permissions run only there, and those that wait for days on a second one, whose clock is so fast
+// that a day takes 17 s. Against a deployed stack it runs as
 //
 //	make e2e STACK=NAME RECEIVER=URL
 //

@@ -83,8 +83,9 @@ func (b *tab) wantFits(state string) {
 
 func TestPageShowsTheWholePath(t *testing.T) {
 	chromedriver, chromium := browsers(t)
-	// The third and the fourth attempt are due later than a message may be delayed.
-	api := localtest.Start(t, "-time-scale", "200", "-parameter", "RetryDelays=10,300,1200,1200")
+	// The fourth and the fifth attempt are due later than a message may be delayed. There is half a minute to look at
+	// the delivery while it waits for the fourth.
+	api := localtest.Start(t, "-time-scale", "200", "-parameter", "RetryDelays=10,700,6000,1200")
 	b := startDriver(t, chromedriver).open(t, chromium)
 	b.resize(1280, 900, "light")
 	b.visit(api + "/_local/")
@@ -102,20 +103,16 @@ func TestPageShowsTheWholePath(t *testing.T) {
 	b.click("[data-behaviour=fail]")
 	b.await("[data-behaviour=fail][aria-pressed=true]")
 	b.change("doc_2", "failed")
-	b.await(of("doc_2", ".try:nth-of-type(2)[data-result='500']"))
-	b.await(of("doc_2", "[data-outcome=retrying] .messages[data-waits=RetryQueue]"))
+	b.await(of("doc_2", "[data-outcome=retrying] .tries:has(.try:nth-of-type(2)[data-result='500']) ~ .messages[data-waits=RetryQueue]"))
 	b.screenshot(*screenshots, "retrying")
-	b.await(of("doc_2", "[data-outcome=retrying] .try:nth-of-type(3)[data-result='500']"))
-	b.await(of("doc_2", ".messages[data-waits=log]"))
+	b.await(of("doc_2", "[data-outcome=retrying] .tries:has(.try:nth-of-type(3)[data-result='500']) ~ .messages[data-waits=log]"))
 	b.await("[data-waiting='1']")
 	b.click(of("doc_2", ".messages > summary"))
 	b.wantText(of("doc_2", ".delivery"), "the delivery waits in the log", "next attempt in ")
 	b.wantFits("waiting")
-	b.click(of("doc_2", ".messages > summary"))
 	b.await(of("doc_2", ".try:nth-of-type(5)[data-result='500']"))
-	b.await(of("doc_2", "[data-outcome=dead_letter]"))
+	b.await(of("doc_2", "[data-outcome=dead_letter] .messages[open]")) // as it was left
 	b.await("[data-queue=DeliveryDeadLetterQueue][data-total='1']")
-	b.click(of("doc_2", ".messages > summary"))
 	b.wantText(of("doc_2", ".messages"), "moved from RetryQueue to DeliveryDeadLetterQueue", "receive 5",
 		"Attempt 2 of the first round (status change), sent by deliver, due at ",
 		"Attempt 5 of the first round (status change), brought by the sweep, due at ")

@@ -180,7 +180,12 @@ func (b *tab) fill(selector, text string) {
 // text is what a person can read of what matches.
 func (b *tab) text(selector string) (text string) {
 	b.t.Helper()
-	b.call("GET", "/element/"+b.await(selector).id()+"/text", nil, &text)
+	b.await(selector)
+	quoted, err := json.Marshal(selector)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.evaluate("return document.querySelector("+string(quoted)+").innerText", &text) // at once: a card may be drawn anew at any time
 	return text
 }
 

@@ -105,9 +105,8 @@ func (c *Control) serveRedrive(w http.ResponseWriter, r *http.Request) {
 		answerError(w, http.StatusNotFound, fmt.Sprintf("there is no dead-letter queue %q", name))
 		return
 	}
-	var started struct{ TaskHandle string }
-	err := ask(r.Context(), c.Stack.Broker.Service(), "StartMessageMoveTask", map[string]any{"SourceArn": template.QueueARN(name)}, &started)
-	if err != nil {
+	request := map[string]any{"SourceArn": template.QueueARN(name)}
+	if err := ask(r.Context(), c.Stack.Broker.Service(), "StartMessageMoveTask", request, new(any)); err != nil {
 		answerError(w, http.StatusConflict, err.Error())
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
@@ -165,24 +164,20 @@ type depth struct {
 func (c *Control) queueDepths(ctx context.Context) (map[string]depth, error) {
 	result := map[string]depth{}
 	for _, queue := range c.Stack.Template.Queues {
-		var answer struct{ Attributes map[string]string }
+		var answer struct {
+			Attributes struct {
+				Visible  int `json:"ApproximateNumberOfMessages,string"`
+				InFlight int `json:"ApproximateNumberOfMessagesNotVisible,string"`
+				Delayed  int `json:"ApproximateNumberOfMessagesDelayed,string"`
+			}
+		}
 		err := ask(ctx, c.Stack.Broker.Service(), "GetQueueAttributes", map[string]any{
 			"QueueUrl": c.Stack.QueueURL(queue.Name), "AttributeNames": []string{"All"},
 		}, &answer)
 		if err != nil {
 			return nil, fmt.Errorf("queue %s: %w", queue.Name, err)
 		}
-		var d depth
-		for name, to := range map[string]*int{
-			"ApproximateNumberOfMessages":           &d.Visible,
-			"ApproximateNumberOfMessagesNotVisible": &d.InFlight,
-			"ApproximateNumberOfMessagesDelayed":    &d.Delayed,
-		} {
-			if *to, err = strconv.Atoi(answer.Attributes[name]); err != nil {
-				return nil, fmt.Errorf("%s of %s: %w", name, queue.Name, err)
-			}
-		}
-		result[queue.Name] = d
+		result[queue.Name] = depth(answer.Attributes)
 	}
 	return result, nil
 }

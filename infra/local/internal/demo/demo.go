@@ -4,7 +4,6 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -103,25 +102,13 @@ func (d *Demo) show(ctx context.Context) error {
 type registration struct{ id, token, secret string }
 
 func register(ctx context.Context, s *stack.Stack, url string) (registration, error) {
-	body, err := json.Marshal(map[string]any{"data": map[string]any{
-		"type": "webhook_config",
-		"attributes": map[string]any{
-			"url":                 url,
-			"description":         "demo receiver",
-			"subscribed_statuses": []string{"processed", "failed"},
-		},
-	}})
-	if err != nil {
-		return registration{}, err
-	}
+	body := fmt.Appendf(nil, `{"data":{"type":"webhook_config","attributes":{"url":%q,"description":"demo receiver",`+
+		`"subscribed_statuses":["processed","failed"]}}}`, url)
 	var created struct {
 		Data struct {
-			ID         string `json:"id"`
-			Attributes struct {
-				Token  string `json:"token"`
-				Secret string `json:"secret"`
-			} `json:"attributes"`
-		} `json:"data"`
+			ID         string
+			Attributes struct{ Token, Secret string }
+		}
 	}
 	if err := s.Call(ctx, s.Organizations[0].ID, http.MethodPost, "/v1/webhooks/configs", body, http.StatusCreated, &created); err != nil {
 		return registration{}, err

@@ -206,8 +206,7 @@ var rateExpression = regexp.MustCompile(`^rate\((1 (minute|hour|day)|[2-9] (minu
 func readSchedule(name string, o *object) Schedule {
 	o.ignore("it is text for people", "Description", "Name")
 	o.ignore("the function's queue of events always takes what is due", "RetryPolicy", "DeadLetterConfig")
-	schedule := Schedule{Event: name}
-	schedule.Enabled = o.boolean("Enabled", true) && o.oneOf("State", "ENABLED", "DISABLED") == "ENABLED"
+	schedule := Schedule{Event: name, Enabled: o.boolean("Enabled", true) && o.oneOf("State", "ENABLED", "DISABLED") == "ENABLED"}
 	rate := o.required("Schedule")
 	if !rateExpression.MatchString(rate) {
 		if rate != "" {

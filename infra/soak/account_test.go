@@ -1,0 +1,51 @@
+package soak
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// TestThrottledAccount: the account runs three invocations at once, and an endpoint takes a second. Throttled batches use
+// receives up, not attempts.
+func TestThrottledAccount(t *testing.T) {
+	scenario(t, true)
+	const documents, scale, minutes = 250, 20, 30
+	w := newWorld(t, scale, "-account-concurrency", "3", "-parameter", "DeliverConcurrency=100")
+	w.register("org_a", "slow")
+	w.answer("slow", after(time.Second))
+	began := time.Now()
+	changed := w.change("org_a", documents)
+	w.delivers("slow", changed, w.machine(minutes*time.Minute))
+	got := w.accepted("slow", changed)
+	measured.row(t, got == documents, "delivered within 30 queue-minutes", "all", "%d of %d, after %s", got, documents, w.queued(w.lasted(began, "slow", changed)).Round(time.Second))
+	eventually(t, w.machine(minutes*time.Minute), "the end of all messages", func() bool { return w.waiting().all() == 0 })
+	w.pass(max(0, minutes*time.Minute-w.queued(time.Since(began))))
+	dead := w.depth(deadLetterQueue).all()
+	measured.row(t, dead == 0, "messages in the dead-letter queue after 30 queue-minutes", "0", "%d", dead)
+	w.audit(0)
+}
+
+// TestThrottledLog: the log can hardly be written. An endpoint that always succeeds must not be asked again for
+// that.
+func TestThrottledLog(t *testing.T) {
+	scenario(t, true)
+	const documents = 500
+	w := newWorld(t, 20)
+	w.register("org_a", "endpoint")
+	w.know("org_a", "endpoint", 1)
+	var rules []fault
+	for _, operation := range []string{"PutItem", "UpdateItem", "BatchExecuteStatement", "TransactWriteItems"} {
+		rules = append(rules, fault{Function: "DeliverFunction", Operation: operation, Contains: "DeliveriesTable", Kind: "throttled", Probability: 0.9})
+	}
+	w.faults(rules...)
+	changed := w.change("org_a", documents)
+	w.delivers("endpoint", changed, 4*patience)
+	eventually(t, 4*patience, "the end of all messages", func() bool { return w.waiting().all() == 0 })
+	w.faults()
+	all, ofOne := w.most("endpoint")
+	measured.row(t, all <= documents*11/10+1, "POSTs of 500 events", "at most 550", "%d, of one event %d", all-1, ofOne)
+	w.audit(documents / 10)
+}

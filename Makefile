@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz bench scale clean
+.PHONY: help run test check soak lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz bench scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 	@exec .build/local $(FLAGS)
 test: ## run all tests, with the race detector: unit, adapters, end to end
 	go test -race ./...
-check: lint template test ## what CI runs: lint, template, test
+check: lint template test ## what CI runs: lint, template, test, and the short ones of soak
+	$(MAKE) soak FLAGS=-short
+soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
+	go test -count=1 -timeout 60m ./infra/soak -soak $(FLAGS)
 # An err or ok of an inner scope is how Go is written; every other name that hides one which is used afterwards is a mistake waiting.
 lint: ## gofmt, go mod tidy, go vet, staticcheck, shadow, deadcode
 	@unformatted=$$(gofmt -l functions shared infra); test -z "$$unformatted" || { echo "not formatted with gofmt: $$unformatted"; exit 1; }

@@ -9,16 +9,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/docuhook/docuhook/shared/signature"
 )
 
 // logged is what DeliveriesTable holds of a delivery.
 type logged struct {
-	ConfigID string `dynamodbav:"config_id"`
-	EventID  string `dynamodbav:"event_id"`
-	Attempts []struct {
-		Code string `dynamodbav:"code"`
+	ConfigID       string `dynamodbav:"config_id"`
+	EventID        string `dynamodbav:"event_id"`
+	DocumentID     string `dynamodbav:"document_id"`
+	DocumentStatus string `dynamodbav:"document_status"`
+	Status         string `dynamodbav:"status"`
+	Attempts       []struct {
+		Response int    `dynamodbav:"status"`
+		Code     string `dynamodbav:"code"`
 	} `dynamodbav:"attempts"`
 }
 
@@ -54,28 +59,17 @@ func (w *world) audit(crashes int) {
 	if problem := w.genuine(posts); problem != nil {
 		measured.row(w.t, false, "requests", "signed, and the same on every attempt", "%v", problem)
 	}
-	events, err := scan[struct {
-		DocumentKey string `dynamodbav:"document_key"`
-	}](w, "EventsTable")
+	missing, err := w.unrecorded()
 	if err != nil {
 		measured.row(w.t, false, "events", "every change in EventsTable", "%v", err)
 		return
 	}
-	known := map[string]bool{}
-	for _, e := range events {
-		known[e.DocumentKey] = true
-	}
-	missing := 0
-	for _, d := range w.changes {
-		if !known[d.organization+"#"+d.id] {
-			missing++
-		}
-	}
-	measured.row(w.t, missing == 0, "changes without an event", "0", "%d of %d", missing, len(w.changes))
-	unlike, err := w.unlike(posts)
+	measured.row(w.t, missing == 0, "changes without an event, and events without a change", "0", "%d of %d", missing, len(w.changes))
+	items, err := scan[logged](w, "DeliveriesTable")
 	if err != nil {
-		w.t.Error(err)
+		w.t.Fatal(err)
 	}
+	unlike := w.unlike(items, posts)
 	must := "0"
 	if crashes > 0 {
 		must = fmt.Sprintf("at most %d", crashes)
@@ -83,23 +77,46 @@ func (w *world) audit(crashes int) {
 	measured.row(w.t, unlike <= crashes, "attempts that only one of endpoint and log knows", must, "%d", unlike)
 }
 
+// unrecorded returns how many changes have no event, or more than one, and how many events no change.
+func (w *world) unrecorded() (n int, err error) {
+	events, err := scan[struct {
+		DocumentKey string `dynamodbav:"document_key"`
+		Status      string `dynamodbav:"status"`
+	}](w, "EventsTable")
+	if err != nil {
+		return 0, err
+	}
+	known := map[string]int{}
+	for _, e := range events {
+		known[e.DocumentKey+" "+e.Status]++
+	}
+	for _, d := range w.changes {
+		name := d.organization + "#" + d.name()
+		if known[name] != 1 {
+			n++
+		}
+		delete(known, name)
+	}
+	return n + len(known), nil
+}
+
 // genuine returns what is wrong with requests.
 func (w *world) genuine(posts []post) error {
-	configs := map[string]config{}
+	configs := map[string]*config{}
 	for _, c := range w.configs {
 		configs[c.endpoint] = c
 	}
 	owners := map[string]string{}
 	for _, d := range w.changes {
-		owners[d.id] = d.organization
+		owners[d.name()] = d.organization
 	}
 	bodies := map[[2]string][]byte{}
 	for _, p := range posts {
 		c, ok := configs[p.endpoint]
-		if owner := owners[p.document]; !ok || owner != "" && owner != c.organization {
+		if owner := owners[p.change]; !ok || owner != c.organization {
 			return fmt.Errorf("%s got a change of %q", p.endpoint, owner)
 		}
-		if err := signature.Verify(p.header, p.body, c.credentials); err != nil && !late(err) {
+		if err := verify(p, c); err != nil {
 			return fmt.Errorf("at %s: %w", p.endpoint, err)
 		}
 		key := [2]string{p.endpoint, p.event}
@@ -111,17 +128,25 @@ func (w *world) genuine(posts []post) error {
 	return nil
 }
 
-// late reports whether only a timestamp is wrong: requests are checked when they are some minutes old.
-func late(err error) bool {
-	return !errors.Is(err, signature.ErrSignature) && !errors.Is(err, signature.ErrCredentials)
+// verify verifies a request with any of the credentials that its config had: the previous ones are valid beside the
+// last. Requests are some minutes old when they are checked, so what they say of the time does not count.
+func verify(p post, c *config) (err error) {
+	for _, credentials := range c.credentials {
+		err = signature.Verify(p.header, p.body, credentials)
+		if errors.Is(err, signature.ErrSignature) || errors.Is(err, signature.ErrCredentials) {
+			continue
+		}
+		standard, err := standardwebhooks.NewWebhook(credentials.Secret.Reveal())
+		if err != nil {
+			return err
+		}
+		return standard.VerifyIgnoringTimestamp(p.body, p.header)
+	}
+	return err
 }
 
 // unlike returns how many attempts only the endpoints or only the log know.
-func (w *world) unlike(posts []post) (int, error) {
-	items, err := scan[logged](w, "DeliveriesTable")
-	if err != nil {
-		return 0, err
-	}
+func (w *world) unlike(items []logged, posts []post) int {
 	endpoints := map[string]string{}
 	for _, c := range w.configs {
 		endpoints[c.id] = c.endpoint
@@ -151,5 +176,5 @@ func (w *world) unlike(posts []post) (int, error) {
 	for _, n := range seen {
 		unlike += n
 	}
-	return unlike, nil
+	return unlike
 }

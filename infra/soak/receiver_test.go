@@ -15,7 +15,7 @@ import (
 type post struct {
 	endpoint string
 	event    string
-	document string
+	change   string // its name
 	header   http.Header
 	body     []byte
 	at       time.Time
@@ -29,8 +29,8 @@ type receivers struct {
 	mu        sync.Mutex // guards what follows
 	posts     []*post
 	answers   map[string]http.HandlerFunc     // by endpoint; without one it is 204
-	first     map[string]map[string]time.Time // when a document's first request came, by endpoint and document
-	delivered map[string]map[string]int       // how often a document was accepted, by endpoint and document
+	first     map[string]map[string]time.Time // when a change's first request came, by endpoint and name
+	delivered map[string]map[string]int       // how often a change was accepted, by endpoint and name
 }
 
 // receive starts the endpoints, which end with the scenario.
@@ -90,19 +90,21 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 			ID         string
 			Attributes struct {
 				DocumentID string `json:"document_id"`
+				Status     string
 			}
 		}
 	}
 	if err := json.Unmarshal(body, &sent); err == nil { // else it is in the ledger without an event
-		p.event, p.document = sent.Data.ID, sent.Data.Attributes.DocumentID
+		p.event = sent.Data.ID
+		p.change = document{id: sent.Data.Attributes.DocumentID, status: sent.Data.Attributes.Status}.name()
 	}
 	r.mu.Lock()
 	r.posts = append(r.posts, p)
 	if r.first[p.endpoint] == nil {
 		r.first[p.endpoint], r.delivered[p.endpoint] = map[string]time.Time{}, map[string]int{}
 	}
-	if _, known := r.first[p.endpoint][p.document]; !known {
-		r.first[p.endpoint][p.document] = p.at
+	if _, known := r.first[p.endpoint][p.change]; !known {
+		r.first[p.endpoint][p.change] = p.at
 	}
 	answer := r.answers[p.endpoint]
 	r.mu.Unlock()
@@ -114,7 +116,7 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.accepted = recorder.status/100 == 2; p.accepted {
-		r.delivered[p.endpoint][p.document]++
+		r.delivered[p.endpoint][p.change]++
 	}
 }
 
@@ -136,7 +138,7 @@ func (r *receivers) tried(endpoint string, documents []document) int {
 	defer r.mu.Unlock()
 	n := 0
 	for _, d := range documents {
-		if _, ok := r.first[endpoint][d.id]; ok {
+		if _, ok := r.first[endpoint][d.name()]; ok {
 			n++
 		}
 	}
@@ -149,7 +151,7 @@ func (r *receivers) accepted(endpoint string, documents []document) int {
 	defer r.mu.Unlock()
 	n := 0
 	for _, d := range documents {
-		if r.delivered[endpoint][d.id] > 0 {
+		if r.delivered[endpoint][d.name()] > 0 {
 			n++
 		}
 	}
@@ -163,7 +165,7 @@ func (r *receivers) latencies(endpoint string, documents []document) []time.Dura
 	defer r.mu.Unlock()
 	var all []time.Duration
 	for _, d := range documents {
-		if at, ok := r.first[endpoint][d.id]; ok {
+		if at, ok := r.first[endpoint][d.name()]; ok {
 			all = append(all, at.Sub(d.at))
 		}
 	}

@@ -37,12 +37,14 @@ import (
 // What is run, and on what. Set by TestMain before the scenarios.
 var (
 	wanted bool
+	load   int    // changes that the ledgers' scenario writes without faults
 	root   string // of the repository whose template and functions are run
 	binary string // the local stack
 )
 
 func TestMain(m *testing.M) {
 	flag.BoolVar(&wanted, "soak", false, "run the scenarios, which take minutes each; with -short only those that take seconds")
+	flag.IntVar(&load, "changes", 10_000, "how many changes the comparison of ledgers writes, `N`; under faults three tenths of that")
 	flag.StringVar(&root, "stack-root", filepath.Join("..", ".."), "`folder` of the repository whose template and functions are run")
 	flag.StringVar(&binary, "stack-binary", "", "the local stack, `file`; built from -stack-root if there is none")
 	flag.Parse()
@@ -127,10 +129,10 @@ type stack struct {
 
 // about is what the stack tells about itself.
 type about struct {
-	API      string `json:"api"`
-	Endpoint string `json:"endpoint"`
-	Region   string `json:"region"`
-	Tables   map[string]struct{}
+	API      string    `json:"api"`
+	Endpoint string    `json:"endpoint"`
+	Region   string    `json:"region"`
+	Started  time.Time // when its clock showed what the machine's did
 	Queues   map[string]struct {
 		URL string `json:"url"`
 		ARN string `json:"arn"`
@@ -138,7 +140,7 @@ type about struct {
 }
 
 // organizations are those of every stack; an API key is its organization's id after "key_".
-var organizations = []string{"org_a", "org_b", "org_c"}
+var organizations = []string{"org_a", "org_b", "org_c", "org_d"}
 
 // start starts the stack on free ports, with a clock that is scale times faster. It ends with the scenario.
 func start(t *testing.T, scale float64, flags ...string) *stack {
@@ -267,15 +269,20 @@ func (s *stack) faults(rules ...fault) {
 	}
 }
 
-// hits returns how many calls were made to fail since the stack's start.
-func (s *stack) hits() int {
-	var report struct{ Hits []struct{ Count int } }
-	s.get(s.API+"/_local/faults", &report)
-	sum := 0
-	for _, hit := range report.Hits {
-		sum += hit.Count
+// hits returns how many calls were made to fail since the stack's start, by kind.
+func (s *stack) hits() map[string]int {
+	var report struct {
+		Hits []struct {
+			Kind  string
+			Count int
+		}
 	}
-	return sum
+	s.get(s.API+"/_local/faults", &report)
+	counts := map[string]int{}
+	for _, hit := range report.Hits {
+		counts[hit.Kind] += hit.Count
+	}
+	return counts
 }
 
 const deadLetterQueue = "DeliveryDeadLetterQueue"

@@ -23,10 +23,13 @@ import (
 type world struct {
 	*stack
 	*receivers
-	configs []config
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
+	configs []*config
 	changes []document
+	resends map[[2]string]int // of single deliveries, by config and event
+
+	redrives int
 }
 
 // config leads to an endpoint.
@@ -34,21 +37,24 @@ type config struct {
 	organization string
 	id           string
 	endpoint     string
-	since        time.Time
-	credentials  signature.Credentials
+	credentials  []signature.Credentials // the last ones first
 }
 
-// document is the change of a document's status, from nothing to processed.
+// document is the change of a document's status.
 type document struct {
 	organization string
 	id           string
+	status       string
 	at           time.Time
 }
+
+// name tells a change from all others: a document has each status once.
+func (d document) name() string { return d.id + " " + d.status }
 
 // newWorld starts a stack and its endpoints. In the end the ledgers are compared.
 func newWorld(t *testing.T, scale float64, flags ...string) *world {
 	t.Helper()
-	return &world{stack: start(t, scale, flags...), receivers: receive(t)}
+	return &world{stack: start(t, scale, flags...), receivers: receive(t), resends: map[[2]string]int{}}
 }
 
 // answer is a response of the API.
@@ -103,7 +109,7 @@ func decode[T any](t *testing.T, a answer) T {
 }
 
 // register makes a config of an organization that leads to an endpoint.
-func (w *world) register(organization, endpoint string) config {
+func (w *world) register(organization, endpoint string) *config {
 	w.t.Helper()
 	got := w.call(organization, http.MethodPost, "/configs", "webhook_config", "", map[string]any{
 		"url": w.receivers.url + "/" + endpoint, "subscribed_statuses": []string{"processed"},
@@ -114,21 +120,26 @@ func (w *world) register(organization, endpoint string) config {
 	made := decode[struct {
 		Data struct {
 			ID         string
-			Attributes struct{ Token, Secret string }
+			Attributes shown
 		}
 	}](w.t, got)
-	c := config{
+	c := &config{
 		organization: organization,
 		id:           made.Data.ID,
 		endpoint:     endpoint,
-		since:        time.Now(),
-		credentials: signature.Credentials{
-			Token:  signature.Secret(made.Data.Attributes.Token),
-			Secret: signature.Secret(made.Data.Attributes.Secret),
-		},
+		credentials:  []signature.Credentials{made.Data.Attributes.credentials()},
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.configs = append(w.configs, c)
 	return c
+}
+
+// shown are credentials as the API shows them.
+type shown struct{ Token, Secret string }
+
+func (s shown) credentials() signature.Credentials {
+	return signature.Credentials{Token: signature.Secret(s.Token), Secret: signature.Secret(s.Secret)}
 }
 
 // delivery is what the API shows of one.
@@ -152,7 +163,7 @@ func (w *world) deliveries(organization string) []delivery {
 // numbers of documents, so that their ids differ.
 var numbers atomic.Int64
 
-// change writes n documents of an organization, as the document system does, and notes them.
+// change lets n new documents of an organization be processed, and notes it.
 func (w *world) change(organization string, n int) []document {
 	w.t.Helper()
 	written := make([]document, n)
@@ -162,26 +173,31 @@ func (w *world) change(organization string, n int) []document {
 		free <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-free }()
-			d := document{organization: organization, id: fmt.Sprintf("doc_%06d", numbers.Add(1)), at: time.Now()}
-			_, err := w.dynamo.PutItem(w.t.Context(), &dynamodb.PutItemInput{
-				TableName: aws.String("DocumentsTable"),
-				Item: map[string]types.AttributeValue{
-					"id":              &types.AttributeValueMemberS{Value: d.id},
-					"organization_id": &types.AttributeValueMemberS{Value: organization},
-					"status":          &types.AttributeValueMemberS{Value: "processed"},
-				},
-			})
-			if err != nil {
-				w.t.Errorf("writing a document: %v", err)
-			}
-			written[i] = d
+			written[i] = w.write(organization, fmt.Sprintf("doc_%06d", numbers.Add(1)), "processed")
 		})
 	}
 	wait.Wait()
+	return written
+}
+
+// write writes a document, as the document system does, and notes it.
+func (w *world) write(organization, id, status string) document {
+	d := document{organization: organization, id: id, status: status, at: time.Now()}
+	_, err := w.dynamo.PutItem(w.t.Context(), &dynamodb.PutItemInput{
+		TableName: aws.String("DocumentsTable"),
+		Item: map[string]types.AttributeValue{
+			"id":              &types.AttributeValueMemberS{Value: d.id},
+			"organization_id": &types.AttributeValueMemberS{Value: organization},
+			"status":          &types.AttributeValueMemberS{Value: status},
+		},
+	})
+	if err != nil {
+		w.t.Errorf("writing a document: %v", err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.changes = append(w.changes, written...)
-	return written
+	w.changes = append(w.changes, d)
+	return d
 }
 
 // patience is how long a scenario waits for what must happen soon.
@@ -216,7 +232,7 @@ func (w *world) lasted(began time.Time, endpoint string, documents []document) t
 	defer w.receivers.mu.Unlock()
 	last := began
 	for _, d := range documents {
-		if at := w.first[endpoint][d.id]; at.After(last) {
+		if at := w.first[endpoint][d.name()]; at.After(last) {
 			last = at
 		}
 	}

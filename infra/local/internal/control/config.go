@@ -1,6 +1,8 @@
 package control
 
 import (
+	"time"
+
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
@@ -11,6 +13,7 @@ type Configuration struct {
 	Endpoint      string                   `json:"endpoint"`
 	Region        string                   `json:"region"`
 	Account       string                   `json:"account"`
+	Started       time.Time                `json:"started"` // when the stack's clock showed what the machine's did
 	TimeScale     float64                  `json:"time_scale"`
 	Organizations []string                 `json:"organizations"`
 	Parameters    map[string]string        `json:"parameters"`
@@ -50,6 +53,7 @@ func (c *Control) configuration() Configuration {
 		Endpoint:   c.Stack.Endpoint(),
 		Region:     template.Region,
 		Account:    template.Account,
+		Started:    c.Stack.Clock.Start(),
 		TimeScale:  c.Stack.Clock.Scale(),
 		Parameters: c.Stack.Template.Parameters,
 		Outputs:    map[string]string{},

@@ -122,7 +122,10 @@ func TestBacklog(t *testing.T) {
 		}
 	}
 	ratio := median(p99[1]).Seconds() / median(p99[0]).Seconds()
-	measured.row(t, ratio <= 1.2, "p99 of the other organization, median of 5", "at most 1.2 times that without", "%s, without %s, %.2f times", brief(median(p99[1])), brief(median(p99[0])), ratio)
+	measured.row(
+		t, ratio <= 1.2, "p99 of the other organization, median of 5", "at most 1.2 times that without",
+		"%s, without %s, %.2f times", brief(median(p99[1])), brief(median(p99[0])), ratio,
+	)
 	inFlight := most().inFlight
 	measured.row(t, inFlight < 1000, "messages in flight with 200,000 deliveries waiting", "under 1,000", "%d", inFlight)
 }

@@ -53,7 +53,10 @@ func TestEndpointGone(t *testing.T) {
 	measured.row(t, n == len(all), "accepted by a resend of all that failed", itoa(len(all)), "%d (status %d)", n, answered.status)
 	w.delivers("endpoint", all, patience)
 	n, answered = w.resend(c, "undelivered")
-	measured.row(t, n == len(meanwhile), "accepted by a resend of what was never delivered", itoa(len(meanwhile)), "%d (status %d)", n, answered.status)
+	measured.row(
+		t, n == len(meanwhile), "accepted by a resend of what was never delivered", itoa(len(meanwhile)),
+		"%d (status %d)", n, answered.status,
+	)
 	w.delivers("endpoint", meanwhile, patience)
 	all = append(all, meanwhile...)
 	delivered := w.receivers.accepted("endpoint", all)

@@ -86,7 +86,10 @@ func TestSlowTenant(t *testing.T) {
 	}
 	ratio := median(slow).Seconds() / median(fast).Seconds()
 	measured.row(t, true, "500 changes beside 500 to a fast endpoint, median of 5", "", "%s", brief(median(fast)))
-	measured.row(t, ratio <= 1.2, "500 changes beside 500 to one that takes 2 s", "at most 1.2 times", "%s, %.2f times", brief(median(slow)), ratio)
+	measured.row(
+		t, ratio <= 1.2, "500 changes beside 500 to one that takes 2 s", "at most 1.2 times",
+		"%s, %.2f times", brief(median(slow)), ratio,
+	)
 	w.audit(0)
 }
 
@@ -135,7 +138,10 @@ func (w *world) notDelayed(alone, beside []time.Duration) {
 	w.t.Helper()
 	a, b := median(alone), median(beside)
 	good := b <= a*6/5+250*time.Millisecond
-	measured.row(w.t, good, "40 changes of the other organization, median of 3", "as before: at most 1.2 times and 0.25 s", "%s, before %s", brief(b), brief(a))
+	measured.row(
+		w.t, good, "40 changes of the other organization, median of 3", "as before: at most 1.2 times and 0.25 s",
+		"%s, before %s", brief(b), brief(a),
+	)
 }
 
 // update changes a config's item behind the API's back.
@@ -159,13 +165,14 @@ func (w *world) key(organization, id string) map[string]types.AttributeValue {
 // copyAs puts a copy of an active config's item under another id.
 func (w *world) copyAs(c *config, id string) {
 	w.t.Helper()
-	got, err := w.dynamo.GetItem(w.t.Context(), &dynamodb.GetItemInput{TableName: aws.String("ConfigsTable"), Key: w.key(c.organization, c.id)})
+	table := aws.String("ConfigsTable")
+	got, err := w.dynamo.GetItem(w.t.Context(), &dynamodb.GetItemInput{TableName: table, Key: w.key(c.organization, c.id)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	got.Item["id"] = &types.AttributeValueMemberS{Value: id}
 	got.Item["state_id"] = &types.AttributeValueMemberS{Value: "active#" + id}
-	if _, err := w.dynamo.PutItem(w.t.Context(), &dynamodb.PutItemInput{TableName: aws.String("ConfigsTable"), Item: got.Item}); err != nil {
+	if _, err := w.dynamo.PutItem(w.t.Context(), &dynamodb.PutItemInput{TableName: table, Item: got.Item}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -22,7 +22,10 @@ func TestLostAnswers(t *testing.T) {
 	w.pass(minutes * time.Minute)
 	messages := w.waiting().all()
 	highest := most()
-	measured.row(t, messages <= documents+2, "messages after 36 min", "as many as there were, 20", "%d, at most %d meanwhile", messages, highest.visible)
+	measured.row(
+		t, messages <= documents+2, "messages after 36 min", "as many as there were, 20",
+		"%d, at most %d meanwhile", messages, highest.visible,
+	)
 	lost := w.hits()["reset-after"]
 	measured.row(t, lost > 0, "answers of SQS that were lost", "some", "%d", lost)
 	w.faults()

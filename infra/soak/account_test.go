@@ -12,7 +12,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // receives up, not attempts.
 func TestThrottledAccount(t *testing.T) {
 	scenario(t, true)
-	const documents, minutes = 250, 30
+	const documents, minutes = 1000, 30
 	w := newWorld(t, 300, "-account-concurrency", "3", "-parameter", "DeliverConcurrency=100")
 	w.register("org_a", "slow")
 	w.answer("slow", after(time.Second))
@@ -21,7 +21,7 @@ func TestThrottledAccount(t *testing.T) {
 	w.pass(minutes * time.Minute)
 	dead := w.depth(deadLetterQueue).all()
 	measured.row(t, dead == 0, "messages in the dead-letter queue after 30 queue-minutes", "0", "%d", dead)
-	w.delivers("slow", changed, 2*patience)
+	w.delivers("slow", changed, 5*patience)
 	got := w.accepted("slow", changed)
 	measured.row(t, got == documents, "delivered", "all", "%d of %d, after %s", got, documents, w.queued(time.Since(began)).Round(time.Second))
 	eventually(t, 2*patience, "the end of all messages", func() bool { return w.waiting().all() == 0 })

@@ -226,13 +226,18 @@ func (w *world) delivers(endpoint string, documents []document, patience time.Du
 	return eventually(w.t, patience, what, func() bool { return w.receivers.accepted(endpoint, documents) == len(documents) })
 }
 
-// lasted returns how long after a time the last of the documents was sent.
+// lasted returns how long after a time the last of the documents was sent; what was not sent is sent now at the
+// earliest.
 func (w *world) lasted(began time.Time, endpoint string, documents []document) time.Duration {
 	w.receivers.mu.Lock()
 	defer w.receivers.mu.Unlock()
 	last := began
 	for _, d := range documents {
-		if at := w.first[endpoint][d.name()]; at.After(last) {
+		at, sent := w.first[endpoint][d.name()]
+		if !sent {
+			at = time.Now()
+		}
+		if at.After(last) {
 			last = at
 		}
 	}

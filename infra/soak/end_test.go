@@ -125,12 +125,12 @@ func TestMessageFromTheFuture(t *testing.T) {
 	delivery := w.deliveries("org_a")[0].ID
 	const resends = 3
 	for range resends {
+		count := func() int { n, _ := w.most("endpoint"); return n }
+		known := count()
 		got := w.call("org_a", http.MethodPost, "/deliveries/"+delivery+"/resend", "", "", nil)
 		if got.status != http.StatusAccepted {
 			t.Errorf("a resend was answered %d: %s", got.status, got.body)
 		}
-		count := func() int { n, _ := w.most("endpoint"); return n }
-		known := count()
 		eventually(t, 10*time.Second, "the POST of a resend", func() bool { return count() > known })
 	}
 	posts, _ := w.most("endpoint")

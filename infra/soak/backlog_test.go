@@ -116,7 +116,7 @@ func TestBacklog(t *testing.T) {
 	var p99 [2][]time.Duration
 	for range rounds {
 		for i, w := range []*world{alone, beside} {
-			changed := w.change("org_b", documents)
+			changed := w.paced("org_b", documents)
 			w.delivers("neighbour", changed, patience)
 			p99[i] = append(p99[i], quantile(w.latencies("neighbour", changed), 0.99))
 		}

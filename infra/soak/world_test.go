@@ -180,6 +180,18 @@ func (w *world) change(organization string, n int) []document {
 	return written
 }
 
+// paced is change at a rate that leaves nothing to wait for, 50 a second.
+func (w *world) paced(organization string, n int) (written []document) {
+	w.t.Helper()
+	ticks := time.NewTicker(20 * time.Millisecond)
+	defer ticks.Stop()
+	for range n {
+		<-ticks.C
+		written = append(written, w.change(organization, 1)...)
+	}
+	return written
+}
+
 // write writes a document, as the document system does, and notes it.
 func (w *world) write(organization, id, status string) document {
 	d := document{organization: organization, id: id, status: status, at: time.Now()}

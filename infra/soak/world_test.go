@@ -180,6 +180,25 @@ func (w *world) change(organization string, n int) []document {
 	return written
 }
 
+// interleave lets n new documents of each of two organizations be processed, one of each in turn, so that a batch
+// holds both.
+func (w *world) interleave(one, other string, n int) (ones, others []document) {
+	w.t.Helper()
+	ones, others = make([]document, n), make([]document, n)
+	var wait sync.WaitGroup
+	free := make(chan struct{}, 8)
+	for i := range n {
+		free <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-free }()
+			ones[i] = w.write(one, fmt.Sprintf("doc_%06d", numbers.Add(1)), "processed")
+			others[i] = w.write(other, fmt.Sprintf("doc_%06d", numbers.Add(1)), "processed")
+		})
+	}
+	wait.Wait()
+	return ones, others
+}
+
 // paced is change at a rate that leaves nothing to wait for, 50 a second.
 func (w *world) paced(organization string, n int) (written []document) {
 	w.t.Helper()

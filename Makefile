@@ -30,7 +30,7 @@ test: ## run all tests, with the race detector: unit, adapters, end to end
 check: lint template test ## what CI runs: lint, template, test, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
-	go test -count=1 -timeout 60m ./infra/soak -soak $(FLAGS)
+	go test -count=1 -v -timeout 60m ./infra/soak -soak $(FLAGS)
 # An err or ok of an inner scope is how Go is written; every other name that hides one which is used afterwards is a mistake waiting.
 lint: ## gofmt, go mod tidy, go vet, staticcheck, shadow, deadcode
 	@unformatted=$$(gofmt -l functions shared infra); test -z "$$unformatted" || { echo "not formatted with gofmt: $$unformatted"; exit 1; }

@@ -31,10 +31,13 @@ func (b *batch) process(ctx context.Context, m *received, p *parcel) fate {
 	if !p.readable {
 		return b.unsendable(ctx, m, "configs not readable")
 	}
-	switch m.judge(p.Config, p.Delivery, b.Now()) {
+	verdict := m.judge(p.Config, p.Delivery, b.Now())
+	if verdict != attempt {
+		b.Log.DebugContext(ctx, "no attempt", "delivery_id", m.DeliveryID(), "message_id", m.id, "verdict", verdict.String())
+	}
+	switch verdict {
 	case obsolete, superseded, made:
 		b.Metrics.Add(metricObsolete, 1)
-		b.Log.DebugContext(ctx, "obsolete", "delivery_id", m.DeliveryID(), "message_id", m.id)
 		return fate{}
 	case ended:
 		return keptUntil(b.Now())

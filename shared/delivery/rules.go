@@ -30,6 +30,14 @@ const (
 	attempt                       // 8: make the attempt
 )
 
+// String names v as the log does.
+func (v verdict) String() string {
+	return [...]string{
+		obsolete: "obsolete", superseded: "superseded", made: "made", ended: "ended",
+		canceled: "canceled", early: "early", slow: "slow", attempt: "attempt",
+	}[v]
+}
+
 // The rules of an attempt, in their order. What none of us can read leads to rule 7 (batch.unsendable) before
 // any of them; rules 9 to 11, about what came of the attempt, are in batch.finish.
 //

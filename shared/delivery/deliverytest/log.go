@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,13 @@ type place struct{ configID, eventID string }
 
 func (p place) compare(q place) int {
 	return cmp.Or(strings.Compare(p.configID, q.configID), strings.Compare(p.eventID, q.eventID))
+}
+
+// Clone returns a Log that holds the same and tells nobody of its writes.
+func (l *Log) Clone() *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &Log{configs: maps.Clone(l.configs), deliveries: maps.Clone(l.deliveries)}
 }
 
 // SetConfig puts a config.

@@ -162,19 +162,21 @@ func (q *Queue) Receive(limit int) []delivery.Record {
 	defer q.mu.Unlock()
 	var records []delivery.Record
 	q.messages = slices.DeleteFunc(q.messages, func(m *held) bool {
-		if m.visibleAt.After(now) || len(records) == limit {
-			return false
-		}
-		if q.DeadLetters != nil && m.receives >= maxReceives {
-			q.DeadLetters.bury(q, m)
-			return true
-		}
-		m.receives++
-		m.visibleAt = now.Add(visibilityTimeout)
-		records = append(records, m.record(q.Name))
-		return false
+		return !m.visibleAt.After(now) && len(records) < limit && !q.receive(m, now, &records)
 	})
 	return records
+}
+
+// receive hands m over, unless it was received too often: then it is a dead letter and its queue has it no more.
+func (q *Queue) receive(m *held, now time.Time, records *[]delivery.Record) (stays bool) {
+	if q.DeadLetters != nil && m.receives >= maxReceives {
+		q.DeadLetters.bury(q, m)
+		return false
+	}
+	m.receives++
+	m.visibleAt = now.Add(visibilityTimeout)
+	*records = append(*records, m.record(q.Name))
+	return true
 }
 
 func (m *held) record(queue string) delivery.Record {

@@ -1,0 +1,168 @@
+package model
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/docuhook/docuhook/shared/delivery/deliverytest"
+	"github.com/docuhook/docuhook/shared/endpoint"
+)
+
+var deep = flag.Bool("deep", false, "explore all budgets, and demand that every clause is taken often")
+
+// often is how often each clause of the rules must have been taken.
+const often = 100
+
+var (
+	answered     = deliverytest.Success()
+	failed       = deliverytest.Failure(500)
+	gone         = deliverytest.Failure(410)
+	hung         = endpoint.Result{Code: "timeout", Duration: 15 * time.Second}
+	notForAWhile = endpoint.Result{Status: 503, Code: endpoint.CodeHTTPStatus, RetryAfter: time.Hour, Duration: time.Second}
+)
+
+// setting is where an exploration begins.
+type setting struct {
+	name    string
+	events  int
+	logged  int // failed attempts at event 1 before, whose next one waits
+	answers []endpoint.Result
+	left    budget
+	smoke   bool // it is small
+}
+
+func settings() []setting {
+	either := []endpoint.Result{answered, failed}
+	return []setting{
+		{name: "no fault", events: 1, answers: either, smoke: true},
+		{name: "one fault in a whole round", events: 1, answers: either, left: budget{Faults: 1}, smoke: true},
+		{name: "a duplicate of everything", events: 1, answers: either, left: budget{Duplicates: 1}, smoke: true},
+		{name: "two faults from the fourth attempt on", events: 1, logged: 3, answers: either, left: budget{Faults: 2}},
+		{name: "a fault and a duplicate", events: 1, logged: 3, answers: either, left: budget{Faults: 1, Duplicates: 1}},
+		{name: "a fault and a resend", events: 1, logged: 3, answers: either, left: budget{Faults: 1, Resends: 1}},
+		{name: "a fault and a redrive", events: 1, logged: 4, answers: either, left: budget{Faults: 1, Redrives: 1}},
+		{name: "a resend and a redrive", events: 1, logged: 4, answers: either, left: budget{Resends: 1, Redrives: 1}},
+		{name: "two messages and a fault", events: 2, answers: []endpoint.Result{answered}, left: budget{Faults: 1}, smoke: true},
+		{name: "changes of the config", events: 1, answers: []endpoint.Result{failed, gone, hung}, logged: 3, left: budget{Changes: 1}, smoke: true},
+	}
+}
+
+// newWorld returns the world where a setting begins.
+func newWorld(s setting, c *clauses) *world {
+	begin := time.Date(2026, 3, 14, 15, 0, 0, 0, time.UTC)
+	f := deliverytest.New(&deliverytest.Manual{T: begin})
+	w := &world{Platform: deliverytest.NewPlatform(begin), clauses: c, begin: begin, answers: s.answers, left: s.left}
+	w.Log.SetConfig(deliverytest.Config(begin))
+	for n := range s.events {
+		event := f.Event(n + 1)
+		w.events = append(w.events, event)
+		if n == 0 && s.logged > 0 {
+			w.Log.Set(*f.Logged(s.logged))
+		} else {
+			w.DeliveryQueue.Put(fmt.Sprint("first-", n+1), w.first(event))
+		}
+	}
+	return w
+}
+
+func TestEveryWay(t *testing.T) {
+	total := &clauses{counts: map[string]int{}}
+	var mu sync.Mutex
+	t.Run("settings", func(t *testing.T) {
+		for _, s := range settings() {
+			if !s.smoke && !*deep {
+				continue
+			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				began := time.Now()
+				c := &clauses{counts: map[string]int{}}
+				e := &exploration{seen: map[[16]byte]struct{}{}}
+				e.explore(newWorld(s, c))
+				if len(e.wrong) > 0 {
+					t.Errorf("%s\nafter\n  %s", strings.Join(e.wrong, "\n"), strings.Join(e.path, "\n  "))
+				}
+				t.Logf("%d states, %d moves, %d ends, %s", len(e.seen), e.moves, e.ends, time.Since(began).Round(time.Millisecond))
+				mu.Lock()
+				defer mu.Unlock()
+				total.add(c)
+			})
+		}
+	})
+	total.report(t)
+}
+
+func (c *clauses) add(other *clauses) {
+	for clause, n := range other.counts {
+		c.counts[clause] += n
+	}
+}
+
+// report prints how often each clause was taken.
+func (c *clauses) report(t *testing.T) {
+	t.Helper()
+	rules := rules()
+	for _, clause := range rules {
+		t.Logf("%9d  %s", c.counts[clause], clause)
+		if c.counts[clause] < often && *deep {
+			t.Errorf("%q was taken %d times", clause, c.counts[clause])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.counts)) {
+		if !slices.Contains(rules, name) {
+			t.Logf("%9d  (%s)", c.counts[name], name)
+		}
+	}
+}
+
+// TestRandomWays makes random moves of a world where everything happens, and then goes on without further faults.
+func TestRandomWays(t *testing.T) {
+	c := &clauses{counts: map[string]int{}}
+	runs, moves := 0, 0
+	rapid.Check(t, func(r *rapid.T) {
+		small := func(most int, name string) int { return rapid.IntRange(0, most).Draw(r, name) }
+		w := newWorld(setting{
+			events:  1 + small(1, "events"),
+			logged:  small(4, "logged"),
+			answers: []endpoint.Result{answered, failed, failed, failed, gone, hung, notForAWhile},
+			left: budget{
+				Faults: small(12, "faults"), Duplicates: small(4, "duplicates"), Resends: small(2, "resends"),
+				Redrives: small(2, "redrives"), Changes: small(2, "changes"), Outages: small(2, "outages"),
+			},
+		}, c)
+		var path []string
+		quiet := false
+		for len(w.problems) == 0 {
+			all := w.moves()
+			if len(all) == 0 {
+				w.settled()
+				break
+			}
+			if !quiet && rapid.IntRange(0, 199).Draw(r, "end of faults") == 0 || len(path) > 2000 {
+				quiet, w.left, w.away = true, budget{}, [targets]bool{}
+				continue
+			}
+			if w.T.Sub(w.begin) > horizon {
+				w.problem("it does not end")
+			}
+			m := all[rapid.IntRange(0, len(all)-1).Draw(r, "move")]
+			path = append(path, m.name)
+			m.make(w)
+			moves++
+		}
+		runs++
+		if len(w.problems) > 0 {
+			r.Fatalf("%s\nafter\n  %s", strings.Join(w.problems, "\n"), strings.Join(path, "\n  "))
+		}
+	})
+	t.Logf("%d runs, %d moves", runs, moves)
+	c.report(t)
+}

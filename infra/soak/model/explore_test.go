@@ -14,7 +14,7 @@ import (
 func (w *world) digest() [16]byte {
 	b := make(form, 0, 4096)
 	b.time(w.T)
-	b.time(w.swept)
+	b.time(w.swept, w.backAt)
 	c := w.config()
 	b.text(c.URL, c.Sealed, c.DeactivatedReason)
 	b.number(int(c.Version), c.FailureCount)
@@ -45,6 +45,7 @@ func (w *world) digest() [16]byte {
 	for _, r := range w.asked {
 		b.text(r.round)
 	}
+	b.time(w.endedAt.Time)
 	b.text(w.accepted...)
 	b.text(w.bySweep...)
 	b.text(w.redriven...)
@@ -99,6 +100,7 @@ func (b *form) delivery(d *webhook.Delivery) {
 func (b *form) actor(a *actor) {
 	b.text("actor", a.entry.EventID, string(a.next.kind))
 	b.time(a.begun, a.entry.WakeAt.Time, a.entry.NextAttemptAt.Time, a.doneFor.Time)
+	b.number(int(a.behind))
 	b.truth(a.fast, a.rushed, a.receives, a.proven)
 	for _, r := range a.records {
 		b.text(r.MessageID, r.Body, r.Attributes.ApproximateReceiveCount, r.Attributes.SentTimestamp)

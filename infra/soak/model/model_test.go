@@ -36,6 +36,7 @@ type setting struct {
 	logged  int // failed attempts at event 1 before, whose next one waits
 	answers []endpoint.Result
 	left    budget
+	outage  time.Duration
 	smoke   bool // it is small
 }
 
@@ -46,11 +47,17 @@ func settings() []setting {
 		{name: "one fault in a whole round", events: 1, answers: either, left: budget{Faults: 1}, smoke: true},
 		{name: "a duplicate of everything", events: 1, answers: either, left: budget{Duplicates: 1}, smoke: true},
 		{name: "two faults from the fourth attempt on", events: 1, logged: 3, answers: either, left: budget{Faults: 2}},
-		{name: "a fault and a duplicate", events: 1, logged: 3, answers: either, left: budget{Faults: 1, Duplicates: 1}},
-		{name: "a fault and a resend", events: 1, logged: 3, answers: either, left: budget{Faults: 1, Resends: 1}},
+		{name: "a fault and a duplicate", events: 1, logged: 4, answers: either, left: budget{Faults: 1, Duplicates: 1}},
+		{name: "a fault and a resend", events: 1, logged: 4, answers: []endpoint.Result{failed}, left: budget{Faults: 1, Resends: 1}},
 		{name: "a fault and a redrive", events: 1, logged: 4, answers: either, left: budget{Faults: 1, Redrives: 1}},
-		{name: "a resend and a redrive", events: 1, logged: 4, answers: either, left: budget{Resends: 1, Redrives: 1}},
+		{name: "a resend and a redrive", events: 1, logged: 4, answers: []endpoint.Result{failed}, left: budget{Resends: 1, Redrives: 1}},
 		{name: "two messages and a fault", events: 2, answers: []endpoint.Result{answered}, left: budget{Faults: 1}, smoke: true},
+		{name: "a short outage", events: 1, answers: either, left: budget{Outages: 1}, outage: 10 * time.Minute, smoke: true},
+		{name: "a long outage", events: 1, answers: []endpoint.Result{answered}, left: budget{Outages: 1}, outage: 5 * 24 * time.Hour},
+		{
+			name: "a fault and an outage before the fifth attempt", events: 1, logged: 4, answers: []endpoint.Result{failed},
+			left: budget{Faults: 1, Outages: 1}, outage: time.Hour,
+		},
 		{name: "changes of the config", events: 1, answers: []endpoint.Result{failed, gone, hung}, logged: 3, left: budget{Changes: 1}, smoke: true},
 	}
 }
@@ -59,7 +66,7 @@ func settings() []setting {
 func newWorld(s setting, c *clauses) *world {
 	begin := time.Date(2026, 3, 14, 15, 0, 0, 0, time.UTC)
 	f := deliverytest.New(&deliverytest.Manual{T: begin})
-	w := &world{Platform: deliverytest.NewPlatform(begin), clauses: c, begin: begin, answers: s.answers, left: s.left}
+	w := &world{Platform: deliverytest.NewPlatform(begin), clauses: c, begin: begin, answers: s.answers, left: s.left, outage: s.outage}
 	w.Log.SetConfig(deliverytest.Config(begin))
 	for n := range s.events {
 		event := f.Event(n + 1)
@@ -132,28 +139,32 @@ func TestRandomWays(t *testing.T) {
 		w := newWorld(setting{
 			events:  1 + small(1, "events"),
 			logged:  small(4, "logged"),
-			answers: []endpoint.Result{answered, failed, failed, failed, gone, hung, notForAWhile},
+			answers: rapid.Permutation([]endpoint.Result{failed, answered, hung, notForAWhile, failed, gone}).Draw(r, "answers"),
 			left: budget{
 				Faults: small(12, "faults"), Duplicates: small(4, "duplicates"), Resends: small(2, "resends"),
 				Redrives: small(2, "redrives"), Changes: small(2, "changes"), Outages: small(2, "outages"),
 			},
+			outage: rapid.SampledFrom([]time.Duration{10 * time.Minute, 3 * time.Hour, 5 * 24 * time.Hour}).Draw(r, "outage"),
 		}, c)
 		var path []string
-		quiet := false
+		quiet, length := false, small(500, "length")
 		for len(w.problems) == 0 {
 			all := w.moves()
 			if len(all) == 0 {
 				w.settled()
 				break
 			}
-			if !quiet && rapid.IntRange(0, 199).Draw(r, "end of faults") == 0 || len(path) > 2000 {
+			if !quiet && len(path) > length {
 				quiet, w.left, w.away = true, budget{}, [targets]bool{}
 				continue
 			}
 			if w.T.Sub(w.begin) > horizon {
 				w.problem("it does not end")
 			}
-			m := all[rapid.IntRange(0, len(all)-1).Draw(r, "move")]
+			m := all[0]
+			if rapid.IntRange(0, 3).Draw(r, "deviate") == 0 {
+				m = all[rapid.IntRange(0, len(all)-1).Draw(r, "move")]
+			}
 			path = append(path, m.name)
 			m.make(w)
 			moves++

@@ -10,6 +10,7 @@ import (
 	"github.com/docuhook/docuhook/shared/delivery"
 	"github.com/docuhook/docuhook/shared/delivery/deliverytest"
 	"github.com/docuhook/docuhook/shared/endpoint"
+	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -22,6 +23,9 @@ type budget struct {
 	Changes    int // of the config
 	Outages    int // after which all calls to something fail, until a move ends it
 }
+
+// skew is how far the clock of a function may be behind.
+const skew = 20 * time.Second
 
 // target is what an outage makes fail.
 type target int
@@ -59,6 +63,7 @@ type actor struct {
 	records []delivery.Record // of a batch
 	fast    bool              // they are out of DeliveryQueue
 	rushed  bool              // too little time is left for an attempt
+	behind  time.Duration     // how far its clock is
 
 	receives bool         // the config was active when it was read
 	proven   bool         // and in the fast lane
@@ -77,7 +82,9 @@ type world struct {
 	acting  []actor
 	left    budget
 	away    [targets]bool
-	swept   time.Time // the minute of the last sweep
+	outage  time.Duration // how long one lasts at most
+	backAt  time.Time     // when the last one has lasted so long
+	swept   time.Time     // the minute of the last sweep
 }
 
 // clone returns a world that goes on by itself.
@@ -125,6 +132,9 @@ func (c *call) faults() []fault {
 
 // moves returns all moves of w, none once it has settled. The first goes on without a fault.
 func (w *world) moves() []move {
+	if w.away != [targets]bool{} && !w.T.Before(w.backAt) {
+		return []move{{name: "all back", make: func(w *world) { w.away = [targets]bool{} }}}
+	}
 	for i := range w.acting {
 		if !w.acting[i].next.shared() {
 			return w.steps(i)
@@ -223,7 +233,7 @@ func (w *world) receives() []move {
 			}
 			all = append(all, w.receive(q, "", m.ID))
 			if w.left.Faults > 0 {
-				all = append(all, w.receive(q, "throttled ", m.ID), w.receive(q, "rushed ", m.ID))
+				all = append(all, w.receive(q, "throttled ", m.ID), w.receive(q, "rushed ", m.ID), w.receive(q, "behind with ", m.ID))
 			}
 			for _, other := range visible {
 				if parse(other.Body, w.T).Key() == parse(m.Body, w.T).Key() {
@@ -262,12 +272,20 @@ func (w *world) receive(q *deliverytest.Queue, how string, ids ...string) move {
 		case "rushed ":
 			w.left.Faults--
 			w.count("fault: no time left")
+		case "behind with ":
+			w.left.Faults--
+			w.excuses++
+			w.count("fault: clock behind")
 		}
 		if len(records) == 0 {
 			w.count("moved to the dead-letter queue")
 			return
 		}
-		a := actor{records: records, fast: q == w.DeliveryQueue, rushed: how == "rushed ", script: script{begun: w.T}}
+		a := actor{records: records, fast: q == w.DeliveryQueue, rushed: how == "rushed "}
+		if how == "behind with " {
+			a.behind = skew
+		}
+		a.begun = w.T.Add(-a.behind)
 		w.acting = append(w.acting, a)
 		w.resume(len(w.acting)-1, false)
 	}}
@@ -282,7 +300,7 @@ func (w *world) queue(fast bool) *deliverytest.Queue {
 
 // due returns what a sweep that begins now finds, nothing if there was one in this minute.
 func (w *world) due() []webhook.Wake {
-	if w.T.Before(w.swept.Add(time.Minute)) {
+	if w.away[tables] || w.T.Before(w.swept.Add(time.Minute)) {
 		return nil
 	}
 	return w.entries(w.T)
@@ -322,7 +340,7 @@ func (w *world) nextInstant() (next time.Time) {
 			earlier(m.VisibleAt)
 		}
 	}
-	if wake := w.Log.NextWake(); !wake.IsZero() {
+	if wake := w.Log.NextWake(); !wake.IsZero() && !w.away[tables] {
 		from := wake.Add(-time.Minute)
 		if again := w.swept.Add(time.Minute); from.Before(again) {
 			from = again
@@ -351,16 +369,17 @@ func (w *world) step(i int, f fault, result endpoint.Result) {
 	if f != none {
 		w.excuses++
 	}
-	given := answer{at: w.T}
+	now := w.T.Add(-a.behind)
+	given := answer{at: now}
 	if f != refused {
 		w.effect(a, c, result, &given)
 	}
 	if f == repeated {
-		given = answer{at: w.T}
+		given = answer{at: now}
 		w.effect(a, c, result, &given)
 	}
 	if f == refused || f == lost {
-		given = answer{at: w.T, err: deliverytest.ErrAway}
+		given = answer{at: now, err: deliverytest.ErrAway}
 	}
 	a.answers = append(slices.Clip(a.answers), given)
 	w.resume(i, f == crashed)
@@ -387,6 +406,10 @@ func (w *world) effect(a *actor, c *call, result endpoint.Result, given *answer)
 		given.recorded = w.Log.Record(ctx, []webhook.Outcome{c.outcome})[0]
 		a.read(given.recorded.Delivery)
 		w.countRecord(c.outcome, before, given.recorded)
+	case open:
+		if sealed := a.answers[0].config.Sealed; sealed != deliverytest.Sealed {
+			given.err = keyring.ErrSealed
+		}
 	case post:
 		given.result = result
 	case send:
@@ -433,6 +456,9 @@ func (w *world) resume(i int, crashed bool) {
 	}
 	for _, l := range p.told {
 		w.heard(a, l)
+	}
+	if last := a.next; a.rushed && last != nil && last.kind == open && p.next != nil && p.next.kind == change && len(p.told) == 0 {
+		w.count("8 too little time: another batch")
 	}
 	if a.next = p.next; a.next != nil && !crashed {
 		return
@@ -495,7 +521,7 @@ func (w *world) extras() []move {
 		} else {
 			extra(&w.left.Outages, t.String()+" away", func(w *world) {
 				w.left.Outages--
-				w.away[t] = true
+				w.away[t], w.backAt = true, w.T.Add(w.outage)
 			})
 		}
 	}

@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check soak lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz bench scale clean
+.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 	@exec .build/local $(FLAGS)
 test: ## run all tests, with the race detector: unit, adapters, end to end
 	go test -race ./...
-check: lint template test ## what CI runs: lint, template, test, and the short ones of soak
+check: lint template test model ## what CI runs: lint, template, test, model, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
 	go test -count=1 -v -timeout 60m ./infra/soak -soak $(FLAGS)
@@ -72,6 +72,10 @@ fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$(dirname $$file) || exit 1; \
 		done; done
+model: ## explore the rules of a delivery as a model, with faults at every step, and count how often each was taken
+	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -deep -rapid.checks=3000 $(FLAGS)
+mutants: ## turn one safeguard after the other off and see the model or a test notice it
+	go test -count=1 -v -timeout 60m -run '^TestMutants$$' ./infra/soak/model -mutants
 bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
 	go test -run '^$$' -bench . ./infra/bench
 	go run ./infra/bench/cost

@@ -7,11 +7,11 @@
 // moves tried: let a call take place, with a fault or without; receive a message; sweep; let time pass; send a
 // duplicate, resend, redrive, change the config. How many of the costly moves a run may make is its budget.
 //
-// TestEveryWay makes all moves of all worlds within small budgets, each world once. TestRandomWays makes random ones
-// within large budgets, with outages, and then goes on without further faults. In both, every call and every answer
-// is held against the invariants of ledger_test.go, and every run must end where ledger.settled says. Both count
-// how often each clause of the rules was taken. TestMutants turns one safeguard after the other off and expects
-// the model, or the test that it names, to fail.
+// TestModel makes all moves of all worlds within small budgets, each world once; and random ones within large
+// budgets, with outages, before it goes on without further faults. Every call and every answer is held against the
+// invariants of ledger_test.go, and every run must end where settled says. How often each clause of the rules was
+// taken is counted; with -deep, as make model runs it, each must have been taken a hundred times. TestMutants turns
+// one safeguard after the other off and expects the model, or the test that it names, to fail.
 //
 // Two things are not in the model: batches of several deliveries, whose results share a write, and the bytes on
 // the wire. The tests of package delivery and the soak have them.

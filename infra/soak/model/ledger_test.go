@@ -27,7 +27,7 @@ type ledger struct {
 	excuses  int       // faults and duplicates so far, each of which may cost one repeated POST
 	repeats  int
 	inactive bool         // the config has been inactive or deleted
-	endedAt  webhook.Time // when a fifth failure last ended a round
+	endedAt  webhook.Time // when a fifth failure, or its start, last ended a round
 	problems []string
 }
 
@@ -58,7 +58,7 @@ func (l *ledger) wrote(before, after *webhook.Delivery) {
 	if after.Waiting() == after.Over() {
 		l.problem("%s/%d is over: %t, waits: %t", after.Round, after.Attempt, after.Over(), after.Waiting())
 	}
-	if after.EndedBy != "" {
+	if after.EndedBy != "" && (before == nil || before.EndedBy != after.EndedBy) {
 		l.endedAt = after.EndedAt
 	}
 	if before == nil {

@@ -168,6 +168,18 @@ func (w *world) stands(m *webhook.Message, id string) bool {
 	return false
 }
 
+// waited holds time to: it does not pass over what is due. Each fault may double the time to the next look.
+func (w *world) waited() {
+	if w.away != [targets]bool{} || w.excuses > 6 {
+		return
+	}
+	for _, d := range w.Log.All() {
+		if late := w.T.Sub(d.NextAttemptAt.Time); d.Waiting() && late > time.Hour<<w.excuses {
+			w.problem("%s/%d has been due for %s", d.Round, d.Attempt, late)
+		}
+	}
+}
+
 // settled holds a run that has ended to: everything that was asked for has come to an end that can be seen.
 func (w *world) settled() {
 	for _, event := range w.events {

@@ -29,7 +29,7 @@ type suite []string
 
 // theModel is what runs with all tests, with more random ways.
 func theModel() suite {
-	return suite{"-run=TestModel", "./infra/soak/model", "-rapid.checks=1000", "-rapid.nofailfile", "-rapid.seed=1"}
+	return suite{"-run=^TestModel$", "-failfast", "./infra/soak/model", "-rapid.checks=500", "-rapid.nofailfile", "-rapid.seed=1", "-rapid.shrinktime=1s"}
 }
 
 func unit(folder, run string) suite { return suite{"-run=" + run, folder} }
@@ -179,6 +179,7 @@ func TestMutants(t *testing.T) {
 	}
 	for _, m := range safeguards() {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			source, err := os.ReadFile(filepath.Join(root, m.file))
 			if err != nil {
 				t.Fatal(err)
@@ -200,13 +201,12 @@ func TestMutants(t *testing.T) {
 			write(t, changed, []byte(m.apply(t, string(source))))
 			test.Args = append(test.Args, m.by...)
 			out, err := test.CombinedOutput()
-			failed := regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`).FindAllStringSubmatch(string(out), -1)
+			noticed := regexp.MustCompile(`--- FAIL: (\S+) .*\n\s*\w+\.go:\d+: (.*)`).FindStringSubmatch(string(out))
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || len(failed) == 0 {
+			if !errors.As(err, &exit) || noticed == nil {
 				t.Fatalf("nothing noticed it: %v\n%s", err, out)
 			}
-			said := regexp.MustCompile(`(?m)^\s*\w+\.go:\d+: (.*)`).FindStringSubmatch(string(out[strings.Index(string(out), "--- FAIL"):]))
-			t.Logf("caught by %s: %s", failed[len(failed)-1][1], strings.Join(said[min(1, len(said)):], ""))
+			t.Logf("caught by %s: %s", noticed[1], noticed[2])
 		})
 	}
 }

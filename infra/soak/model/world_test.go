@@ -159,6 +159,7 @@ func (w *world) moves() []move {
 					w.count("fault: late")
 				}
 				w.T = next
+				w.waited()
 			}})
 		}
 	}

@@ -29,7 +29,7 @@ type suite []string
 
 // theModel is what runs with all tests, with more random ways.
 func theModel() suite {
-	return suite{"-run=^TestModel$", "-failfast", "./infra/soak/model", "-rapid.checks=500", "-rapid.nofailfile", "-rapid.seed=1", "-rapid.shrinktime=1s"}
+	return suite{"-run=^TestModel$", "-failfast", "./infra/soak/model", "-depth=2", "-rapid.checks=500", "-rapid.nofailfile", "-rapid.seed=1", "-rapid.shrinktime=1s"}
 }
 
 func unit(folder, run string) suite { return suite{"-run=" + run, folder} }

@@ -73,7 +73,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$(dirname $$file) || exit 1; \
 		done; done
 model: ## explore the rules of a delivery as a model, with faults at every step, and count how often each was taken
-	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -depth 3 -rapid.checks=3000 $(FLAGS)
+	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -depth 3 -rapid.checks=8000 $(FLAGS)
 mutants: ## turn one safeguard after the other off and see the model or a test notice it
 	go test -count=1 -v -timeout 60m -run '^TestMutants$$' ./infra/soak/model -mutants
 bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost

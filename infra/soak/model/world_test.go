@@ -407,6 +407,9 @@ func (w *world) effect(a *actor, c *call, result endpoint.Result, given *answer)
 		given.recorded = w.Log.Record(ctx, []webhook.Outcome{c.outcome})[0]
 		a.read(given.recorded.Delivery)
 		w.countRecord(c.outcome, before, given.recorded)
+		if c.outcome.Status == webhook.Delivered && given.recorded.Delivery.DoneFor.Before(c.outcome.Message.RequestedAt.Time) {
+			w.problem("a success for %s, and the log forgets it", c.outcome.Message.RequestedAt)
+		}
 	case open:
 		if sealed := a.answers[0].config.Sealed; sealed != deliverytest.Sealed {
 			given.err = keyring.ErrSealed

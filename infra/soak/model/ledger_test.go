@@ -130,6 +130,7 @@ func (w *world) begun(name, round string, r delivery.Record) {
 	_, by, _ := strings.Cut(round, "-")
 	switch {
 	case asked, slices.Contains(w.redriven, by):
+	case by != r.MessageID && slices.Contains(w.bySweep, by): // the race again, whose first attempt crashed before its POST
 	case by == r.MessageID && slices.Contains(w.bySweep, by) && after > 0 && after < time.Minute:
 		w.count("race: a sweep's copy was taken for a redriven message")
 	case !slices.ContainsFunc(w.posts, func(p posted) bool { return p.round == round }):

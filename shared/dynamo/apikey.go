@@ -49,7 +49,11 @@ func (t *APIKeys) Add(ctx context.Context, key apikey.Key) error {
 	if err != nil {
 		return fmt.Errorf("writing an API key's item: %w", err)
 	}
-	_, err = t.Client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &t.Table, Item: fields, ConditionExpression: aws.String("attribute_not_exists(key_hash)")})
+	_, err = t.Client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName:           &t.Table,
+		Item:                fields,
+		ConditionExpression: aws.String("attribute_not_exists(key_hash)"),
+	})
 	if _, failed := conditionFailed(err); failed {
 		return webhook.ErrConflict
 	}

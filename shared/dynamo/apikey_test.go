@@ -73,7 +73,12 @@ func TestAPIKeys(t *testing.T) {
 	db.Intercept(func(string, []byte) *dynamotest.Fault { return down() })
 	_, errGet := keys.Get(t.Context(), one.Hash)
 	_, errList := keys.List(t.Context(), "")
-	for name, err := range map[string]error{"Get": errGet, "List": errList, "Add": keys.Add(t.Context(), one), "Revoke": keys.Revoke(t.Context(), one.Hash, moment(0))} {
+	for name, err := range map[string]error{
+		"Get":    errGet,
+		"List":   errList,
+		"Add":    keys.Add(t.Context(), one),
+		"Revoke": keys.Revoke(t.Context(), one.Hash, moment(0)),
+	} {
 		if err == nil || errors.Is(err, webhook.ErrNotFound) || errors.Is(err, webhook.ErrConflict) {
 			t.Errorf("%s while DynamoDB is away: %v", name, err)
 		}
@@ -85,9 +90,16 @@ func TestDocuments(t *testing.T) {
 		item string // "" for none
 		want string // organization, status and updated_at, "" for nil
 	}{
-		"a document is what webhooks need of it":      {`"organization_id":{"S":"org"},"status":{"S":"processed"},"updated_at":{"S":"2026-01-01T00:00:00Z"},"secret":{"S":"x"}`, "org processed 2026-01-01T00:00:00Z"},
-		"a document without updated_at lacks it":      {`"organization_id":{"S":"org"},"status":{"S":"processed"}`, "org processed "},
-		"a number is as good a time as any":           {`"organization_id":{"S":"org"},"status":{"S":"processed"},"updated_at":{"N":"1700000000"}`, "org processed 1700000000"},
+		"a document is what webhooks need of it": {
+			item: `"organization_id":{"S":"org"},"status":{"S":"processed"},` +
+				`"updated_at":{"S":"2026-01-01T00:00:00Z"},"secret":{"S":"x"}`,
+			want: "org processed 2026-01-01T00:00:00Z",
+		},
+		"a document without updated_at lacks it": {`"organization_id":{"S":"org"},"status":{"S":"processed"}`, "org processed "},
+		"a number is as good a time as any": {
+			item: `"organization_id":{"S":"org"},"status":{"S":"processed"},"updated_at":{"N":"1700000000"}`,
+			want: "org processed 1700000000",
+		},
 		"attributes of other types are as if absent":  {`"organization_id":{"N":"7"},"status":{"M":{}},"updated_at":{"BOOL":true}`, "  "},
 		"a status that nobody knows is read as it is": {`"organization_id":{"S":"org"},"status":{"S":"archived"}`, "org archived "},
 		"no document is nil":                          {"", ""},
@@ -95,8 +107,9 @@ func TestDocuments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := dynamotest.New(t)
 			db.Intercept(func(operation string, body []byte) *dynamotest.Fault {
-				if operation != "GetItem" || !strings.Contains(string(body), `"ConsistentRead":true`) || strings.Contains(string(body), "secret") {
-					t.Errorf("%s of %s", operation, body)
+				asked := string(body)
+				if operation != "GetItem" || !strings.Contains(asked, `"ConsistentRead":true`) || strings.Contains(asked, "secret") {
+					t.Errorf("%s of %s", operation, asked)
 				}
 				if test.item == "" {
 					return nil

@@ -21,7 +21,7 @@ const (
 	stateIndex     = "by_state"
 	activePrefix   = "active#"
 	inactivePrefix = "inactive#"
-	deletedPrefix  = "tombstone#" // and the time; sorts after the others
+	deletedPrefix  = "tombstone#" // the time of the deletion follows; sorts after the others
 	counterID      = "#counter"   // sorts before every UUID
 	firstID        = "0"          // sorts before every UUID and after counterID
 	lastID         = "g"          // sorts after every UUID and time
@@ -206,7 +206,11 @@ func (t *Configs) transact(ctx context.Context, actions []types.TransactWriteIte
 
 // Get returns a config. It errors with webhook.ErrNotFound, also for a deleted one.
 func (t *Configs) Get(ctx context.Context, organizationID, id string) (*webhook.Config, error) {
-	out, err := t.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Table, Key: configKey(organizationID, id), ConsistentRead: aws.Bool(true)})
+	out, err := t.Client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName:      &t.Table,
+		Key:            configKey(organizationID, id),
+		ConsistentRead: aws.Bool(true),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading config %s: %w", id, err)
 	}
@@ -281,7 +285,7 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 		return webhook.ErrConflict
 	}
 	if _, met := errors.AsType[*types.TransactionConflictException](err); met {
-		return webhook.ErrConflict // it is being deleted at this moment
+		return webhook.ErrConflict // another call is deleting the config, which is not gone yet
 	}
 	if err != nil {
 		return fmt.Errorf("updating config %s: %w", c.ID, err)
@@ -391,7 +395,10 @@ func (t *Configs) ListIDs(ctx context.Context, organizationID string) ([]string,
 		{from: deletedPrefix, to: deletedPrefix + lastID, limit: maxDeleted},
 	} {
 		input := &dynamodb.QueryInput{
-			TableName: &t.Table, IndexName: aws.String(stateIndex), ProjectionExpression: aws.String("id"), ScanIndexForward: aws.Bool(false),
+			TableName:                 &t.Table,
+			IndexName:                 aws.String(stateIndex),
+			ProjectionExpression:      aws.String("id"),
+			ScanIndexForward:          aws.Bool(false),
 			KeyConditionExpression:    aws.String("organization_id = :organization AND state_id BETWEEN :from AND :to"),
 			ExpressionAttributeValues: item{":organization": str(organizationID), ":from": str(part.from), ":to": str(part.to)},
 			Limit:                     &part.limit,
@@ -467,7 +474,7 @@ func (t *Configs) CountFailure(ctx context.Context, c *webhook.Config, now time.
 		ReturnValues:              types.ReturnValueAllNew,
 	})
 	if _, failed := conditionFailed(err); failed {
-		return 0, now, nil // deleted meanwhile
+		return 0, now, nil // the config has been deleted since it was read, so its failures count no more
 	}
 	if err != nil {
 		return 0, now, fmt.Errorf("counting a failure of config %s: %w", c.ID, err)

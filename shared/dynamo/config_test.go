@@ -156,7 +156,8 @@ func TestConfigsUpdate(t *testing.T) {
 		configs := configsOf(dynamotest.New(t))
 		c := create(t, configs, 1)
 		c.URL, c.Description, c.SubscribedStatuses, c.Active = "https://example.org/", "", []webhook.Status{webhook.Pending}, false
-		c.Sealed, c.PreviousSealed, c.PreviousExpiresAt, c.SecretPrefix = "k2.new", "k1.sealed", webhook.At(start().Add(time.Hour)), "whsec_ghijkl"
+		c.Sealed, c.SecretPrefix = "k2.new", "whsec_ghijkl"
+		c.PreviousSealed, c.PreviousExpiresAt = "k1.sealed", webhook.At(start().Add(time.Hour))
 		c.UpdatedAt = webhook.At(start().Add(time.Minute))
 		if err := configs.Update(t.Context(), c); err != nil {
 			t.Fatal(err)
@@ -359,12 +360,13 @@ func TestConfigsOfAnotherOrganization(t *testing.T) {
 func TestConfigsList(t *testing.T) {
 	db := dynamotest.New(t)
 	configs := configsOf(db)
-	for n := range 9 { // created out of order; every third is inactive
+	for i := range 9 { // created out of order; every third is inactive
+		n := (i * 4) % 9
 		change := func(*webhook.Config) {}
-		if n := (n * 4) % 9; n%3 == 2 {
+		if n%3 == 2 {
 			change = inactive
 		}
-		create(t, configs, (n*4)%9, change)
+		create(t, configs, n, change)
 	}
 	yes, no := true, false
 	ids := func(numbers ...int) []string {

@@ -166,7 +166,11 @@ func deliveryKey(configID, eventID string) item {
 
 // Get returns a delivery of an organization. It errors with webhook.ErrNotFound.
 func (t *Deliveries) Get(ctx context.Context, organizationID, configID, eventID string) (*webhook.Delivery, error) {
-	out, err := t.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Table, Key: deliveryKey(configID, eventID), ConsistentRead: aws.Bool(true)})
+	out, err := t.Client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName:      &t.Table,
+		Key:            deliveryKey(configID, eventID),
+		ConsistentRead: aws.Bool(true),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading a delivery: %w", err)
 	}
@@ -221,7 +225,7 @@ func (t *Deliveries) record(ctx context.Context, o webhook.Outcome) webhook.Reco
 	for try := 0; ; {
 		after, counts := known.After(o)
 		if known != nil && after.Revision == known.Revision {
-			return webhook.Recorded{Delivery: known} // it changes nothing
+			return webhook.Recorded{Delivery: known} // the outcome changes nothing, so nothing is written
 		}
 		there, err := t.put(ctx, known, &after)
 		switch {
@@ -232,11 +236,12 @@ func (t *Deliveries) record(ctx context.Context, o webhook.Outcome) webhook.Reco
 		case errors.Is(err, webhook.ErrConflict) && foreign(there, o):
 			return webhook.Recorded{Err: fmt.Errorf("logging a delivery: %w: it is another organization's", webhook.ErrNotFound)}
 		case errors.Is(err, webhook.ErrConflict):
-			known = there // every refusal means that another write has succeeded, so this ends
+			// Every refusal means that another write of this delivery has succeeded. Those are few, so this ends.
+			known = there
 		case ctx.Err() != nil || pause(ctx, try) != nil:
 			return webhook.Recorded{Err: err}
 		default:
-			counted = counts // it may have been written all the same
+			counted = counts // a write whose answer was lost may have been done, and counts then
 			try++
 		}
 	}
@@ -261,7 +266,8 @@ func (t *Deliveries) put(ctx context.Context, known, after *webhook.Delivery) (t
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	}
 	if known != nil {
-		put.ConditionExpression, put.ExpressionAttributeValues = aws.String("revision = :known"), item{":known": number(int64(known.Revision))}
+		put.ConditionExpression = aws.String("revision = :known")
+		put.ExpressionAttributeValues = item{":known": number(int64(known.Revision))}
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()

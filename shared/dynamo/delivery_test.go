@@ -208,7 +208,8 @@ func TestDeliveriesGet(t *testing.T) {
 		}
 	}
 	always(db, "GetItem", down())
-	if _, err := deliveriesOf(db).Get(t.Context(), organization, configID(1), eventID(1)); err == nil || errors.Is(err, webhook.ErrNotFound) {
+	_, err := deliveriesOf(db).Get(t.Context(), organization, configID(1), eventID(1))
+	if err == nil || errors.Is(err, webhook.ErrNotFound) {
 		t.Errorf("while DynamoDB is away: %v", err)
 	}
 }
@@ -234,8 +235,10 @@ func TestOnlyWhatIsMeantIsInASparseIndex(t *testing.T) {
 		if err := json.Unmarshal([]byte(db.Items(t, logTable)[0]), &item); err != nil {
 			t.Fatal(err)
 		}
-		if (item["unsettled"] != nil) != test.unsettled || (item["wake_at"] != nil) != test.wakes || (item["wake_shard"] != nil) != test.wakes {
-			t.Errorf("%s: %v", test.status, item)
+		for attribute, want := range map[string]bool{"unsettled": test.unsettled, "wake_at": test.wakes, "wake_shard": test.wakes} {
+			if got := item[attribute] != nil; got != want {
+				t.Errorf("%s: %s is there: %t, want %t", test.status, attribute, got, want)
+			}
 		}
 	}
 }

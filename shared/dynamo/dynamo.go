@@ -45,12 +45,13 @@ func conditionFailed(err error) (item, bool) {
 	return nil, false
 }
 
-// reread turns an attribute that was written by webhook.Time.String back into a time.
+// reread turns an attribute that was written by webhook.Time.String back into a time. An attribute that is absent, or
+// that something else has overwritten, is the zero time.
 func reread(s string) webhook.Time {
 	if s == "" {
 		return webhook.Time{}
 	}
-	t, _ := webhook.ParseTime(s) // we wrote it
+	t, _ := webhook.ParseTime(s)
 	return t
 }
 
@@ -72,7 +73,9 @@ const maxTries = 8
 
 // batchGet reads keys of several tables, each named once and 100 at most in all, and calls found
 // for every item. It returns the keys that could not be read even after some tries.
-func batchGet(ctx context.Context, client *dynamodb.Client, request map[string]types.KeysAndAttributes, found func(table string, item item)) (map[string]types.KeysAndAttributes, error) {
+func batchGet(
+	ctx context.Context, client *dynamodb.Client, request map[string]types.KeysAndAttributes, found func(table string, one item),
+) (map[string]types.KeysAndAttributes, error) {
 	for try := 0; ; try++ {
 		out, err := client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: request})
 		if err != nil {

@@ -258,7 +258,7 @@ func (s *source) fill(ctx context.Context) error {
 			s.done = true
 		}
 		s.chunk = min(maxChunk, 2*s.chunk)
-		found, err := toDeliveries(out.Items) // of an index only their keys
+		found, err := toDeliveries(out.Items) // items of an index have only their keys
 		if err != nil {
 			return err
 		}

@@ -179,19 +179,51 @@ func TestDeliveriesListFilters(t *testing.T) {
 		change func(*webhook.Selection)
 		want   []string
 	}{
-		{name: "everything that has not expired", change: func(*webhook.Selection) {}, want: []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
+		{
+			name:   "everything that has not expired",
+			change: func(*webhook.Selection) {},
+			want:   []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"},
+		},
 		{name: "what is delivered", change: statuses(webhook.Delivered), want: []string{"7/2", "1/1"}},
 		{name: "what has failed", change: statuses(webhook.DeliveryFailed), want: []string{"6/2", "2/1"}},
 		{name: "what is retrying, long overdue or not", change: statuses(webhook.Retrying), want: []string{"4/1", "3/1"}},
 		{name: "what is canceled", change: statuses(webhook.Canceled), want: []string{"5/1"}},
 		{name: "one config", change: func(s *webhook.Selection) { s.ConfigIDs = []string{configID(2)} }, want: []string{"7/2", "6/2"}},
-		{name: "what was created after an event, exclusive", change: func(s *webhook.Selection) { s.CreatedAfter = at(5) }, want: []string{"7/2", "6/2"}},
-		{name: "what was created after just before an event", change: func(s *webhook.Selection) { s.CreatedAfter = at(5).Add(-time.Millisecond) }, want: []string{"7/2", "6/2", "5/1"}},
-		{name: "what was created before an event, exclusive", change: func(s *webhook.Selection) { s.CreatedBefore = at(3) }, want: []string{"2/1", "1/1"}},
-		{name: "what was created before just after an event", change: func(s *webhook.Selection) { s.CreatedBefore = at(3).Add(time.Millisecond) }, want: []string{"3/1", "2/1", "1/1"}},
-		{name: "what was created between two events", change: func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(2), at(6) }, want: []string{"5/1", "4/1", "3/1"}},
-		{name: "nothing between a time and an earlier one", change: func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(6), at(2) }, want: nil},
-		{name: "everything since long ago", change: func(s *webhook.Selection) { s.CreatedAfter = time.Unix(-1e9, 0) }, want: []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"}},
+		{
+			name:   "what was created after an event, exclusive",
+			change: func(s *webhook.Selection) { s.CreatedAfter = at(5) },
+			want:   []string{"7/2", "6/2"},
+		},
+		{
+			name:   "what was created after just before an event",
+			change: func(s *webhook.Selection) { s.CreatedAfter = at(5).Add(-time.Millisecond) },
+			want:   []string{"7/2", "6/2", "5/1"},
+		},
+		{
+			name:   "what was created before an event, exclusive",
+			change: func(s *webhook.Selection) { s.CreatedBefore = at(3) },
+			want:   []string{"2/1", "1/1"},
+		},
+		{
+			name:   "what was created before just after an event",
+			change: func(s *webhook.Selection) { s.CreatedBefore = at(3).Add(time.Millisecond) },
+			want:   []string{"3/1", "2/1", "1/1"},
+		},
+		{
+			name:   "what was created between two events",
+			change: func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(2), at(6) },
+			want:   []string{"5/1", "4/1", "3/1"},
+		},
+		{
+			name:   "nothing between a time and an earlier one",
+			change: func(s *webhook.Selection) { s.CreatedAfter, s.CreatedBefore = at(6), at(2) },
+			want:   nil,
+		},
+		{
+			name:   "everything since long ago",
+			change: func(s *webhook.Selection) { s.CreatedAfter = time.Unix(-1e9, 0) },
+			want:   []string{"7/2", "6/2", "5/1", "4/1", "3/1", "2/1", "1/1"},
+		},
 		{name: "nothing after what is no place in the list", change: func(s *webhook.Selection) { s.After = &webhook.Place{} }, want: nil},
 		{name: "retries between two events", want: []string{"4/1", "3/1"}, change: func(s *webhook.Selection) {
 			statuses(webhook.Retrying)(s)
@@ -336,7 +368,8 @@ func TestDeliveriesListWhileChanging(t *testing.T) {
 			}
 			var items []string
 			for event := 3; event >= 1; event-- {
-				items = append(items, fmt.Sprintf(`{"config_id":{"S":%q},"event_id":{"S":%q},"unsettled":{"S":%q}}`, configID(1), eventID(event), eventID(event)))
+				id := eventID(event)
+				items = append(items, fmt.Sprintf(`{"config_id":{"S":%q},"event_id":{"S":%q},"unsettled":{"S":%q}}`, configID(1), id, id))
 			}
 			return &dynamotest.Fault{Status: 200, Body: `{"Items":[` + strings.Join(items, ",") + `]}`}
 		})

@@ -156,7 +156,7 @@ func TestLogLoadFails(t *testing.T) {
 		tries := 0
 		db.Intercept(func(_ string, body []byte) *dynamotest.Fault {
 			if tries++; tries > 1 {
-				return down() // and that is that
+				return down() // the next call fails, so what is unprocessed is never read
 			}
 			// Leaves only the item of event 2; the rest counts as read and absent.
 			var left struct {
@@ -169,7 +169,9 @@ func TestLogLoadFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			table := left.UnprocessedKeys[logTable]
-			table.Keys = slices.DeleteFunc(table.Keys, func(key map[string]map[string]string) bool { return key["event_id"]["S"] != eventID(2) })
+			table.Keys = slices.DeleteFunc(table.Keys, func(key map[string]map[string]string) bool {
+				return key["event_id"]["S"] != eventID(2)
+			})
 			left.UnprocessedKeys[logTable] = table
 			text, err := json.Marshal(left)
 			if err != nil {
@@ -193,8 +195,10 @@ func TestLogLoadFails(t *testing.T) {
 	})
 	t.Run("an item that makes no sense is missing, not absent", func(t *testing.T) {
 		for table, item := range map[string]string{
-			configsTable: `{"organization_id":{"S":"` + organization + `"},"id":{"S":"` + configID(1) + `"},"version":{"S":"not a number"}}`,
-			logTable:     `{"config_id":{"S":"` + configID(1) + `"},"event_id":{"S":"` + eventID(1) + `"},"attempts":{"S":"not a list"}}`,
+			configsTable: `{"organization_id":{"S":"` + organization + `"},"id":{"S":"` + configID(1) + `"},` +
+				`"version":{"S":"not a number"}}`,
+			logTable: `{"config_id":{"S":"` + configID(1) + `"},"event_id":{"S":"` + eventID(1) + `"},` +
+				`"attempts":{"S":"not a list"}}`,
 		} {
 			db, log := setup(t)
 			db.Intercept(func(string, []byte) *dynamotest.Fault {

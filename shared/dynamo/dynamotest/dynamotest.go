@@ -129,7 +129,8 @@ func (db *DB) Items(t testing.TB, table string) []string {
 	t.Helper()
 	var texts []string
 	for from := json.RawMessage("null"); from != nil; {
-		request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"TableName":"`+table+`","ExclusiveStartKey":`+string(from)+`}`))
+		scan := `{"TableName":"` + table + `","ExclusiveStartKey":` + string(from) + `}`
+		request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(scan))
 		request.Header.Set("X-Amz-Target", "DynamoDB_20120810.Scan")
 		answer := httptest.NewRecorder()
 		db.engine.ServeHTTP(answer, request)

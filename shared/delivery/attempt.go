@@ -13,20 +13,21 @@ import (
 )
 
 const (
-	// copyDelay is how long a copy of a message rests that could not be sent because of ourselves.
+	// copyDelay is how long the copy of a message rests whose configs or credentials could not be read.
 	copyDelay = webhook.MaxDelay
 	// copiedFor is how long after its NotBefore a first attempt is still copied: longer than an outage, and
 	// shorter than the queues keep messages.
 	copiedFor = 4 * 24 * time.Hour
 )
 
-// restAfterReceive is how long a message rests that could not be sent because of ourselves, by its receives.
+// restAfterReceive is how long a message rests whose configs or credentials could not be read, by its receives.
 var restAfterReceive = []time.Duration{1: 30 * time.Second, 2: 2 * time.Minute}
 
 // process takes one message to its end in this batch and brings p up to date.
 func (b *batch) process(ctx context.Context, m *received, p *parcel) fate {
 	if p.unlogged {
-		return kept // what the message before it did is not in the log, so nobody can tell whether this one counts
+		// The log lacks what an earlier message of this delivery did, so it cannot tell whether this one counts.
+		return kept
 	}
 	if !p.readable {
 		return b.unsendable(ctx, m, "configs not readable")
@@ -57,7 +58,9 @@ func (b *batch) attempt(ctx context.Context, m *received, p *parcel) fate {
 	credentials := b.open(ctx, p.Config)
 	switch {
 	case b.starting.Err() != nil:
-		return keptUntil(b.Now()) // too little time is left in this batch, but another one has it all
+		// Opening the credentials took the time that an attempt needs. The message comes back at once, and the
+		// batch that receives it has its whole time before it.
+		return keptUntil(b.Now())
 	case credentials.unreadable():
 		return b.unsendable(ctx, m, credentials.err.Error())
 	}
@@ -100,7 +103,13 @@ func (b *batch) post(ctx context.Context, m *received, p *parcel, c opened) endp
 	}
 	body, _ := m.Event.Render(m.ConfigID) // errors for an unknown version, which no message has that could be read
 	return b.Poster.Post(ctx, endpoint.Request{
-		URL: p.Config.URL, EventID: m.Event.ID, Key: m.DeliveryID(), Body: body, Attempt: m.Attempt, Current: c.current, Previous: c.previous,
+		URL:      p.Config.URL,
+		EventID:  m.Event.ID,
+		Key:      m.DeliveryID(),
+		Body:     body,
+		Attempt:  m.Attempt,
+		Current:  c.current,
+		Previous: c.previous,
 	})
 }
 
@@ -140,7 +149,8 @@ func (b *batch) finish(ctx context.Context, m *received, p *parcel, o webhook.Ou
 	if recorded.Err != nil {
 		p.unlogged = true
 		b.Metrics.Add(metricLogFailures, 1)
-		b.Log.ErrorContext(ctx, "result not logged", "delivery_id", m.DeliveryID(), "status", string(o.Status), "error", recorded.Err.Error())
+		b.Log.ErrorContext(ctx, "result not logged",
+			"delivery_id", m.DeliveryID(), "status", string(o.Status), "error", recorded.Err.Error())
 		return kept
 	}
 	p.Delivery = recorded.Delivery
@@ -181,9 +191,9 @@ func (b *batch) handOver(ctx context.Context, m *received) fate {
 	return fate{}
 }
 
-// unsendable is rule 7: nothing could be sent because of ourselves. No attempt is used up. A first attempt that
-// has waited in vain three times goes on as a copy, since nothing else knows of it; later ones are in the log,
-// from where the sweep brings them again.
+// unsendable is rule 7: the config or its credentials could not be read, so nothing was sent and no attempt is used
+// up. A first attempt whose message has been received three times without being sent goes on as a copy, since only
+// that message stands for it; later attempts are in the log, from where the sweep brings them again.
 func (b *batch) unsendable(ctx context.Context, m *received, reason string) fate {
 	b.Metrics.Add(metricPutBack, 1)
 	b.Log.WarnContext(ctx, "not sent", "delivery_id", m.DeliveryID(), "message_id", m.id, "receive_count", m.receives, "reason", reason)
@@ -248,7 +258,7 @@ func (b *batch) note(ctx context.Context, m *received, o webhook.Outcome, result
 	}
 	text := result.Error
 	if result.Code == endpoint.CodeProtocolError {
-		text = "" // it quotes the answer, which may be the payload that came back; the delivery's log has it
+		text = "" // the error quotes the answer, which may hold the payload; only the delivery's log may have that
 	}
 	b.Log.Log(ctx, level, "attempt",
 		"organization_id", m.OrganizationID, "config_id", m.ConfigID, "delivery_id", m.DeliveryID(),

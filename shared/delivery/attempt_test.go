@@ -192,7 +192,9 @@ func TestRule9To11Results(t *testing.T) {
 			name:     "retried when the endpoint wants it",
 			arrange:  answering(endpoint.Result{Status: 503, Code: endpoint.CodeHTTPStatus, RetryAfter: 15 * time.Minute}),
 			arrivals: one(first),
-			want:     did{Posts: []string{"event1 #1"}, Sent: []string{"0/2 in 15m0s"}, Log: "retrying 0/1 due 15m0s wakes 30m0s, 1 listed"},
+			want: did{
+				Posts: []string{"event1 #1"}, Sent: []string{"0/2 in 15m0s"}, Log: "retrying 0/1 due 15m0s wakes 30m0s, 1 listed",
+			},
 		},
 		{
 			name:     "a day later, in no queue, when the endpoint wants more than that",
@@ -359,7 +361,12 @@ func TestTheRequestIsSignedWithWhatIsValid(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := endpoint.Request{
-					URL: "https://endpoint.example/hook", EventID: event.ID, Key: key, Body: body, Attempt: 1, Current: deliverytest.Current(),
+					URL:     "https://endpoint.example/hook",
+					EventID: event.ID,
+					Key:     key,
+					Body:    body,
+					Attempt: 1,
+					Current: deliverytest.Current(),
 				}
 				if previous := deliverytest.Previous(); test.both {
 					want.Previous = &previous

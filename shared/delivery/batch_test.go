@@ -156,7 +156,8 @@ func TestResultsAreLoggedInGroups(t *testing.T) {
 			want: []string{"2 at 50ms", "1 at 15s"},
 		},
 		{
-			name: "those that come within the time that the first one waits", took: []time.Duration{0, 49 * time.Millisecond, 51 * time.Millisecond},
+			name: "those that come within the time that the first one waits",
+			took: []time.Duration{0, 49 * time.Millisecond, 51 * time.Millisecond},
 			want: []string{"2 at 50ms", "1 at 51ms"},
 		},
 		{name: "at once when the last that ran has come", took: []time.Duration{0, 20 * time.Millisecond}, want: []string{"2 at 20ms"}},
@@ -270,9 +271,9 @@ func TestOneWideLineForEachAttempt(t *testing.T) {
 		f.Poster.OnPost = deliverytest.Always(deliverytest.Failure(500))
 		f.Handle(t.Context(), t, one(first, receives(2))(f)...)
 		for _, want := range []string{
-			`"msg":"attempt"`, `"organization_id":"org_1"`, `"message_id":"a"`, `"attempt":1`, `"receive_count":2`, `"outcome":"http_status"`,
-			`"delivery_status":"retrying"`, `"response_status":500`, `"next_attempt_at":"2000-01-01T00:00:10.000Z"`,
-			`"msg":"batch","messages":1,"kept":0`,
+			`"msg":"attempt"`, `"organization_id":"org_1"`, `"message_id":"a"`, `"attempt":1`, `"receive_count":2`,
+			`"outcome":"http_status"`, `"delivery_status":"retrying"`, `"response_status":500`,
+			`"next_attempt_at":"2000-01-01T00:00:10.000Z"`, `"msg":"batch","messages":1,"kept":0`,
 		} {
 			if n := strings.Count(f.Lines.String(), want); n != 1 {
 				t.Errorf("%s is there %d times in %s", want, n, f.Lines)

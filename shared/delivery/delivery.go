@@ -3,8 +3,8 @@
 //
 // Two rules shape it. A message is acknowledged only after its result is in the log; and the log is the only
 // place where a delivery waits, so that no message is needed to bring it on: Sweeper sends one for whatever is
-// due. Errors are split by when they happen: before an attempt they are ours and use none up, during it they are
-// the endpoint's, and after it they keep the message in its queue.
+// due. Errors are split by when they happen: before an attempt they are the service's own and use none up, during
+// it they are the endpoint's, and after it they keep the message in its queue.
 //
 // The rules for a message are in rules.go, those of the log in webhook.Delivery.After.
 package delivery
@@ -72,8 +72,8 @@ const (
 	metricDeliveries      = "Deliveries"  // by Status: delivered, failed, canceled
 	metricObsolete        = "Obsolete"    // messages whose attempt need not be made any more
 	metricHandedOver      = "HandedOver"  // messages that went from DeliveryQueue to RetryQueue without an attempt
-	metricPutBack         = "PutBack"     // messages that could not be sent because of ourselves
-	metricUnreadable      = "Unreadable"  // messages that are none of ours
+	metricPutBack         = "PutBack"     // messages whose configs or credentials could not be read
+	metricUnreadable      = "Unreadable"  // messages that are not in the format of this package
 	metricLogFailures     = "LogFailures" // results that could not be logged
 	metricDeactivated     = "ConfigsDeactivated"
 	metricEndpointLatency = "EndpointLatency" // of attempts
@@ -184,7 +184,7 @@ func (d *Deliverer) Handle(ctx context.Context, event Batch) (Answer, error) {
 		if messages[i] = m; err != nil {
 			d.Metrics.Add(metricUnreadable, 1)
 			d.Log.ErrorContext(ctx, "unreadable message", "message_id", m.id, "error", err.Error())
-			m.fate = kept // it reaches the dead-letter queue unharmed
+			m.fate = kept // a message that cannot be read reaches the dead-letter queue as it was sent
 			continue
 		}
 		key := m.Key()
@@ -286,10 +286,10 @@ func (d *Deliverer) answer(ctx context.Context, records []Record, messages []*re
 		if messages[0].fast {
 			queue = d.DeliveryQueue
 		}
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		timed, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		if err := queue.ChangeVisibility(ctx, changes); err != nil {
-			// They come back after the queue's visibility timeout instead: later, but not lost.
+		if err := queue.ChangeVisibility(timed, changes); err != nil {
+			// The messages come back after the queue's visibility timeout instead: later, but not lost.
 			d.Log.ErrorContext(ctx, "visibility not changed", "error", err.Error())
 		}
 	}

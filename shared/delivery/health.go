@@ -28,7 +28,7 @@ const failingFor = 24 * time.Hour
 // lanes lets only one message of a batch write the lane of a config.
 type lanes struct {
 	mu      sync.Mutex
-	written map[string]bool // by config and lane
+	written map[string]bool // keys are config and lane
 }
 
 // first reports whether nobody has asked this of a config and a lane before.
@@ -66,7 +66,8 @@ func (b *batch) judge(ctx context.Context, config *webhook.Config, o webhook.Out
 		}
 	}
 	if err != nil {
-		b.Log.ErrorContext(ctx, "config not updated", "organization_id", config.OrganizationID, "config_id", config.ID, "error", err.Error())
+		b.Log.ErrorContext(ctx, "config not updated",
+			"organization_id", config.OrganizationID, "config_id", config.ID, "error", err.Error())
 	}
 }
 
@@ -88,7 +89,8 @@ func (b *batch) deactivate(ctx context.Context, config *webhook.Config, reason s
 	defer cancel()
 	done, err := b.Health.Deactivate(ctx, config, reason, b.Now())
 	if err != nil {
-		b.Log.ErrorContext(ctx, "config not deactivated", "organization_id", config.OrganizationID, "config_id", config.ID, "error", err.Error())
+		b.Log.ErrorContext(ctx, "config not deactivated",
+			"organization_id", config.OrganizationID, "config_id", config.ID, "error", err.Error())
 		return false
 	}
 	if done {

@@ -41,8 +41,8 @@ func TestHealth(t *testing.T) {
 			arrange: failing(20, day), want: []string{"count", "deactivate endpoint_failing"},
 		},
 		{
-			name: "it stays active below the threshold, however long it fails", attempt: 5, threshold: 20, result: deliverytest.Failure(500),
-			arrange: failing(19, 30*day), want: []string{"count"},
+			name: "it stays active below the threshold, however long it fails", attempt: 5, threshold: 20,
+			result: deliverytest.Failure(500), arrange: failing(19, 30*day), want: []string{"count"},
 		},
 		{
 			name: "it stays active at the threshold within a day", attempt: 5, threshold: 20, result: deliverytest.Failure(500),

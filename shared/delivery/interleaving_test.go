@@ -66,7 +66,8 @@ func (l *ledger) wrote(before, after *webhook.Delivery) {
 		m := webhook.Message{RequestedAt: after.RequestedAt, Round: after.Round}
 		switch order := before.CompareRound(&m); {
 		case order < 0, order == 0 && after.Attempt < before.Attempt:
-			l.problems = append(l.problems, fmt.Sprintf("from %s/%d back to %s/%d", before.Round, before.Attempt, after.Round, after.Attempt))
+			back := fmt.Sprintf("from %s/%d back to %s/%d", before.Round, before.Attempt, after.Round, after.Attempt)
+			l.problems = append(l.problems, back)
 		case after.DoneFor.Before(before.DoneFor.Time):
 			l.problems = append(l.problems, fmt.Sprintf("done for %s and then %s", before.DoneFor, after.DoneFor))
 		}

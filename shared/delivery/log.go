@@ -71,7 +71,8 @@ func (r *recorder) flush(ctx context.Context, due bool) {
 	}
 }
 
-// write is Store.Record in bounded time, and a panic is an error of every outcome: nobody may wait for ever.
+// write is Store.Record in bounded time. A panic becomes an error of every outcome, because the deliveries that wait
+// for the outcomes of a group would else never hear of them.
 func (r *recorder) write(ctx context.Context, outcomes []webhook.Outcome) (recorded []webhook.Recorded) {
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()

@@ -192,7 +192,10 @@ func TestALogThatFailsForAMomentRepeatsNoPost(t *testing.T) {
 			name: "acknowledged when the log comes back in time", away: 20*time.Second - time.Millisecond,
 			want: did{Posts: []string{"event1 #1"}, Log: "delivered 0/1 over done for 1, 1 listed"},
 		},
-		{name: "kept when it does not", away: 20*time.Second + time.Millisecond, want: did{Posts: []string{"event1 #1"}, Kept: []string{"a"}}},
+		{
+			name: "kept when it does not", away: 20*time.Second + time.Millisecond,
+			want: did{Posts: []string{"event1 #1"}, Kept: []string{"a"}},
+		},
 	} {
 		check(t, []rule{{
 			name: test.name,

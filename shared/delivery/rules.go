@@ -38,8 +38,8 @@ func (v verdict) String() string {
 	}[v]
 }
 
-// The rules of an attempt, in their order. What none of us can read leads to rule 7 (batch.unsendable) before
-// any of them; rules 9 to 11, about what came of the attempt, are in batch.finish.
+// The rules of an attempt, in their order. A config or credentials that cannot be read lead to rule 7
+// (batch.unsendable) before any of them; rules 9 to 11, about what came of the attempt, are in batch.finish.
 //
 // Rule 3 makes another message of m: the first attempt of a round that a redrive begins.
 func (m *received) judge(config *webhook.Config, d *webhook.Delivery, now time.Time) verdict {

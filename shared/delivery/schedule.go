@@ -46,7 +46,9 @@ func ParseSchedule(s string) (Schedule, error) {
 	for i, part := range parts {
 		seconds, err := strconv.Atoi(strings.TrimSpace(part))
 		if err != nil || seconds < 1 || seconds > int(maxScheduled.Seconds()) {
-			return schedule, fmt.Errorf("%w: %q is not a number of seconds between 1 and %d", ErrSchedule, part, int(maxScheduled.Seconds()))
+			return schedule, fmt.Errorf(
+				"%w: %q is not a number of seconds between 1 and %d", ErrSchedule, part, int(maxScheduled.Seconds()),
+			)
 		}
 		schedule[i] = time.Duration(seconds) * time.Second
 	}

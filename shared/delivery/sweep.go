@@ -146,7 +146,8 @@ func (s *Sweeper) push(ctx context.Context, page []webhook.Wake) []webhook.Messa
 			d, err := s.Waiting.Push(ctx, entry, webhook.NextWake(entry.NextAttemptAt, now))
 			switch {
 			case err != nil:
-				s.Log.ErrorContext(ctx, "waiting delivery not pushed on", "config_id", entry.ConfigID, "event_id", entry.EventID, "error", err.Error())
+				s.Log.ErrorContext(ctx, "waiting delivery not pushed on",
+					"config_id", entry.ConfigID, "event_id", entry.EventID, "error", err.Error())
 			case d != nil && d.Waiting():
 				m := d.NextMessage(now)
 				messages[i] = &m

@@ -179,7 +179,8 @@ func applied(tr trial) {
 
 func nothingNew(tr trial) {
 	before := tr.record(tr.outcome(tr.First(1), "a", webhook.Delivered, 0, nil)).Delivery
-	if r := tr.record(tr.outcome(tr.First(1), "b", webhook.Canceled, time.Second, nil)); r.Counts || r.Delivery.Revision != before.Revision {
+	r := tr.record(tr.outcome(tr.First(1), "b", webhook.Canceled, time.Second, nil))
+	if r.Counts || r.Delivery.Revision != before.Revision {
 		tr.Errorf("%+v", r)
 	}
 }
@@ -249,8 +250,9 @@ func started(tr trial) {
 	if again.Err != nil || again.Delivery.Revision != r.Delivery.Revision {
 		tr.Errorf("again: %+v", again)
 	}
-	if r := tr.record(tr.outcome(tr.First(1), "a", webhook.Delivered, time.Minute, r.Delivery)); !r.Counts || len(r.Delivery.Attempts) != 1 {
-		tr.Errorf("its result: %+v", r)
+	result := tr.record(tr.outcome(tr.First(1), "a", webhook.Delivered, time.Minute, r.Delivery))
+	if !result.Counts || len(result.Delivery.Attempts) != 1 {
+		tr.Errorf("its result: %+v", result)
 	}
 }
 
@@ -265,7 +267,7 @@ func refusedStart(tr trial) {
 	tr.same(r.Delivery, tr.First(1))
 	tr.record(tr.outcome(tr.Attempt(2), "c", webhook.Retrying, time.Second, before))
 	o = tr.outcome(tr.Attempt(2), "d", webhook.Retrying, time.Second, before)
-	if r := tr.Subject.Store.Start(tr.Context(), o); !errors.Is(r.Err, webhook.ErrConflict) || r.Delivery.Attempt != 2 {
+	if r = tr.Subject.Store.Start(tr.Context(), o); !errors.Is(r.Err, webhook.ErrConflict) || r.Delivery.Attempt != 2 {
 		tr.Errorf("where another has gone on: %+v", r)
 	}
 	missing := *before

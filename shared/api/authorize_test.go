@@ -35,16 +35,25 @@ func TestAuthorize(t *testing.T) {
 		want    bool
 		asked   bool
 	}{
-		{"a key is its organization", []string{key}, &valid, nil, true, true},
-		{"an unknown key is denied", []string{key}, nil, nil, false, true},
-		{"a revoked key is denied", []string{key}, with(func(k *apikey.Key) { k.RevokedAt = "2026-01-02T00:00:00.000Z" }), nil, false, true},
-		{"a key without an organization is denied", []string{key}, with(func(k *apikey.Key) { k.OrganizationID = "" }), nil, false, true},
-		{"another key's item is denied", []string{key}, with(func(k *apikey.Key) { k.Hash = apikey.Hash("other") }), nil, false, true},
-		{"an empty key is denied unread", []string{""}, &valid, nil, false, false},
-		{"no key is denied unread", nil, &valid, nil, false, false},
-		{"two keys are denied unread", []string{key, key}, &valid, nil, false, false},
-		{"a very long key is denied unread", []string{strings.Repeat("k", apikey.MaxLength+1)}, &valid, nil, false, false},
-		{"a table that cannot be read is an error", []string{key}, nil, errors.New("throttled"), false, true},
+		{name: "a key is its organization", sources: []string{key}, found: &valid, want: true, asked: true},
+		{name: "an unknown key is denied", sources: []string{key}, asked: true},
+		{
+			name: "a revoked key is denied", sources: []string{key}, asked: true,
+			found: with(func(k *apikey.Key) { k.RevokedAt = "2026-01-02T00:00:00.000Z" }),
+		},
+		{
+			name: "a key without an organization is denied", sources: []string{key}, asked: true,
+			found: with(func(k *apikey.Key) { k.OrganizationID = "" }),
+		},
+		{
+			name: "another key's item is denied", sources: []string{key}, asked: true,
+			found: with(func(k *apikey.Key) { k.Hash = apikey.Hash("other") }),
+		},
+		{name: "an empty key is denied unread", sources: []string{""}, found: &valid},
+		{name: "no key is denied unread", found: &valid},
+		{name: "two keys are denied unread", sources: []string{key, key}, found: &valid},
+		{name: "a very long key is denied unread", sources: []string{strings.Repeat("k", apikey.MaxLength+1)}, found: &valid},
+		{name: "a table that cannot be read is an error", sources: []string{key}, err: errors.New("throttled"), asked: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			asked := false

@@ -227,7 +227,8 @@ func TestCursorsGoWithTheirList(t *testing.T) {
 
 func TestUpdateMerges(t *testing.T) {
 	before := func(c *webhook.Config) {
-		c.Active, c.DeactivatedReason, c.FailureCount, c.FailingSince = false, webhook.EndpointFailing, 20, webhook.At(start.Add(-48*time.Hour))
+		c.Active, c.DeactivatedReason = false, webhook.EndpointFailing
+		c.FailureCount, c.FailingSince = 20, webhook.At(start.Add(-48*time.Hour))
 	}
 	for _, test := range []struct {
 		name, attributes string
@@ -254,7 +255,8 @@ func TestUpdateMerges(t *testing.T) {
 		{"deactivated again, which keeps the reason", `"is_active":false`, before, func(*webhook.Config) {}},
 		{"everything", `"url":"https://other.example.com/","description":"x","subscribed_statuses":["failed","pending"],
 			"is_active":true`, before, func(c *webhook.Config) {
-			c.URL, c.Description, c.SubscribedStatuses = "https://other.example.com/", "x", []webhook.Status{webhook.Failed, webhook.Pending}
+			c.URL, c.Description = "https://other.example.com/", "x"
+			c.SubscribedStatuses = []webhook.Status{webhook.Failed, webhook.Pending}
 			c.Active, c.DeactivatedReason, c.FailureCount, c.FailingSince = true, "", 0, webhook.Time{}
 		}},
 	} {

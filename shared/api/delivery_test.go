@@ -21,7 +21,7 @@ func TestGetDelivery(t *testing.T) {
 		"failed":    failing,
 		"retrying":  retrying,
 		"overdue":   due(-time.Hour - time.Millisecond), // its message was lost, and nothing has brought it again
-		"started": func(d *webhook.Delivery) { // and nobody has heard of the end of its attempt
+		"started": func(d *webhook.Delivery) { // its attempt was logged when it began, and its result never was
 			retrying(d)
 			d.Attempts[0].ErrorCode, d.Attempts[0].Error = webhook.CodeUnknown, "the attempt began, and its end is not known"
 		},
@@ -86,13 +86,22 @@ func TestListDeliveries(t *testing.T) {
 		{"of a document", "filter[document_id]=doc_org_ours", []webhook.Delivery{delivered, failed, overdue, canceled}},
 		{"of another document", "filter[document_id]=doc_other", []webhook.Delivery{again}},
 		{"of a document with a status", "filter[document_id]=doc_org_ours&filter[status]=canceled", []webhook.Delivery{canceled}},
-		{"of a document after a time", "filter[document_id]=doc_org_ours&filter[created_after]=" + id(30), []webhook.Delivery{delivered, failed}},
+		{
+			"of a document after a time", "filter[document_id]=doc_org_ours&filter[created_after]=" + id(30),
+			[]webhook.Delivery{delivered, failed},
+		},
 		{"of an unknown document", "filter[document_id]=%00", nil},
 		{"of a document whose id is longer than any", "filter[document_id]=" + strings.Repeat("%C3%BC", 256), nil},
-		{"of a document and a config", "filter[document_id]=doc_org_ours&filter[webhook_config_id]=" + second.ID, []webhook.Delivery{overdue}},
+		{
+			"of a document and a config", "filter[document_id]=doc_org_ours&filter[webhook_config_id]=" + second.ID,
+			[]webhook.Delivery{overdue},
+		},
 		{"after a time, exclusively", "filter[created_after]=" + id(20), []webhook.Delivery{delivered}},
 		{"before a time, exclusively", "filter[created_before]=" + id(30), []webhook.Delivery{canceled}},
-		{"between times", "filter[created_after]=" + id(31) + "&filter[created_before]=" + id(19), []webhook.Delivery{tie[0], tie[1], overdue}},
+		{
+			"between times", "filter[created_after]=" + id(31) + "&filter[created_before]=" + id(19),
+			[]webhook.Delivery{tie[0], tie[1], overdue},
+		},
 		{"between times in other zones", "filter[created_after]=2026-01-31T13:29:00%2B02:00" +
 			"&filter[created_before]=2026-01-31T06:31:00.5-05:00", []webhook.Delivery{overdue}},
 		{"between nothing", "filter[created_after]=" + id(10) + "&filter[created_before]=" + id(40), nil},

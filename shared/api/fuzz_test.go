@@ -112,7 +112,8 @@ func FuzzAttributes(f *testing.F) {
 				resendOf(`"webhook_config_id":` + text(configID) + `,"since":"1970-01-01T00:00:00Z","until":` + text(moment)),
 				resendOf(`"webhook_config_id":"` + c.ID + `","since":"1970-01-01T00:00:00Z","scope":` + text(second)),
 				get(listDeliveries + "?filter[created_after]=" + url.QueryEscape(moment)),
-				get(listEvents + "?filter[document_status]=" + url.QueryEscape(first) + "&filter[created_before]=" + url.QueryEscape(moment)),
+				get(listEvents + "?filter[document_status]=" + url.QueryEscape(first) +
+					"&filter[created_before]=" + url.QueryEscape(moment)),
 				get(listEvents + "?filter[document_id]=" + url.QueryEscape(documentID)),
 				get(listDeliveries + "?filter[document_id]=" + url.QueryEscape(documentID) + "&filter[webhook_config_id]=" + c.ID),
 				get(listDeliveries + "?filter[webhook_config_id]=" + url.QueryEscape(configID)),

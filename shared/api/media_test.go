@@ -32,7 +32,9 @@ func TestRefusesMediaTypes(t *testing.T) {
 		"accept: a type in a quoted string": {"Accept", `text/html; a="x,application/json"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := refusal{call: with(create(""), h.name, h.value), status: 415, problems: one("unsupported_media_type", "header Content-Type")}
+			r := refusal{
+				call: with(create(""), h.name, h.value), status: 415, problems: one("unsupported_media_type", "header Content-Type"),
+			}
 			if h.name == "Accept" {
 				r = refusal{call: with(list, h.name, h.value), status: 406, problems: one("not_acceptable", "header Accept")}
 			}

@@ -318,7 +318,9 @@ func TestCreateRefusesURLs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			newWorld(t).refused(t, refusal{call: create(`"url":` + string(text)), status: 422, problems: one(code, "pointer /data/attributes/url")})
+			newWorld(t).refused(t, refusal{
+				call: create(`"url":` + string(text)), status: 422, problems: one(code, "pointer /data/attributes/url"),
+			})
 		})
 	}
 }
@@ -419,7 +421,9 @@ func TestRefusesQueries(t *testing.T) {
 	} {
 		t.Run("page[size]="+value, func(t *testing.T) {
 			for _, path := range []string{list, deliveries} {
-				newWorld(t).refused(t, refusal{call: get(path + "page[size]=" + value), status: 400, problems: one("invalid_parameter", size)})
+				newWorld(t).refused(t, refusal{
+					call: get(path + "page[size]=" + value), status: 400, problems: one("invalid_parameter", size),
+				})
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // Resend is POST /v1/webhooks/resend: a document's current status, or a config's events of a period. Whatever it
-// sends goes through RetryQueue, so that it takes nobody's place.
+// sends goes through RetryQueue, so that many resent deliveries do not hold up first attempts.
 type Resend struct {
 	Configs interface {
 		ConfigReader
@@ -187,13 +187,17 @@ func (o Resend) named(ctx context.Context, organizationID, configID string) (*we
 	return c, err
 }
 
-// event returns the newest recorded event of the document's status, or makes a snapshot. That has an id that is made
-// of the document and of what it says of itself, so that two calls make one.
+// event returns the newest recorded event of the document's status, or makes a snapshot. The
+// snapshot's id is made of the document's id, status and time, so that two calls for the same state make one event.
 func (o Resend) event(
 	ctx context.Context, organizationID string, document *webhook.Document, documentID string, now time.Time,
 ) (webhook.Event, error) {
 	recorded, _, err := o.Events.List(ctx, webhook.EventSelection{
-		OrganizationID: organizationID, DocumentID: documentID, Statuses: []webhook.Status{document.Status}, Limit: maxDocumentHistory, Now: now,
+		OrganizationID: organizationID,
+		DocumentID:     documentID,
+		Statuses:       []webhook.Status{document.Status},
+		Limit:          maxDocumentHistory,
+		Now:            now,
 	})
 	if err != nil {
 		return webhook.Event{}, err

@@ -185,7 +185,8 @@ func TestResendDocument(t *testing.T) {
 		}},
 		{"makes a snapshot where none is recorded", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
-			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Processed, updated)}}
+			snapshot := webhook.Message{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Processed, updated)}
+			return `"document_id":"` + id + `"`, []webhook.Message{snapshot}
 		}},
 		{"makes a snapshot of now where the document does not say when", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
@@ -285,7 +286,8 @@ func TestResendDocumentRefuses(t *testing.T) {
 	for _, r := range []refusal{
 		{"of a status that is none", resendOf(`"document_id":"doc_odd"`),
 			409, one("unknown_document_status", "pointer /data/attributes/document_id")},
-		{"to an inactive config", resendOf(`"document_id":"doc","webhook_config_id":"` + inactive.ID + `"`), 409, one("config_inactive", "")},
+		{"to an inactive config", resendOf(`"document_id":"doc","webhook_config_id":"` + inactive.ID + `"`),
+			409, one("config_inactive", "")},
 		{"to a config that does not subscribe", resendOf(`"document_id":"doc","webhook_config_id":"` + pending.ID + `"`),
 			409, one("not_subscribed", config)},
 		{"to an unknown config", resendOf(`"document_id":"doc","webhook_config_id":"` + unknownID + `"`), 404, one("not_found", config)},

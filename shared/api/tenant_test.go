@@ -35,10 +35,12 @@ func TestWhatIsTheirsDoesNotExist(t *testing.T) {
 		"GET deliveries of both": func(i ids) call {
 			return get(listDeliveries + "?filter[document_id]=" + i.document + "&filter[webhook_config_id]=" + i.config)
 		},
-		"GET event":                 func(i ids) call { return get(listEvents + "/" + i.event) },
-		"GET events of a document":  func(i ids) call { return get(listEvents + "?filter[document_id]=" + i.document) },
-		"GET delivery":              func(i ids) call { return get(listDeliveries + "/" + i.delivery) },
-		"POST resend of a delivery": func(i ids) call { return call{method: "POST", target: listDeliveries + "/" + i.delivery + "/resend"} },
+		"GET event":                func(i ids) call { return get(listEvents + "/" + i.event) },
+		"GET events of a document": func(i ids) call { return get(listEvents + "?filter[document_id]=" + i.document) },
+		"GET delivery":             func(i ids) call { return get(listDeliveries + "/" + i.delivery) },
+		"POST resend of a delivery": func(i ids) call {
+			return call{method: "POST", target: listDeliveries + "/" + i.delivery + "/resend"}
+		},
 		"POST resend of a document": func(i ids) call { return resendOf(`"document_id":"` + i.document + `"`) },
 		"POST resend of a document to one": func(i ids) call {
 			return resendOf(`"document_id":"` + i.document + `","webhook_config_id":"` + i.config + `"`)

@@ -68,8 +68,13 @@ type world struct {
 // newWorld returns a world in production.
 func newWorld(t testing.TB) *world {
 	return &world{
-		t: t, now: start, random: rand.NewChaCha8([32]byte{}), configs: map[string]*webhook.Config{}, documents: map[string]webhook.Document{},
-		policy: webhook.URLPolicy{Address: endpoint.NewGuard(false).Check}, limit: 100,
+		t:         t,
+		now:       start,
+		random:    rand.NewChaCha8([32]byte{}),
+		configs:   map[string]*webhook.Config{},
+		documents: map[string]webhook.Document{},
+		policy:    webhook.URLPolicy{Address: endpoint.NewGuard(false).Check},
+		limit:     100,
 	}
 }
 

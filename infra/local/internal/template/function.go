@@ -215,7 +215,7 @@ func readSchedule(name string, o *object) Schedule {
 		return schedule
 	}
 	number, unit, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(rate, "rate("), ")"), " ")
-	n, _ := strconv.Atoi(number) // it is up to six digits
+	n, _ := strconv.Atoi(number) // rateExpression takes six digits at most, so this cannot fail
 	units := map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": day * time.Second}
 	schedule.Every = time.Duration(n) * units[strings.TrimSuffix(unit, "s")]
 	return schedule
@@ -250,7 +250,10 @@ func (r *reader) readAPI(id string, o *object) {
 func (r *reader) readAuthorizer(name string, o *object) Authorizer {
 	authorizer := Authorizer{Name: name, Function: o.named("FunctionArn", functionType, FunctionARN)}
 	if !o.boolean("EnableFunctionDefaultPermissions", false) && !o.has("FunctionInvokeRole") {
-		o.fail("EnableFunctionDefaultPermissions", "must be true where there is no FunctionInvokeRole: the API may not invoke its authorizer")
+		o.fail(
+			"EnableFunctionDefaultPermissions",
+			"must be true where there is no FunctionInvokeRole: the API may not invoke its authorizer",
+		)
 	}
 	o.ignore("here the API may always invoke its authorizer", "FunctionInvokeRole")
 	o.must("AuthorizerPayloadFormatVersion", "2.0")

@@ -258,7 +258,9 @@ func TestRefusals(t *testing.T) {
 		"a default authorizer that is not there": {
 			"DefaultAuthorizer: Keys", "DefaultAuthorizer: Others", []string{"DefaultAuthorizer", "Others"},
 		},
-		"a route's authorizer that is not there": {"Authorizer: NONE", "Authorizer: Others", []string{"F: Properties.Events.Http", "Others"}},
+		"a route's authorizer that is not there": {
+			"Authorizer: NONE", "Authorizer: Others", []string{"F: Properties.Events.Http", "Others"},
+		},
 		"a managed policy": {
 			"        - Statement:\n", "        - AmazonDynamoDBFullAccess\n        - Statement:\n",
 			[]string{"F: Properties.Policies[1]", "must be an object"},

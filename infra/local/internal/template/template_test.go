@@ -16,8 +16,8 @@ import (
 
 const endpoint = "http://127.0.0.1:4566"
 
-// real is the template of the system.
-func real(t *testing.T, parameters map[string]string) (*Template, error) {
+// readSystem reads the template of the system.
+func readSystem(t *testing.T, parameters map[string]string) (*Template, error) {
 	t.Helper()
 	source, err := os.ReadFile("../../../../template.yaml")
 	if err != nil {
@@ -36,7 +36,7 @@ func function(t *testing.T, from *Template, name string) Function {
 }
 
 func TestSystemTemplateResolves(t *testing.T) {
-	got, err := real(t, nil)
+	got, err := readSystem(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,12 +148,17 @@ func TestSystemTemplateWithParameters(t *testing.T) {
 		parameters map[string]string
 		wants      []string // parts of the error; none: no error
 	}{
-		"production is accepted":                 {map[string]string{"Environment": "production"}, nil},
-		"an unknown parameter is refused":        {map[string]string{"Enviroment": "production"}, []string{"Enviroment", "no such parameter"}},
-		"a value that is not allowed is refused": {map[string]string{"Environment": "staging"}, []string{"Environment", "sandbox, production"}},
+		"production is accepted": {map[string]string{"Environment": "production"}, nil},
+		"an unknown parameter is refused": {
+			map[string]string{"Enviroment": "production"}, []string{"Enviroment", "no such parameter"},
+		},
+		"a value that is not allowed is refused": {
+			map[string]string{"Environment": "staging"}, []string{"Environment", "sandbox, production"},
+		},
 		"a value that does not match is refused": {map[string]string{"RetryDelays": "1,2"}, []string{"RetryDelays", "must match"}},
 		"a number below the minimum is refused": {
-			map[string]string{"DeliverConcurrency": "1"}, []string{"Fast.Properties.ScalingConfig.MaximumConcurrency", "between 2 and 1000"},
+			map[string]string{"DeliverConcurrency": "1"},
+			[]string{"Fast.Properties.ScalingConfig.MaximumConcurrency", "between 2 and 1000"},
 		},
 		"a text for a number is refused": {map[string]string{"DeliverConcurrency": "many"}, []string{"DeliverConcurrency", "number"}},
 		"a rule that does not hold is refused": {
@@ -171,7 +176,7 @@ func TestSystemTemplateWithParameters(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := real(t, test.parameters)
+			_, err := readSystem(t, test.parameters)
 			if len(test.wants) == 0 && err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +191,7 @@ func TestSystemTemplateWithParameters(t *testing.T) {
 
 func TestProductionProtectsTables(t *testing.T) {
 	for environment, want := range map[string]bool{"sandbox": false, "production": true} {
-		got, err := real(t, map[string]string{"Environment": environment})
+		got, err := readSystem(t, map[string]string{"Environment": environment})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +204,7 @@ func TestProductionProtectsTables(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	got, err := real(t, nil)
+	got, err := readSystem(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,9 +270,10 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 			n.fields[i].name = name + "X"
 			problems := parse().problems
 			n.fields[i].name = name
+			named := func(e *Error) bool { return strings.Contains(e.Where, path[1]) }
 			if len(problems) == 0 {
 				t.Errorf("%s may be misspelt", place(here))
-			} else if path[0] == "Resources" && !slices.ContainsFunc(problems, func(e *Error) bool { return strings.Contains(e.Where, path[1]) }) {
+			} else if path[0] == "Resources" && !slices.ContainsFunc(problems, named) {
 				t.Errorf("misspelling %s is reported elsewhere: %v", place(here), problems[0])
 			}
 		}
@@ -282,11 +288,11 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 }
 
 func TestNeeds(t *testing.T) {
-	got, err := real(t, nil)
+	got, err := readSystem(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	active, err := real(t, map[string]string{"Tracing": "Active"})
+	active, err := readSystem(t, map[string]string{"Tracing": "Active"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,18 +86,38 @@ func TestControlRefuses(t *testing.T) {
 		want               string
 	}{
 		"a web page of another origin": {
-			"PUT", "/_local/documents/d", `{"status":"processed"}`,
-			[]string{"Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin",
+			method: "PUT", path: "/_local/documents/d", body: `{"status":"processed"}`,
+			header: []string{"Origin", "https://example.com", "Sec-Fetch-Site", "cross-site"},
+			status: 403, want: "cross-origin",
 		},
 		"a name of somebody else that leads here": {
-			"GET", "/_local/config", "", []string{"Host", "example.com:80"}, 403, "loopback addresses only",
+			method: "GET", path: "/_local/config", header: []string{"Host", "example.com:80"},
+			status: 403, want: "loopback addresses only",
 		},
-		"an endpoint that is not there":            {"PUT", "/_local/endpoint", `{"behaviour":"fail"}`, nil, 404, "without its demo"},
-		"to redrive what is no dead-letter queue":  {"POST", "/_local/queues/Queue/redrive", "", nil, 404, `no dead-letter queue \"Queue\"`},
-		"to resend what the page does not show":    {"POST", "/_local/deliveries/dlv_1/resend", "", nil, 404, "does not show"},
-		"faults of an unknown kind":                {"PUT", "/_local/faults", `{"rules":[{"kind":"odd"}]}`, nil, 400, `kind \"odd\"`},
-		"a method that a path does not have":       {"DELETE", "/_local/documents/d", "", nil, 404, "no DELETE /_local/documents/d"},
-		"a file that the page does not consist of": {"GET", "/_local/other.js", "", nil, 404, ""},
+		"an endpoint that is not there": {
+			method: "PUT", path: "/_local/endpoint", body: `{"behaviour":"fail"}`,
+			status: 404, want: "without its demo",
+		},
+		"to redrive what is no dead-letter queue": {
+			method: "POST", path: "/_local/queues/Queue/redrive",
+			status: 404, want: `no dead-letter queue \"Queue\"`,
+		},
+		"to resend what the page does not show": {
+			method: "POST", path: "/_local/deliveries/dlv_1/resend",
+			status: 404, want: "does not show",
+		},
+		"faults of an unknown kind": {
+			method: "PUT", path: "/_local/faults", body: `{"rules":[{"kind":"odd"}]}`,
+			status: 400, want: `kind \"odd\"`,
+		},
+		"a method that a path does not have": {
+			method: "DELETE", path: "/_local/documents/d",
+			status: 404, want: "no DELETE /_local/documents/d",
+		},
+		"a file that the page does not consist of": {
+			method: "GET", path: "/_local/other.js",
+			status: 404,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request, err := http.NewRequestWithContext(t.Context(), test.method, r.api+test.path, strings.NewReader(test.body))
@@ -203,7 +223,8 @@ func TestPageStatusTellsWhatWaitsInTheLog(t *testing.T) {
 		if due == "" {
 			item = map[string]any{"id": text(fmt.Sprint(n))} // it does not wait
 		}
-		if err := ask(t.Context(), r.Database.Service(), "PutItem", map[string]any{"TableName": "Log", "Item": item}, new(any)); err != nil {
+		request := map[string]any{"TableName": "Log", "Item": item}
+		if err := ask(t.Context(), r.Database.Service(), "PutItem", request, new(any)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -252,7 +273,8 @@ func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
 			t.Errorf("queue %+v", q)
 		}
 	}
-	change, err := http.NewRequestWithContext(t.Context(), "PUT", r.api+"/_local/documents/doc_1", strings.NewReader(`{"status":"processed"}`))
+	processed := strings.NewReader(`{"status":"processed"}`)
+	change, err := http.NewRequestWithContext(t.Context(), "PUT", r.api+"/_local/documents/doc_1", processed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func documentChange(record *dynamodb.Record) (change journal.Change, ok bool) {
 	}
 	raw, err := json.Marshal(record)
 	if err != nil || json.Unmarshal(raw, &r) != nil {
-		return journal.Change{}, false // what the document system writes there is its own affair
+		return journal.Change{}, false // an item that is no document changes no status, so no event comes of it
 	}
 	document, before := r.DynamoDB.NewImage, r.DynamoDB.OldImage
 	change = journal.Change{

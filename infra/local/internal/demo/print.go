@@ -59,7 +59,10 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("Try it"))
 	for _, line := range [][2]string{
-		{"change a document's status", fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument)},
+		{
+			"change a document's status",
+			fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument),
+		},
 		{"the same as the document system does it", aws(
 			fmt.Sprintf(
 				`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`,

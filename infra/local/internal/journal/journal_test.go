@@ -52,7 +52,13 @@ func attemptBody(t *testing.T, n, attempt int) string {
 }
 
 func request(n int) []byte {
-	e := webhook.Event{Version: 1, ID: event(n), DocumentID: fmt.Sprint("doc_", n), Status: webhook.Processed, OccurredAt: webhook.At(start())}
+	e := webhook.Event{
+		Version:    1,
+		ID:         event(n),
+		DocumentID: fmt.Sprint("doc_", n),
+		Status:     webhook.Processed,
+		OccurredAt: webhook.At(start()),
+	}
 	raw, err := e.Render(config)
 	if err != nil {
 		panic(err) // version 1 is always known
@@ -180,7 +186,10 @@ func TestOutcomeFollowsTheMessage(t *testing.T) {
 				d := flows[0].Deliveries[0]
 				last := d.Messages[len(d.Messages)-1]
 				if d.Outcome != test.outcome || len(d.Messages) != test.messages || last.State != test.state {
-					t.Errorf("outcome %s with messages %+v, want %s, %d and %s", d.Outcome, d.Messages, test.outcome, test.messages, test.state)
+					t.Errorf(
+						"outcome %s with messages %+v, want %s, %d and %s",
+						d.Outcome, d.Messages, test.outcome, test.messages, test.state,
+					)
 				}
 			})
 		})
@@ -194,7 +203,13 @@ func TestMessageSaysWhatItStandsForAndWhoSentIt(t *testing.T) {
 		defer watch.Close()
 		due := time.Now().Add(time.Minute)
 		j.Queued(sqs.Event{
-			Kind: sqs.EventSent, Time: time.Now(), QueueARN: retry, MessageID: "m", AccessKey: "key", Body: attemptBody(t, 1, 3), VisibleAt: due,
+			Kind:      sqs.EventSent,
+			Time:      time.Now(),
+			QueueARN:  retry,
+			MessageID: "m",
+			AccessKey: "key",
+			Body:      attemptBody(t, 1, 3),
+			VisibleAt: due,
 		})
 		settle()
 		got := watch.Take()[0].Deliveries[0].Messages[0]
@@ -230,7 +245,9 @@ func TestChangeWithoutAMessageIsAskedForUntilItIsRecorded(t *testing.T) {
 				return asked >= test.after, nil
 			}
 			run(t, journal.Options{}, fakeAPI{recorded: recorded}, func(t *testing.T, j *journal.Journal) {
-				j.Changed(journal.Change{EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", At: time.Now()})
+				j.Changed(journal.Change{
+					EventID: event(1), OrganizationID: "org", DocumentID: "doc_1", Status: "processed", At: time.Now(),
+				})
 				if test.messages {
 					j.Queued(sqs.Event{Kind: sqs.EventSent, Time: time.Now(), QueueARN: main, MessageID: "m", Body: body(t, 1)})
 				}
@@ -288,8 +305,8 @@ func TestChangeMessageRequestAndLogComeTogether(t *testing.T) {
 		watch := j.Subscribe()
 		defer watch.Close()
 		before := watch.Take()
-		if got := before[0].Deliveries[0]; len(got.Attempts) != 1 || got.Attempts[0].Attempt != nil || got.Attempts[0].Request.TookMS != 150 {
-			t.Errorf("before it is fetched the request stands alone, got %+v", got.Attempts)
+		if got := before[0].Deliveries[0].Attempts; len(got) != 1 || got[0].Attempt != nil || got[0].Request.TookMS != 150 {
+			t.Errorf("before it is fetched the request stands alone, got %+v", got)
 		}
 		settle()
 		flow := watch.Take()[0]

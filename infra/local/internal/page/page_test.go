@@ -24,13 +24,19 @@ func serve(t *testing.T, options page.Options) *httptest.Server {
 
 func TestFilesComeFromHereOnly(t *testing.T) {
 	server := serve(t, page.Options{})
-	for path, kind := range map[string]string{"/": "text/html", "/page.css": "text/css", "/page.js": "text/javascript", "/icon.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{
+		"/":         "text/html",
+		"/page.css": "text/css",
+		"/page.js":  "text/javascript",
+		"/icon.svg": "image/svg+xml",
+	} {
 		response, err := http.Get(server.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		if response.StatusCode != 200 || !strings.HasPrefix(response.Header.Get("Content-Type"), kind) || !strings.Contains(response.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		served, policy := response.Header.Get("Content-Type"), response.Header.Get("Content-Security-Policy")
+		if response.StatusCode != 200 || !strings.HasPrefix(served, kind) || !strings.Contains(policy, "default-src 'none'") {
 			t.Errorf("%s answered %s with %v", path, response.Status, response.Header)
 		}
 	}
@@ -81,7 +87,8 @@ func TestStreamTellsTheStatusAndWhatChanges(t *testing.T) {
 	got := append(first, read(t, lines, 2)...)
 	want := []string{
 		`status "one"`,
-		`flows [{"id":"evt_1","serial":1,"at":"1970-01-01T00:00:00Z","changed":true,"recorded":false,"test":false,"organization_id":"","document_id":"line\nbreak","status":"processed","previous_status":"","deliveries":[]}]`,
+		`flows [{"id":"evt_1","serial":1,"at":"1970-01-01T00:00:00Z","changed":true,"recorded":false,"test":false,` +
+			`"organization_id":"","document_id":"line\nbreak","status":"processed","previous_status":"","deliveries":[]}]`,
 		`status "two"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -119,7 +119,8 @@ func BenchmarkPuts(b *testing.B) {
 		b.Run(fmt.Sprintf("items=%d", size), func(b *testing.B) {
 			client, database, _ := serveServices(b)
 			for i := range size {
-				if _, err := database.Service().Serve(b.Context(), "PutItem", []byte(documentPut(i, "pending")), Administrator); err != nil {
+				put := []byte(documentPut(i, "pending"))
+				if _, err := database.Service().Serve(b.Context(), "PutItem", put, Administrator); err != nil {
 					b.Fatal(err)
 				}
 			}

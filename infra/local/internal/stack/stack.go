@@ -158,7 +158,8 @@ func checkNeeds(functions []template.Function, policies *identity.Policies) erro
 		for _, need := range f.Needs() {
 			if policies.Allow(identity.AccessKey(f.Name), need.Action, need.Resource) != nil {
 				return fmt.Errorf(
-					"%s: %s: the function's role does not allow %s on %s, which this needs", f.Name, need.Property, need.Action, need.Resource,
+					"%s: %s: the function's role does not allow %s on %s, which this needs",
+					f.Name, need.Property, need.Action, need.Resource,
 				)
 			}
 		}

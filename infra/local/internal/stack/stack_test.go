@@ -37,7 +37,8 @@ func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
 			`{"id":{"S":"old"},"end":{"N":"946684800"}}`, // when the bubble's time begins
 			`{"id":{"S":"new"},"end":{"N":"4000000000"}}`,
 		} {
-			if _, err := database.Service().Serve(t.Context(), "PutItem", []byte(`{"TableName":"T","Item":`+item+`}`), Administrator); err != nil {
+			put := []byte(`{"TableName":"T","Item":` + item + `}`)
+			if _, err := database.Service().Serve(t.Context(), "PutItem", put, Administrator); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -141,8 +141,10 @@ func startStack(b *testing.B) *stack {
 	s.call(b, http.MethodGet, "/_local/config", nil, http.StatusOK, &config)
 	s.table = config.Outputs["DocumentsTable"]
 	s.dynamo = dynamodb.New(dynamodb.Options{
-		Region: config.Region, BaseEndpoint: &config.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
-		HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writers}},
+		Region:       config.Region,
+		BaseEndpoint: &config.Endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider("administrator", "any", ""),
+		HTTPClient:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writers}},
 	})
 	s.register(b)
 	return s

@@ -184,7 +184,10 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 	server := httptest.NewServer(db)
 	t.Cleanup(server.Close)
 	client := dynamodb.New(dynamodb.Options{
-		Region: "us-east-1", BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""), RetryMaxAttempts: 1,
+		Region:           "us-east-1",
+		BaseEndpoint:     &server.URL,
+		Credentials:      credentials.NewStaticCredentialsProvider("a", "b", ""),
+		RetryMaxAttempts: 1,
 	}, meter)
 	key := map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: "1"}}
 	keys := map[string]types.KeysAndAttributes{"T": {Keys: []map[string]types.AttributeValue{key}}}
@@ -207,7 +210,8 @@ func TestMeterCountsWhatRequestsConsume(t *testing.T) {
 		t.Error("a request that the meter does not know was taken for nothing")
 	}
 	want := []string{
-		"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "PutItem TOTAL", "UpdateItem TOTAL", "BatchExecuteStatement TOTAL", "GetItem TOTAL",
+		"GetItem TOTAL", "Query TOTAL", "BatchGetItem TOTAL", "PutItem TOTAL", "UpdateItem TOTAL",
+		"BatchExecuteStatement TOTAL", "GetItem TOTAL",
 	}
 	if diff := cmp.Diff(want, db.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
@@ -270,7 +274,8 @@ func TestWalkFindsEachItemOnceAndInOrder(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
 			b := &bench{out: &out}
-			err := b.walk(t.Context(), pages(3), many, "configs", map[string][]string{"after": {""}}, bound{requests: 1, units: 1}, test.want)
+			after, most := map[string][]string{"after": {""}}, bound{requests: 1, units: 1}
+			err := b.walk(t.Context(), pages(3), many, "configs", after, most, test.want)
 			switch {
 			case test.problem == "" && err != nil:
 				t.Error(err)

@@ -249,9 +249,10 @@ func (c *client) delivery(configID, status string) resource {
 func (c *client) settled(configID string, want int) {
 	c.t.Helper()
 	var listed []resource
+	open := func(d resource) bool { return d.Attributes.Status != "delivered" }
 	eventually(c.t, func() (bool, bool) {
 		listed = c.listAll("/v1/webhooks/deliveries?filter[webhook_config_id]=" + configID)
-		return true, len(listed) == want && !slices.ContainsFunc(listed, func(d resource) bool { return d.Attributes.Status != "delivered" })
+		return true, len(listed) == want && !slices.ContainsFunc(listed, open)
 	}, func() string {
 		return fmt.Sprintf("%d deliveries of %s, all delivered; there are %+v", want, configID, listed)
 	})

@@ -167,7 +167,7 @@ func TestHangingEndpointHoldsUpNobody(t *testing.T) {
 	}
 	slow.verified(t, slowConfig.credentials)
 	c.delivery(slowConfig.id, "delivered")
-	// The whole batch has come back by now: the slow delivery was part of it.
+	// The slow delivery was part of the batch that was cut off, so all messages of the batch have been received again.
 	for _, other := range others {
 		other.none(t)
 	}

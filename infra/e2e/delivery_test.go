@@ -143,8 +143,9 @@ func TestFailuresAreRetriedThenRedriven(t *testing.T) {
 	if under.local != nil {
 		c.planned(failed, around(10*time.Second), around(time.Minute), around(5*time.Minute), around(15*time.Minute))
 	}
-	if last := failed.Attributes.Attempts[len(failed.Attributes.Attempts)-1]; last.ErrorCode != "http_status" || last.ResponseStatus != 500 {
-		t.Errorf("the log has %+v", failed.Attributes.Attempts)
+	attempts := failed.Attributes.Attempts
+	if last := attempts[len(attempts)-1]; last.ErrorCode != "http_status" || last.ResponseStatus != 500 {
+		t.Errorf("the log has %+v", attempts)
 	}
 	under.redrive(t) // of all that is there
 	before = 0

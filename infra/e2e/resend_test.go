@@ -47,11 +47,11 @@ func TestResendByDocumentRepeatsOrMakesTheEvent(t *testing.T) {
 	if d.Meta.Accepted != 2 {
 		t.Errorf("%d deliveries accepted, want 2", d.Meta.Accepted)
 	}
-	again, new := endpoint.verified(t, config.credentials), late.verified(t, other.credentials)
+	again, added := endpoint.verified(t, config.credentials), late.verified(t, other.credentials)
 	if !bytes.Equal(first.body, again.body) {
 		t.Errorf("resent %s, first %s", again.body, first.body)
 	}
-	if first.header.Get("webhook-id") != new.header.Get("webhook-id") {
+	if first.header.Get("webhook-id") != added.header.Get("webhook-id") {
 		t.Error("another config got the same status as another event")
 	}
 
@@ -146,12 +146,13 @@ func TestListsMergeConfigsAndFilterByDocument(t *testing.T) {
 	if len(active) != len(configs) {
 		t.Errorf("%d active configs, want %d", len(active), len(configs))
 	}
+	hourAgo := url.QueryEscape(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 	for _, window := range []struct {
 		name, query string
 		want        int
 	}{
-		{"since an hour ago", "filter[created_after]=" + url.QueryEscape(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)), len(listed)},
-		{"until an hour ago", "filter[created_before]=" + url.QueryEscape(time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)), 0},
+		{"since an hour ago", "filter[created_after]=" + hourAgo, len(listed)},
+		{"until an hour ago", "filter[created_before]=" + hourAgo, 0},
 	} {
 		if n := len(c.listAll("/v1/webhooks/deliveries?" + window.query)); n != window.want {
 			t.Errorf("%s: %d deliveries, want %d", window.name, n, window.want)

@@ -216,7 +216,10 @@ func TestPartOfASecretIsFound(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	shown := answer{status: 200, body: []byte(`{"data":{"attributes":{"token":"whtok_0123456789abcdef","secret":"whsec_0123456789abcdef"}}}`)}
+	shown := answer{
+		status: 200,
+		body:   []byte(`{"data":{"attributes":{"token":"whtok_0123456789abcdef","secret":"whsec_0123456789abcdef"}}}`),
+	}
 	for request, refused := range map[[2]string]bool{
 		{"POST", "/v1/webhooks/configs"}: false, {"POST", "/v1/webhooks/configs/x/rotate-secret"}: false,
 		{"GET", "/v1/webhooks/configs"}: true, {"PATCH", "/v1/webhooks/configs/x"}: true, {"POST", "/v1/webhooks/configs/x/test"}: true,

@@ -23,7 +23,8 @@ func TestThrottledAccount(t *testing.T) {
 	measured.row(t, dead == 0, "messages in the dead-letter queue after 30 queue-minutes", "0", "%d", dead)
 	w.delivers("slow", changed, 5*patience)
 	got := w.accepted("slow", changed)
-	measured.row(t, got == documents, "delivered", "all", "%d of %d, after %s", got, documents, w.queued(time.Since(began)).Round(time.Second))
+	measured.row(t, got == documents, "delivered", "all", "%d of %d, after %s",
+		got, documents, w.queued(time.Since(began)).Round(time.Second))
 	eventually(t, 2*patience, "the end of all messages", func() bool { return w.waiting().all() == 0 })
 	dead = w.depth(deadLetterQueue).all()
 	measured.row(t, dead == 0, "messages in the dead-letter queue in the end", "0", "%d", dead)

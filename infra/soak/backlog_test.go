@@ -37,7 +37,9 @@ func (w *world) fill(
 			defer func() { <-free }()
 			var outcomes []webhook.Outcome
 			for i := first; i < min(first+group, n); i++ {
-				parked[i] = document{organization: c.organization, id: fmt.Sprintf("doc_%s_%06d", c.endpoint, i), status: "processed", at: due(i)}
+				parked[i] = document{
+					organization: c.organization, id: fmt.Sprintf("doc_%s_%06d", c.endpoint, i), status: "processed", at: due(i),
+				}
 				outcomes = append(outcomes, outcome(c, parked[i]))
 			}
 			for _, r := range log.Record(w.t.Context(), outcomes) {

@@ -109,7 +109,9 @@ func TestMessageFromTheFuture(t *testing.T) {
 	now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	message, err := json.Marshal(map[string]any{
 		"v": 1, "organization_id": "org_a", "config_id": c.id,
-		"event":        map[string]any{"v": 1, "id": delivered.event, "document_id": changed[0].id, "status": "processed", "occurred_at": now},
+		"event": map[string]any{
+			"v": 1, "id": delivered.event, "document_id": changed[0].id, "status": "processed", "occurred_at": now,
+		},
 		"requested_at": "9999-12-31T23:59:59.000Z", "trigger": "resend", "round": "9", "attempt": 1, "not_before": now,
 	})
 	if err != nil {

@@ -359,7 +359,8 @@ func (w *world) compare(always []*config, faulty bool) {
 	posts := w.ledger()
 	measured.row(w.t, true, "requests", "", "%d", len(posts))
 	problem := w.genuine(posts)
-	measured.row(w.t, problem == nil, "all requests", "signed, the same on every attempt, and their own", "%s", cmp.Or(text(problem), "are"))
+	measured.row(w.t, problem == nil, "all requests", "signed, the same on every attempt, and their own",
+		"%s", cmp.Or(text(problem), "are"))
 	missing, err := w.unrecorded()
 	if err != nil {
 		w.t.Fatal(err)

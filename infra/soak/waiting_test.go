@@ -82,7 +82,8 @@ func TestOutage(t *testing.T) {
 	measured.row(t, got == len(all), "events delivered after 3 h without DynamoDB", "all", "%d of %d", got, len(all))
 	eventually(t, 2*patience, "the end of all messages", func() bool { return w.waiting().all() == 0 })
 	dead := w.depth(deadLetterQueue).all()
-	measured.row(t, dead <= underWay, "messages in the dead-letter queue", "at most those of retries under way, "+itoa(underWay), "%d", dead)
+	measured.row(t, dead <= underWay, "messages in the dead-letter queue", "at most those of retries under way, "+itoa(underWay),
+		"%d", dead)
 	posts, _ := w.most("endpoint")
 	if dead > 0 {
 		w.redrive()

@@ -93,7 +93,8 @@ func (w *world) heard(a *actor, l line) {
 	case "panic":
 		w.problem("panic: %s", text("panic"))
 	case "attempt":
-		w.countAttempt(text("round"), text("message_id"), text("outcome"), text("delivery_status"), number("response_status"), number("attempt"))
+		w.countAttempt(text("round"), text("message_id"), text("outcome"), text("delivery_status"),
+			number("response_status"), number("attempt"))
 		if text("outcome") != webhook.CodeCredentials {
 			w.attempted(a, text("message_id"), text("round"), number("attempt"), text("outcome") == "success")
 		}

@@ -146,8 +146,8 @@ func (w *world) acknowledged(a *actor, reported delivery.Answer) {
 		}
 		m := parse(r.Body, w.T)
 		d, _ := w.Log.Get(context.Background(), deliverytest.Organization, deliverytest.ConfigID, m.Event.ID)
-		if d != nil && (!d.DoneFor.Before(m.RequestedAt.Time) || d.CompareRound(m) < 0 || d.CompareRound(m) == 0 && d.Attempt+1 > m.Attempt ||
-			d.CompareRound(m) == 0 && d.Over()) {
+		if d != nil && (!d.DoneFor.Before(m.RequestedAt.Time) || d.CompareRound(m) < 0 ||
+			d.CompareRound(m) == 0 && (d.Attempt+1 > m.Attempt || d.Over())) {
 			continue
 		}
 		if !w.stands(m, r.MessageID) {

@@ -51,7 +51,10 @@ func settings() []setting {
 		{name: "a fault and a duplicate", events: 1, logged: 4, answers: either, left: budget{Faults: 1, Duplicates: 1}, depth: 4},
 		{name: "a fault and a redrive", events: 1, logged: 4, answers: fails, left: budget{Faults: 1, Redrives: 1}, depth: 3},
 		{name: "a resend", events: 1, logged: 4, answers: either, left: budget{Resends: 1}, depth: 3},
-		{name: "a fault and a resend before a success", events: 1, logged: 4, answers: succeeds, left: budget{Faults: 1, Resends: 1}, depth: 3},
+		{
+			name: "a fault and a resend before a success", events: 1, logged: 4, answers: succeeds,
+			left: budget{Faults: 1, Resends: 1}, depth: 3,
+		},
 		{
 			name: "a duplicate, a resend and a redrive before a success", events: 1, logged: 5, answers: succeeds,
 			left: budget{Duplicates: 1, Resends: 1, Redrives: 1}, depth: 3,
@@ -68,7 +71,10 @@ func settings() []setting {
 			name: "a change of the config and a duplicate", events: 1, answers: succeeds,
 			left: budget{Changes: 1, Duplicates: 1}, depth: 3,
 		},
-		{name: "changes of the config", events: 1, answers: []endpoint.Result{failed, gone, hung}, logged: 3, left: budget{Changes: 1}, depth: 2},
+		{
+			name: "changes of the config", events: 1, answers: []endpoint.Result{failed, gone, hung}, logged: 3,
+			left: budget{Changes: 1}, depth: 2,
+		},
 	}
 }
 

@@ -29,7 +29,10 @@ type suite []string
 
 // theModel is what runs with all tests, with more random ways.
 func theModel() suite {
-	return suite{"-run=^TestModel$", "-failfast", "./infra/soak/model", "-depth=2", "-rapid.checks=500", "-rapid.nofailfile", "-rapid.seed=1", "-rapid.shrinktime=1s"}
+	return suite{
+		"-run=^TestModel$", "-failfast", "./infra/soak/model", "-depth=2",
+		"-rapid.checks=500", "-rapid.nofailfile", "-rapid.seed=1", "-rapid.shrinktime=1s",
+	}
 }
 
 func unit(folder, run string) suite { return suite{"-run=" + run, folder} }
@@ -39,13 +42,17 @@ func safeguards() []mutant {
 	return []mutant{
 		{
 			name: "acknowledge before the log", by: theModel(), file: "shared/delivery/attempt.go",
-			edits: []string{"\t\treturn kept\n\t}\n\tp.Delivery = recorded.Delivery\n", "\t\treturn fate{}\n\t}\n\tp.Delivery = recorded.Delivery\n"},
+			edits: []string{
+				"\t\treturn kept\n\t}\n\tp.Delivery = recorded.Delivery\n",
+				"\t\treturn fate{}\n\t}\n\tp.Delivery = recorded.Delivery\n",
+			},
 		},
 		{
 			name: "send the next message before the log", by: theModel(), file: "shared/delivery/attempt.go",
 			edits: []string{
 				"\trecorded := b.recorder.record(ctx, o)\n",
-				"\tif after, counts := o.Known.After(o); counts && o.Queued() && after.Follows(&m.Message) {\n\t\tb.sendNext(ctx, &after)\n\t}\n" +
+				"\tif after, counts := o.Known.After(o); counts && o.Queued() && after.Follows(&m.Message) {\n" +
+					"\t\tb.sendNext(ctx, &after)\n\t}\n" +
 					"\trecorded := b.recorder.record(ctx, o)\n",
 				"case recorded.Counts && o.Queued()", "case false && o.Queued()",
 			},
@@ -135,11 +142,13 @@ func safeguards() []mutant {
 			edits: []string{"case now.Before(m.NotBefore.Time):", "case false:"},
 		},
 		{
-			name: "no copy of a first attempt on its third receive", by: unit("./shared/delivery", "Outage|Rule7"), file: "shared/delivery/attempt.go",
+			name: "no copy of a first attempt on its third receive",
+			by:   unit("./shared/delivery", "Outage|Rule7"), file: "shared/delivery/attempt.go",
 			edits: []string{"if m.receives > len(restAfterReceive) ||", "if m.receives >= len(restAfterReceive) ||"},
 		},
 		{
-			name: "go on with a delivery whose result is not logged", by: unit("./shared/delivery", "."), file: "shared/delivery/attempt.go",
+			name: "go on with a delivery whose result is not logged",
+			by:   unit("./shared/delivery", "."), file: "shared/delivery/attempt.go",
 			edits: []string{"if p.unlogged {", "if false {"},
 		},
 	}

@@ -509,7 +509,8 @@ func (w *world) extras() []move {
 		"make it slow": func(c *webhook.Config) { c.SlowUntil = webhook.At(w.T.Add(10 * time.Minute)) },
 	} {
 		if before, after := w.config(), w.config(); w.left.Changes > 0 {
-			if change(after); before.Active == after.Active && name == "activate" || before.Deleted() || !before.Active && name == "deactivate" {
+			change(after)
+			if before.Deleted() || name == "activate" && before.Active == after.Active || name == "deactivate" && !before.Active {
 				continue
 			}
 			extra(&w.left.Changes, name, func(w *world) {

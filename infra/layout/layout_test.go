@@ -63,25 +63,6 @@ const (
 	tabWidth   = 4
 )
 
-// wide are the folders whose lines may still be wider, with all below them.
-func wide() []string {
-	return []string{
-		"functions",
-		"infra/bench",
-		"infra/e2e",
-		"infra/local/internal/control",
-		"infra/local/internal/demo",
-		"infra/local/internal/journal",
-		"infra/local/internal/page",
-		"infra/local/internal/stack",
-		"infra/local/internal/template",
-		"infra/soak",
-		"shared/api",
-		"shared/delivery",
-		"shared/dynamo",
-	}
-}
-
 // file is a Go file of the module.
 type file struct {
 	name   string // from the root, with slashes
@@ -312,14 +293,8 @@ func lengths(t *testing.T, all []file) {
 }
 
 func columns(t *testing.T, all []file) {
-	exempted := func(f file) bool {
-		return slices.ContainsFunc(wide(), func(folder string) bool { return strings.HasPrefix(f.name, folder+"/") })
-	}
 	tab := strings.Repeat(" ", tabWidth)
 	for _, f := range all {
-		if exempted(f) {
-			continue
-		}
 		for i, line := range f.lines {
 			if n := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", tab)); n > maxColumns {
 				t.Errorf("%s:%d has %d columns, more than %d", f.name, i+1, n, maxColumns)

@@ -6,11 +6,57 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
+
+// TestSweepSendsWhatIsDue brings forward, in its item, when a retry is due that waits in the log alone. The next sweep
+// sends it, within a minute on every stack.
+func TestSweepSendsWhatIsDue(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Webhook-Attempt") == "1" {
+			w.Header().Set("Retry-After", "86400")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	config := c.register(endpoint.url, "processed")
+	c.put(newDocument(), "processed")
+	endpoint.verified(t, config.credentials)
+	waiting := c.delivery(config.id, "retrying")
+	configID, eventID, err := webhook.ParseDeliveryID(waiting.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := under.outputs["DeliveriesTable"]
+	_, err = under.dynamo.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+		TableName: &table,
+		Key: map[string]types.AttributeValue{
+			"config_id": &types.AttributeValueMemberS{Value: configID}, "event_id": &types.AttributeValueMemberS{Value: eventID},
+		},
+		UpdateExpression:    aws.String("SET next_attempt_at = :now, wake_at = :now"),
+		ConditionExpression: aws.String("attribute_exists(wake_shard)"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":now": &types.AttributeValueMemberS{Value: webhook.At(waiting.Attributes.Attempts[0].StartedAt).String()},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint.verified(t, config.credentials)
+	attempts := c.delivery(config.id, "delivered").Attributes.Attempts
+	if len(attempts) != 2 || !attempts[1].StartedAt.Before(*waiting.Attributes.NextAttemptAt) {
+		t.Errorf("the attempts are %+v, the second of which was first due at %s", attempts, waiting.Attributes.NextAttemptAt)
+	}
+	endpoint.none(t)
+}
 
 // TestLostMessageComesByTheSweep purges RetryQueue while it holds back the message of the next attempt, as an operator
 // might, and kills sweeps meanwhile. The attempt is made a quarter of an hour late. Messages of the same attempt that

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamotypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/uuid"
 )
 
 // events lists the events of a document, newest first, once there are as many as wanted.
@@ -139,6 +142,56 @@ func TestOutageShowsLateEventsInTheirPlace(t *testing.T) {
 	if !slices.Equal(listed, []string{next, late}) {
 		t.Errorf("listed are the events of %v, want those of %s and %s, from new to old", listed, next, late)
 	}
+}
+
+// TestChangeInDispatchRetryQueueIsDispatchedOnce: a message there is the record of a change as the stream hands it over,
+// and the same record twice is one event and one delivery.
+func TestChangeInDispatchRetryQueueIsDispatchedOnce(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	id, queue := newDocument(), under.outputs["DispatchRetryQueue"]
+	record, err := json.Marshal(map[string]any{
+		"eventID": uuid.NewString(), "eventName": "INSERT", "eventSource": "aws:dynamodb",
+		"dynamodb": map[string]any{
+			"ApproximateCreationDateTime": time.Now().Unix(), "SequenceNumber": "4421584500000000017450439091",
+			"Keys": map[string]any{"id": map[string]string{"S": id}},
+			"NewImage": map[string]any{
+				"id":              map[string]string{"S": id},
+				"organization_id": map[string]string{"S": c.organization},
+				"status":          map[string]string{"S": "processed"},
+			},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		again := &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: aws.String(string(record))}
+		if _, err := under.sqs.SendMessage(t.Context(), again); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := endpoint.verified(t, config.credentials); !bytes.Contains(got.body, []byte(id)) {
+		t.Errorf("got %s", got.body)
+	}
+	delivered := c.delivery(config.id, "delivered")
+	if deliveries := c.events(id, 1)[0].Relationships.Deliveries.Data; len(deliveries) != 1 || deliveries[0].ID != delivered.ID {
+		t.Errorf("the event has deliveries %+v", deliveries)
+	}
+	var last queued
+	eventually(t, func() (bool, bool) {
+		last = under.queue(t, "DispatchRetryQueue")
+		return true, last.visible == 0 && last.inFlight == 0
+	}, func() string { return fmt.Sprintf("both messages to be done; the queue has %+v", last) })
+	// Another delivery to the same endpoint comes after what the second message has caused.
+	next := newDocument()
+	c.put(next, "processed")
+	if got := endpoint.verified(t, config.credentials); !bytes.Contains(got.body, []byte(next)) {
+		t.Errorf("got %s", got.body)
+	}
+	endpoint.none(t)
 }
 
 // TestLostAnswerOfTheRecordIsMadeGood: an event that was written although its writer did not hear of it is written

@@ -42,9 +42,9 @@ import (
 //   - StartMessageMoveTask is unknown: the messages are moved one by one, to RetryQueue, where fifth failures come from.
 //   - In a stream's batch it passes over what the function reports as failed, and it never bisects one.
 //     No test here relies on either; infra/local/internal/eventsource has those that do.
-//   - Policies are not enforced. The local stack enforces them.
-//   - Its functions cannot be killed and its clock cannot be hurried: the tests that need that skip
-//     themselves and say so, and attempts follow each other after a second, by the parameter RetryDelays.
+//   - Policies are not enforced, and recursion through queues is neither counted nor stopped. The local stack does both.
+//   - Its functions cannot be killed, its services do not fail on demand and its clock cannot be hurried: the tests that
+//     need that skip themselves and say so, and attempts follow each other after a second, by the parameter RetryDelays.
 type emulator struct {
 	command  *exec.Cmd
 	output   *output

@@ -15,7 +15,7 @@ func differences() []difference {
 	return []difference{
 		{implementation: moto, behaviour: "a counter counts from nothing", got: "customer=counter hits=1 number=1 hits=42 ok ok",
 			why: "UPDATED_NEW of an item that is new returns its key as well"},
-		{implementation: moto, behaviour: "if_not_exists and arithmetic", got: "a=9 customer=arithmetic number=1 ok",
+		{implementation: moto, behaviour: "if_not_exists sets what is missing", got: "a=10 customer=missing number=1 ok",
 			why: "UPDATED_NEW of an item that is new returns its key as well"},
 		{implementation: moto, behaviour: "numbers come back in one spelling", got: "a=1.50 b=1e2 c=-0 customer=numbers number=1",
 			why: "numbers are kept as they were written, so that equal ones differ"},

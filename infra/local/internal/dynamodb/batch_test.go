@@ -166,7 +166,7 @@ func putNote(i item, condition *string) types.TransactWriteItem {
 
 func TestTransactionDoesAllOrNothing(t *testing.T) {
 	f := newFixture(t, nil)
-	f.put(t, item{"id": s("there"), "a": s("x")}, order("c", "1", item{"used": n("1")}))
+	f.put(t, item{"id": s("there"), "a": s("x")}, order("c", "1", item{"used": n("1")}), order("c", "2", item{"a": s("x")}))
 	count := types.TransactWriteItem{Update: &types.Update{
 		TableName:                 ptr("orders"),
 		Key:                       key("c", "1"),
@@ -174,7 +174,9 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 		ExpressionAttributeValues: item{":one": n("1")},
 	}}
 	err := f.transact(putNote(item{"id": s("new")}, nil), count, putNote(item{"id": s("there")}, ptr("attribute_not_exists(id)")),
-		types.TransactWriteItem{Update: &types.Update{TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("SET a = b")}})
+		types.TransactWriteItem{Update: &types.Update{
+			TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("ADD a :one"), ExpressionAttributeValues: item{":one": n("1")},
+		}})
 	refused(
 		t, err, "TransactionCanceledException",
 		"Transaction cancelled, please refer cancellation reasons for specific reasons "+
@@ -186,7 +188,7 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	}
 	same(t, item{"id": s("there"), "a": s("x")}, canceled.CancellationReasons[2].Item)
 	same(t, "The conditional request failed", *canceled.CancellationReasons[2].Message)
-	same(t, "The provided expression refers to an attribute that does not exist in the item", *canceled.CancellationReasons[3].Message)
+	same(t, "An operand in the update expression has an incorrect data type", *canceled.CancellationReasons[3].Message)
 	same(t, order("c", "1", item{"used": n("1")}), f.order(t, "c", "1"))
 
 	if err := f.transact(putNote(item{"id": s("new")}, nil), count); err != nil {

@@ -6,10 +6,10 @@
 // What AWS refuses is refused, with its error codes and as near as possible its messages, before
 // anything is changed.
 //
-// Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard; the
-// legacy parameters (Expected, KeyConditions, …), PartiQL other than INSERT with parameters,
-// TransactGetItems, parallel scans, and operations on tables other than describing them are refused;
-// reads are always consistent, and only charged as asked.
+// Limits of the emulation: no throttling and no adaptive capacity; a stream has a single shard, and new and
+// old images; the legacy parameters (Expected, KeyConditions, …), what package expression says of
+// expressions, PartiQL other than INSERT with parameters, TransactGetItems, parallel scans, and operations
+// on tables other than describing them are refused; reads are always consistent, and only charged as asked.
 package dynamodb
 
 import (

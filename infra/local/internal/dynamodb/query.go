@@ -55,7 +55,7 @@ type page struct {
 	index      *index // nil: the table itself
 	key        keySchema
 	filter     *expression.Condition
-	projection *expression.Projection
+	projection expression.Projection
 	low, high  string // low <= key < high; high "" for no end
 	after      string // key to start after, or ""
 	forward    bool
@@ -151,7 +151,7 @@ func (p *page) parse(placeholders *expression.Placeholders) (err error) {
 			return err
 		}
 		if p.index != nil {
-			for _, name := range p.projection.Roots() {
+			for _, name := range p.projection {
 				if !p.index.projects(name) {
 					return validation(
 						"One or more parameter values were invalid: Global secondary index %s does not project [%s]",
@@ -187,7 +187,7 @@ func (db *Database) query(in *queryInput, allow awsjson.Allow) (*pageOutput, err
 		return nil, err
 	}
 	if p.filter != nil {
-		for _, name := range p.filter.Roots() {
+		for _, name := range p.filter.Attributes() {
 			if p.key.has(name) {
 				return nil, validation("Filter Expression can only contain non-primary key attributes: Primary key attribute: %s", name)
 			}

@@ -66,7 +66,7 @@ func (t *table) readKey(key attribute.Item) (string, error) {
 }
 
 // parseProjection parses an expression that stands alone; nil if it is absent.
-func parseProjection(text *string, names map[string]string) (*expression.Projection, error) {
+func parseProjection(text *string, names map[string]string) (expression.Projection, error) {
 	if text == nil && names == nil {
 		return nil, nil
 	}
@@ -81,7 +81,7 @@ func parseProjection(text *string, names map[string]string) (*expression.Project
 	return projection, p.Unused()
 }
 
-func project(item attribute.Item, p *expression.Projection) attribute.Item {
+func project(item attribute.Item, p expression.Projection) attribute.Item {
 	if p == nil || item == nil {
 		return item
 	}
@@ -113,7 +113,7 @@ type batchGet struct {
 	request    *keysAndAttributes
 	table      *table
 	keys       []string
-	projection *expression.Projection
+	projection expression.Projection
 }
 
 func (db *Database) batchGetItem(in *batchGetItemInput, allow awsjson.Allow) (*batchGetItemOutput, error) {

@@ -103,7 +103,7 @@ func (w *write) parse(condition, update *string, names map[string]string, values
 		if w.update, err = expression.ParseUpdate(*update, p); err != nil {
 			return err
 		}
-		for _, root := range w.update.Roots() {
+		for _, root := range w.update.Attributes() {
 			if w.table.key.has(root) {
 				return validation(
 					"One or more parameter values were invalid: Cannot update attribute %s. This attribute is part of the key", root,
@@ -181,11 +181,11 @@ func (db *Database) do(w *write, in *writeInput) (*writeOutput, error) {
 		out.Attributes = r.itemOf()
 	case "UPDATED_OLD":
 		if w.update != nil {
-			out.Attributes = w.update.Touched().Apply(old.itemOf())
+			out.Attributes = expression.Projection(w.update.Attributes()).Apply(old.itemOf())
 		}
 	case "UPDATED_NEW":
 		if w.update != nil {
-			out.Attributes = w.update.Touched().Apply(r.itemOf())
+			out.Attributes = expression.Projection(w.update.Attributes()).Apply(r.itemOf())
 		}
 	}
 	return out, nil

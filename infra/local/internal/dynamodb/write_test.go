@@ -176,8 +176,8 @@ func TestPutIfAbsent(t *testing.T) {
 }
 
 func TestUpdateReturns(t *testing.T) {
-	before := order("c", "1", item{"a": n("1"), "m": &M{Value: item{"x": n("1"), "y": n("2")}}})
-	after := order("c", "1", item{"a": n("2"), "m": &M{Value: item{"x": n("9"), "y": n("2")}}, "new": s("v")})
+	before := order("c", "1", item{"a": n("1"), "b": n("1"), "other": n("2")})
+	after := order("c", "1", item{"a": n("2"), "b": n("9"), "other": n("2"), "new": s("v")})
 	for _, c := range []struct {
 		values types.ReturnValue
 		want   item
@@ -185,15 +185,15 @@ func TestUpdateReturns(t *testing.T) {
 		{types.ReturnValueNone, nil},
 		{types.ReturnValueAllOld, before},
 		{types.ReturnValueAllNew, after},
-		{types.ReturnValueUpdatedOld, item{"a": n("1"), "m": &M{Value: item{"x": n("1")}}}},
-		{types.ReturnValueUpdatedNew, item{"a": n("2"), "m": &M{Value: item{"x": n("9")}}, "new": s("v")}},
+		{types.ReturnValueUpdatedOld, item{"a": n("1"), "b": n("1")}},
+		{types.ReturnValueUpdatedNew, item{"a": n("2"), "b": n("9"), "new": s("v")}},
 	} {
 		t.Run(string(c.values), func(t *testing.T) {
 			f := newFixture(t, nil)
 			f.put(t, before)
 			out, err := f.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
 				TableName: ptr("orders"), Key: key("c", "1"), ReturnValues: c.values,
-				UpdateExpression: ptr("SET m.x = :nine, #new = :v ADD a :one"), ExpressionAttributeNames: map[string]string{"#new": "new"},
+				UpdateExpression: ptr("SET b = :nine, #new = :v ADD a :one"), ExpressionAttributeNames: map[string]string{"#new": "new"},
 				ExpressionAttributeValues: item{":nine": n("9"), ":v": s("v"), ":one": n("1")},
 			})
 			if err != nil {
@@ -227,7 +227,7 @@ func TestUpdateIsRefused(t *testing.T) {
 	for _, c := range []struct{ name, expression, message string }{
 		{"key attribute", "SET customer = :x", "One or more parameter values were invalid: Cannot update attribute customer. " +
 			"This attribute is part of the key"},
-		{"missing attribute", "SET a = b + :x", "The provided expression refers to an attribute that does not exist in the item"},
+		{"attribute of another type", "ADD a :x", "An operand in the update expression has an incorrect data type"},
 		{"grows beyond 400 KB", "SET a = :x, b = :x, c = :x", "Item size to update has exceeded the maximum allowed size"},
 		{"empty index key", "SET #day = :empty", "One or more parameter values are not valid. " +
 			"A value specified for a secondary index key is not supported. " +
@@ -244,7 +244,7 @@ func TestUpdateIsRefused(t *testing.T) {
 			case strings.Contains(c.expression, ":empty"):
 				in.ExpressionAttributeValues = item{":empty": s("")}
 				in.ExpressionAttributeNames = map[string]string{"#day": "day"}
-			case strings.Contains(c.expression, "+"):
+			case strings.Contains(c.expression, "ADD"):
 				in.ExpressionAttributeValues = item{":x": n("1")}
 			}
 			_, err := f.UpdateItem(t.Context(), in)

@@ -74,21 +74,18 @@ func TestParseNumberRefuses(t *testing.T) {
 	}
 }
 
-func TestArithmeticIsExact(t *testing.T) {
-	for _, c := range []struct{ a, b, sum, difference string }{
-		{"1", "2", "3", "-1"},
-		{"0.1", "0.2", "0.3", "-0.1"},
-		{"9007199254740993", "1", "9007199254740994", "9007199254740992"},
-		{"5", "5", "10", "0"},
-		{"0", "-3", "-3", "3"},
-		{"100", "0.01", "100.01", "99.99"},
-		{"12345678901234567890123456789012345678", "1", "12345678901234567890123456789012345679", "12345678901234567890123456789012345677"},
+func TestSumsAreExact(t *testing.T) {
+	for _, c := range []struct{ a, b, sum string }{
+		{"1", "2", "3"},
+		{"0.1", "0.2", "0.3"},
+		{"9007199254740993", "1", "9007199254740994"},
+		{"5", "5", "10"},
+		{"0", "-3", "-3"},
+		{"100", "0.01", "100.01"},
+		{"12345678901234567890123456789012345678", "1", "12345678901234567890123456789012345679"},
 	} {
 		if got, err := Add(c.a, c.b); err != nil || got != c.sum {
 			t.Errorf("%s + %s = %s, %v; want %s", c.a, c.b, got, err, c.sum)
-		}
-		if got, err := Subtract(c.a, c.b); err != nil || got != c.difference {
-			t.Errorf("%s - %s = %s, %v; want %s", c.a, c.b, got, err, c.difference)
 		}
 	}
 	if got, err := Add(strings.Repeat("9", 38), "0.1"); err == nil {
@@ -263,7 +260,11 @@ func FuzzNumbers(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if back, err := Subtract(sum, b); err == nil && back != a {
+		negative, negated := strings.CutPrefix(b, "-")
+		if !negated {
+			negative = "-" + b
+		}
+		if back, err := Add(sum, negative); err == nil && back != a {
 			t.Errorf("%s + %s - %s = %s", a, b, b, back)
 		}
 	})

@@ -83,16 +83,10 @@ func canonical(text string) *apd.Decimal {
 // CompareNumbers orders two numbers in their canonical spelling.
 func CompareNumbers(a, b string) int { return canonical(a).Cmp(canonical(b)) }
 
-// Add returns a + b in the canonical spelling. Both must be in it.
-func Add(a, b string) (string, error) { return combine(a, b, apd.BaseContext.Add) }
-
-// Subtract returns a - b in the canonical spelling. Both must be in it.
-func Subtract(a, b string) (string, error) { return combine(a, b, apd.BaseContext.Sub) }
-
-// combine computes exactly: the base context rounds nothing.
-func combine(a, b string, operation func(d, x, y *apd.Decimal) (apd.Condition, error)) (string, error) {
+// Add returns a + b in the canonical spelling, exactly: the base context rounds nothing. Both must be in it.
+func Add(a, b string) (string, error) {
 	d := new(apd.Decimal)
-	if _, err := operation(d, canonical(a), canonical(b)); err != nil {
+	if _, err := apd.BaseContext.Add(d, canonical(a), canonical(b)); err != nil {
 		return "", err
 	}
 	if err := canonicalize(d); err != nil {

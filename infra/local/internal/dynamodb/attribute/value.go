@@ -199,6 +199,13 @@ func (v *Value) sortSet() {
 	v.BS = slices.CompactFunc(v.BS, bytes.Equal)
 }
 
+// Union returns the set with the members of both, which must be sets of one type.
+func Union(a, b *Value) *Value {
+	v := &Value{SS: slices.Concat(a.SS, b.SS), NS: slices.Concat(a.NS, b.NS), BS: slices.Concat(a.BS, b.BS)}
+	v.sortSet()
+	return v
+}
+
 func (v *Value) describeSet() string {
 	switch v.Type() {
 	case StringSet:

@@ -5,6 +5,10 @@
 // refuses before it looks at an item; what is parsed is immutable and can be evaluated by many
 // goroutines at once. Evaluating never changes an item: an update copies what it changes. Numbers are
 // compared and added as decimals of 38 digits.
+//
+// Of what AWS has, this is refused: paths into maps and lists; the functions attribute_type, contains, size
+// and list_append; IN; comparisons other than of an attribute with a value; and in updates the action
+// DELETE, arithmetic, and copying one attribute to another.
 package expression
 
 import (
@@ -171,61 +175,33 @@ func (p *parser) unexpected() error {
 	return p.errorf("Syntax error; token: %s, near: %q", shown, p.text[from:to])
 }
 
+// notEmulated is the error for what AWS has and this package has not.
+func (p *parser) notEmulated(what string) error {
+	return p.errorf("the local stack does not emulate %s", what)
+}
+
 // value resolves a value placeholder.
 func (p *parser) value() (*attribute.Value, error) {
-	t := p.next()
+	t := p.peek()
+	if t.kind != value {
+		return nil, p.unexpected()
+	}
 	v, ok := p.placeholders.values[t.text]
 	if !ok {
 		return nil, p.errorf("An expression attribute value used in expression is not defined; attribute value: %s", t.text)
 	}
+	p.next()
 	p.placeholders.usedValues[t.text] = true
 	return v, nil
 }
 
-// path reads a document path: a.b[2].#c
-func (p *parser) path() (Path, error) {
-	first, err := p.attributeName()
-	if err != nil {
-		return nil, err
+// attribute reads the name of an attribute, as it is or as a placeholder.
+func (p *parser) attribute() (string, error) {
+	full, err := p.attributeName()
+	if err == nil && (p.peek().is(".") || p.peek().is("[")) {
+		err = p.notEmulated("paths into maps and lists")
 	}
-	path := Path{{name: first}}
-	for {
-		switch {
-		case p.accept("."):
-			member, err := p.attributeName()
-			if err != nil {
-				return nil, err
-			}
-			path = append(path, step{name: member})
-		case p.accept("["):
-			t := p.peek()
-			n, ok := listIndex(t)
-			if !ok {
-				return nil, p.unexpected()
-			}
-			p.next()
-			if err := p.expect("]"); err != nil {
-				return nil, err
-			}
-			path = append(path, step{index: n, element: true})
-		default:
-			if len(path) > 32 {
-				return nil, p.errorf("The document path has too many nesting elements; nesting levels: %d", len(path))
-			}
-			return path, nil
-		}
-	}
-}
-
-func listIndex(t token) (int, bool) {
-	if t.kind != index || len(t.text) > 9 {
-		return 0, false
-	}
-	n := 0
-	for i := range len(t.text) {
-		n = n*10 + int(t.text[i]-'0')
-	}
-	return n, true
+	return full, err
 }
 
 func (p *parser) attributeName() (string, error) {

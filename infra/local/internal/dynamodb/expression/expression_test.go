@@ -14,28 +14,25 @@ import (
 const item = `{
 	"id":{"S":"d1"}, "n":{"N":"5"}, "big":{"N":"9007199254740993"}, "tenth":{"N":"0.1"}, "b":{"B":"AAEC"},
 	"yes":{"BOOL":true}, "nil":{"NULL":true},
-	"greeting":{"S":"hello world"}, "emptyString":{"S":""}, "emptyBinary":{"B":""},
-	"m":{"M":{"x":{"N":"1"},"size":{"S":"big"},"deep":{"M":{"l":{"L":[{"S":"p"},{"S":"q"}]}}}}},
-	"l":{"L":[{"N":"1"},{"S":"two"},{"M":{"k":{"S":"v"}}}]},
+	"greeting":{"S":"hello world"},
+	"m":{"M":{"x":{"N":"1"}}}, "l":{"L":[{"S":"two"}]},
 	"ss":{"SS":["a","b"]}, "ns":{"NS":["1","2"]}, "bs":{"BS":["AA=="]},
-	"status":{"S":"processed"}, "size":{"N":"7"}, "and":{"S":"or"}, ":x":{"S":"colon"}, "#y":{"S":"hash"},
+	"status":{"S":"processed"}, "size":{"N":"7"}, "and":{"S":"or"}, ":x":{"S":"colon"},
 	"begins_with":{"S":"fn"}, "dotted.name":{"S":"dot"}
 }`
 
 var names = map[string]string{
-	"#status": "status", "#size": "size", "#and": "and", "#colon": ":x", "#hash": "#y", "#fn": "begins_with", "#dot": "dotted.name",
-	"#absent": "absent",
+	"#status": "status", "#size": "size", "#and": "and", "#colon": ":x", "#fn": "begins_with", "#dot": "dotted.name",
 }
 
 const values = `{
 	":one":{"N":"1"}, ":five":{"N":"5"}, ":fiveAgain":{"N":"5.0"}, ":seven":{"N":"7"}, ":ten":{"N":"10"},
 	":big":{"N":"9007199254740992"}, ":dec":{"N":"0.2"},
 	":s":{"S":"processed"}, ":hello":{"S":"hello"}, ":a":{"S":"a"}, ":z":{"S":"z"}, ":two":{"S":"two"},
-	":empty":{"S":""}, ":colon":{"S":"colon"}, ":dot":{"S":"dot"},
-	":b":{"B":"AAE="}, ":b0":{"B":"AA=="}, ":true":{"BOOL":true}, ":null":{"NULL":true}, ":list":{"L":[{"S":"new"}]},
-	":nolist":{"L":[]}, ":map":{"M":{"y":{"N":"2"}}},
+	":colon":{"S":"colon"}, ":dot":{"S":"dot"},
+	":b":{"B":"AAE="}, ":true":{"BOOL":true}, ":null":{"NULL":true}, ":list":{"L":[{"S":"new"}]},
 	":ss":{"SS":["b","a"]}, ":ssc":{"SS":["c"]}, ":ssab":{"SS":["a","b"]}, ":ns":{"NS":["2","3"]},
-	":bs":{"BS":["AQ=="]}, ":typeS":{"S":"S"}, ":typeNS":{"S":"NS"}, ":typeX":{"S":"X"}
+	":bs":{"BS":["AQ=="]}, ":typeS":{"S":"S"}
 }`
 
 func parseItem(t testing.TB, text string) attribute.Item {
@@ -75,62 +72,29 @@ func TestMatch(t *testing.T) {
 		{"n <= :five and n >= :five", true},
 		{"big = :big", false},
 		{"big > :big", true},
-		{":five = n", true},
 		{"n = :s", false},
 		{"n < :s", false},
 		{"absent = :one", false},
 		{"absent <> :one", true},
 		{"absent < :one", false},
 		{"NOT absent < :one", true},
-		{"lost = #absent", false},
 		{"n BETWEEN :one AND :ten", true},
 		{"n BETWEEN :seven AND :ten", false},
 		{"greeting BETWEEN :a AND :z", true},
 		{"greeting BETWEEN :one AND :ten", false},
-		{":five BETWEEN m.x AND #size", true},
-		{"id IN (:a, :z)", false},
-		{"n IN (:a, :five)", true},
-		{"m.x IN (:one)", true},
 		{"attribute_exists(n)", true},
 		{"attribute_exists(absent)", false},
-		{"attribute_exists(m.deep.l[1])", true},
-		{"attribute_exists(m.deep.l[2])", false},
-		{"attribute_exists(n.x)", false},
-		{"attribute_exists(absent.x.y)", false},
 		{"attribute_not_exists(absent) OR absent < :one", true},
 		{"attribute_not_exists(n) OR n < :ten", true},
 		{"attribute_not_exists(n) OR n < :one", false},
-		{"attribute_exists(absent) AND size(absent) > :one", false},
-		{"attribute_type(n, :typeS)", false},
-		{"attribute_type(ns, :typeNS)", true},
-		{"attribute_type(absent, :typeNS)", false},
 		{"begins_with(greeting, :hello)", true},
 		{"begins_with(greeting, :z)", false},
 		{"begins_with(b, :b)", true},
 		{"begins_with(absent, :hello)", false},
 		{"begins_with(n, :hello)", false},
-		{"contains(greeting, :hello)", true},
-		{"contains(ss, :a)", true},
-		{"contains(ss, :z)", false},
-		{"contains(ns, :one)", true},
-		{"contains(l, :two)", true},
-		{"contains(l, :one)", true},
-		{"contains(bs, :b0)", true},
-		{"contains(b, :b)", true},
-		{"contains(absent, :a)", false},
-		{"contains(n, :a)", false},
-		{"size(greeting) > :ten", true},
-		{"size(l) < :five", true},
-		{"size(ss) = size(ns)", true},
-		{"size(absent) > :one", false},
-		{"size(n) > :one", false},
-		{"size(emptyString) < :one", true},
 		{"ss = :ss", true},
-		{"l[1] = :two", true},
-		{"l[2].k = :a", false},
-		{"l[9] = :two", false},
-		{"l[0] = m.x", true},
-		{"m.#size = :s", false},
+		{"l = :list", false},
+		{"l <> :list", true},
 		{"#status = :s", true},
 		{"#size = :seven", true},
 		{"#and <> :s", true},
@@ -160,11 +124,11 @@ func TestMatch(t *testing.T) {
 
 func TestNoItemMatchesOnlyItsAbsence(t *testing.T) {
 	for expression, want := range map[string]bool{
-		"attribute_not_exists(id)":                true,
-		"attribute_exists(id)":                    false,
-		"n = :one":                                false,
-		"attribute_not_exists(id) OR n < :ten":    true,
-		"attribute_not_exists(m.x) AND n <> :ten": true,
+		"attribute_not_exists(id)":              true,
+		"attribute_exists(id)":                  false,
+		"n = :one":                              false,
+		"attribute_not_exists(id) OR n < :ten":  true,
+		"attribute_not_exists(m) AND n <> :ten": true,
 	} {
 		condition, err := ParseCondition(ConditionExpression, expression, somePlaceholders(t))
 		if err != nil {
@@ -177,7 +141,10 @@ func TestNoItemMatchesOnlyItsAbsence(t *testing.T) {
 }
 
 func TestConditionIsRefused(t *testing.T) {
-	const invalid = "Invalid ConditionExpression: "
+	const (
+		invalid     = "Invalid ConditionExpression: "
+		notEmulated = invalid + "the local stack does not emulate "
+	)
 	for _, c := range []struct{ name, expression, want string }{
 		{name: "empty", expression: " ", want: invalid + "The expression can not be empty;"},
 		{
@@ -187,7 +154,7 @@ func TestConditionIsRefused(t *testing.T) {
 		},
 		{
 			name:       "reserved word in another case",
-			expression: "m.Name = :s",
+			expression: "Name = :s",
 			want:       invalid + "Attribute name is a reserved keyword; reserved keyword: Name",
 		},
 		{
@@ -230,12 +197,6 @@ func TestConditionIsRefused(t *testing.T) {
 			want:       invalid + "The function is not allowed in a condition expression; function: if_not_exists",
 		},
 		{
-			name:       "one operand too few",
-			expression: "begins_with(greeting)",
-			want: invalid + "Incorrect number of operands for operator or function; " +
-				"operator or function: begins_with, number of operands: 1",
-		},
-		{
 			name:       "prefix is a number",
 			expression: "begins_with(greeting, :one)",
 			want: invalid + "Incorrect operand type for operator or function; " +
@@ -247,8 +208,6 @@ func TestConditionIsRefused(t *testing.T) {
 			want: invalid + "Operator or function requires a document path; " +
 				"operator or function: attribute_exists",
 		},
-		{name: "unknown type", expression: "attribute_type(n, :typeX)", want: invalid + "Invalid attribute type name found; " +
-			"type: X, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}"},
 		{
 			name:       "bounds the wrong way round",
 			expression: "n BETWEEN :ten AND :one",
@@ -266,15 +225,23 @@ func TestConditionIsRefused(t *testing.T) {
 			expression: "l < :list",
 			want:       invalid + "Incorrect operand type for operator or function; operator or function: <, operand type: L",
 		},
-		{
-			name:       "compared with itself",
-			expression: "n = n",
-			want: invalid + "The first operand must be distinct from the remaining operands for this operator " +
-				"or function; operator: =, first operand: [n]",
-		},
 		{name: "redundant parentheses", expression: "((n = :one))", want: invalid + "The expression has redundant parentheses;"},
-		{name: "size alone", expression: "size(n)", want: invalid + `Syntax error; token: <EOF>, near: ")"`},
-		{name: "index that is a name", expression: "l[x] = :one", want: invalid + `Syntax error; token: "x", near: "[x]"`},
+		{
+			name:       "one operand too few",
+			expression: "begins_with(greeting)",
+			want:       invalid + `Syntax error; token: ")", near: "greeting)"`,
+		},
+		{name: "member of a map", expression: "m.x = :one", want: notEmulated + "paths into maps and lists"},
+		{name: "element of a list", expression: "attribute_exists(l[0])", want: notEmulated + "paths into maps and lists"},
+		{name: "member of a map by placeholder", expression: "#status.#size = :one", want: notEmulated + "paths into maps and lists"},
+		{name: "attribute_type", expression: "attribute_type(n, :typeS)", want: notEmulated + "the function attribute_type"},
+		{name: "contains", expression: "n = :five AND contains(ss, :a)", want: notEmulated + "the function contains"},
+		{name: "size", expression: "size(greeting) > :ten", want: notEmulated + "the function size"},
+		{name: "size on the right", expression: "n > size(greeting)", want: notEmulated + "comparisons with anything but a value"},
+		{name: "IN", expression: "n IN (:one, :five)", want: notEmulated + "the operator IN"},
+		{name: "value on the left", expression: ":five = n", want: notEmulated + "conditions that begin with a value"},
+		{name: "two attributes", expression: "n = #size", want: notEmulated + "comparisons with anything but a value"},
+		{name: "attribute as a bound", expression: "n BETWEEN :one AND big", want: notEmulated + "comparisons with anything but a value"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParseCondition(ConditionExpression, c.expression, somePlaceholders(t))
@@ -382,8 +349,8 @@ func TestPlaceholders(t *testing.T) {
 
 func FuzzExpressionsNeverPanic(f *testing.F) {
 	for _, seed := range []string{
-		"n = :one", "a.b[1] BETWEEN :a AND :z", "SET a = list_append(l, :list) REMOVE m.x", "size(a) > :one", "((", "a, b[2].c", "#",
-		":", "NOT NOT (a IN (:a,:z))",
+		"n = :one", "a BETWEEN :a AND :z", "SET a = if_not_exists(l, :list) REMOVE m ADD n :one", "begins_with(a, :a)", "((", "a, #status", "#",
+		":", "NOT NOT (a = :a)",
 	} {
 		f.Add(seed)
 	}

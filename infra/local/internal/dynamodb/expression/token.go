@@ -13,10 +13,10 @@ type kind int
 
 const (
 	end         kind = iota // no more tokens
-	word                    // status, AND, size
+	word                    // status, AND, begins_with
 	name                    // #status
 	value                   // :status
-	index                   // 12
+	digits                  // 12
 	sign                    // = <> < <= > >= ( ) [ ] , . + -
 	unknownSign             // anything else
 )
@@ -47,7 +47,7 @@ func tokens(text string) []token {
 				k = unknownSign
 			}
 		case isDigit(c):
-			for k = index; at < len(text) && isDigit(text[at]); {
+			for k = digits; at < len(text) && isDigit(text[at]); {
 				at++
 			}
 		case strings.HasPrefix(text[at:], "<>"), strings.HasPrefix(text[at:], "<="), strings.HasPrefix(text[at:], ">="):

@@ -101,10 +101,10 @@ func TestLocalStack(t *testing.T) {
 		return localdynamodb.Key{Name: name, Type: kind}
 	}
 	if err := database.CreateTable(localdynamodb.Schema{
-		Name:       orders,
-		HashKey:    key("customer", attribute.String),
-		RangeKey:   key("number", attribute.Number),
-		StreamView: localdynamodb.ViewBoth,
+		Name:     orders,
+		HashKey:  key("customer", attribute.String),
+		RangeKey: key("number", attribute.Number),
+		Stream:   true,
 		Indexes: []localdynamodb.Index{{
 			Name:       "by_state",
 			HashKey:    key("state", attribute.String),

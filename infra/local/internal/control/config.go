@@ -76,7 +76,7 @@ func (c *Control) configuration() Configuration {
 	}
 	for _, t := range c.Stack.Template.Tables {
 		config := tableConfig{ARN: template.TableARN(t.Name)}
-		if t.StreamView != "" {
+		if t.Stream {
 			config.StreamARN = template.StreamARN(t.Name)
 		}
 		is.Tables[t.Name] = config

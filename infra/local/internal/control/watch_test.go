@@ -22,7 +22,7 @@ func documents(t *testing.T) (*dynamodb.Database, *dynamodb.Stream) {
 	err := database.CreateTable(dynamodb.Schema{
 		Name: "Documents", HashKey: dynamodb.Key{
 			Name: "id", Type: attribute.String,
-		}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
+		}, TTLAttribute: "end", Stream: true, StreamARN: "arn:stream",
 	})
 	if err != nil {
 		t.Fatal(err)

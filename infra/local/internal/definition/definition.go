@@ -32,10 +32,10 @@ func Table(t template.Table) dynamodb.Schema {
 		ARN:          template.TableARN(t.Name),
 		HashKey:      key(t.PartitionKey),
 		RangeKey:     key(t.SortKey),
-		StreamView:   t.StreamView,
+		Stream:       t.Stream,
 		TTLAttribute: t.TTLAttribute,
 	}
-	if t.StreamView != "" {
+	if t.Stream {
 		schema.StreamARN = template.StreamARN(t.Name)
 	}
 	add := func(indexes []template.Index, local bool) {

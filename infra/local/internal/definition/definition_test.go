@@ -17,14 +17,14 @@ import (
 func TestTable(t *testing.T) {
 	text := func(name string) template.Key { return template.Key{Name: name, Type: "S"} }
 	got := Table(template.Table{
-		Name: "T", PartitionKey: text("a"), SortKey: template.Key{Name: "b", Type: "N"}, StreamView: "NEW_IMAGE", TTLAttribute: "end",
+		Name: "T", PartitionKey: text("a"), SortKey: template.Key{Name: "b", Type: "N"}, Stream: true, TTLAttribute: "end",
 		Global: []template.Index{{Name: "g", PartitionKey: text("c"), Projection: "INCLUDE", NonKeyAttributes: []string{"x"}}},
 		Local:  []template.Index{{Name: "l", PartitionKey: text("a"), SortKey: text("d"), Projection: "ALL"}},
 	})
 	want := dynamodb.Schema{
 		Name: "T", ARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T",
 		HashKey: dynamodb.Key{Name: "a", Type: "S"}, RangeKey: dynamodb.Key{Name: "b", Type: "N"},
-		StreamView: "NEW_IMAGE", StreamARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T/stream/local", TTLAttribute: "end",
+		Stream: true, StreamARN: "arn:aws:dynamodb:us-east-1:000000000000:table/T/stream/local", TTLAttribute: "end",
 		Indexes: []dynamodb.Index{
 			{Name: "g", HashKey: dynamodb.Key{Name: "c", Type: "S"}, Projection: "INCLUDE", NonKeyAttributes: []string{"x"}},
 			{

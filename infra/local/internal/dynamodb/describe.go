@@ -106,7 +106,7 @@ func (db *Database) describeTable(in *tableInput, allow awsjson.Allow) (*describ
 		}
 	}
 	if t.stream != nil {
-		d.StreamSpecification = &streamSpecification{true, s.StreamView}
+		d.StreamSpecification = &streamSpecification{true, streamView}
 		d.LatestStreamArn, d.LatestStreamLabel = s.StreamARN, streamLabel(s.StreamARN)
 	}
 	return &describeTableOutput{d}, nil

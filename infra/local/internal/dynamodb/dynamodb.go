@@ -66,15 +66,15 @@ func (db *Database) CreateTable(s Schema) error {
 		s.ARN = db.tableARN(s.Name)
 	}
 	now := db.clock()
-	if s.StreamView != "" && s.StreamARN == "" {
+	if s.Stream && s.StreamARN == "" {
 		s.StreamARN = s.ARN + "/stream/" + now.UTC().Format("2006-01-02T15:04:05.000")
 	}
 	t := &table{schema: s, key: keySchema{s.HashKey, s.RangeKey}, created: now}
 	for _, x := range s.Indexes {
 		t.indexes = append(t.indexes, &index{Index: x, keySchema: keySchema{x.HashKey, x.RangeKey}, table: t.key})
 	}
-	if s.StreamView != "" {
-		t.stream = &Stream{arn: s.StreamARN, region: db.region, view: s.StreamView, key: t.key, clock: db.clock}
+	if s.Stream {
+		t.stream = &Stream{arn: s.StreamARN, region: db.region, key: t.key, clock: db.clock}
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()

@@ -29,7 +29,6 @@ type (
 	N    = types.AttributeValueMemberN
 	B    = types.AttributeValueMemberB
 	L    = types.AttributeValueMemberL
-	M    = types.AttributeValueMemberM
 	SS   = types.AttributeValueMemberSS
 	item = map[string]types.AttributeValue
 )
@@ -40,7 +39,7 @@ func n(text string) *N { return &N{Value: text} }
 var ptr = aws.String
 
 // values compares attribute values: the SDK's types have unexported fields.
-var values = cmpopts.IgnoreUnexported(S{}, N{}, B{}, L{}, M{}, SS{}, types.AttributeValueMemberBOOL{})
+var values = cmpopts.IgnoreUnexported(S{}, N{}, B{}, L{}, SS{}, types.AttributeValueMemberBOOL{})
 
 // start is when the clock of every test starts.
 var start = time.Date(2026, 1, 2, 3, 4, 5, 600e6, time.UTC)
@@ -100,7 +99,7 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 			{Name: "by_day", HashKey: local.Key{Name: "day", Type: attribute.String}, Projection: local.ProjectKeysOnly},
 			{Name: "all", HashKey: state, Projection: local.ProjectAll},
 		},
-		StreamView: local.ViewBoth, StreamARN: streamARN, TTLAttribute: "expires",
+		Stream: true, StreamARN: streamARN, TTLAttribute: "expires",
 	})
 	create(local.Schema{Name: "notes", HashKey: local.Key{Name: "id", Type: attribute.String}})
 	f.server = httptest.NewServer(&awsjson.Server{Policies: policies, Services: map[string]awsjson.Service{

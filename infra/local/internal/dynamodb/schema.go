@@ -25,14 +25,6 @@ const (
 	ProjectInclude  = "INCLUDE"
 )
 
-// Views of a stream.
-const (
-	ViewKeysOnly = "KEYS_ONLY"
-	ViewNew      = "NEW_IMAGE"
-	ViewOld      = "OLD_IMAGE"
-	ViewBoth     = "NEW_AND_OLD_IMAGES"
-)
-
 // Index describes a secondary index. A local one has the table's hash key and can be read consistently.
 type Index struct {
 	Name             string
@@ -50,7 +42,7 @@ type Schema struct {
 	HashKey      Key
 	RangeKey     Key // may be zero
 	Indexes      []Index
-	StreamView   string // "" for no stream
+	Stream       bool   // whether it has one
 	StreamARN    string // "" for one made from ARN
 	TTLAttribute string // "" for no expiry
 }

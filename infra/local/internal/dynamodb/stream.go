@@ -17,6 +17,9 @@ import (
 // retention is how long a stream keeps a record.
 const retention = 24 * time.Hour
 
+// streamView is what a stream's records hold of an item: all of it, before and after the change.
+const streamView = "NEW_AND_OLD_IMAGES"
+
 // identity is who made a change, where it was not a caller.
 type identity string
 
@@ -30,7 +33,6 @@ type Record struct {
 	number    uint64
 	arn       string
 	region    string
-	view      string
 	by        identity
 	name      string // INSERT, MODIFY, REMOVE
 	created   time.Time
@@ -96,7 +98,7 @@ func (r *Record) common() recordJSON {
 		EventID: r.EventID(), EventName: r.name, EventVersion: "1.1", EventSource: "aws:dynamodb", AWSRegion: r.region,
 		Change: changeJSON{
 			ApproximateCreationDateTime: r.created.Unix(), Keys: r.keys, NewImage: r.newImage, OldImage: r.oldImage,
-			SequenceNumber: r.SequenceNumber(), SizeBytes: r.sizeBytes, StreamViewType: r.view,
+			SequenceNumber: r.SequenceNumber(), SizeBytes: r.sizeBytes, StreamViewType: streamView,
 		},
 	}
 }
@@ -141,7 +143,6 @@ func (r *Record) wire() wireRecord {
 type Stream struct {
 	arn    string
 	region string
-	view   string
 	key    keySchema
 	clock  func() time.Time
 
@@ -160,7 +161,7 @@ const ShardID = "shardId-00000000000000000000-00000000"
 // append adds the record of a change; a write that changes nothing makes none. The caller holds the
 // lock of the table.
 func (s *Stream) append(old, item attribute.Item, now time.Time, by identity) {
-	r := &Record{arn: s.arn, region: s.region, view: s.view, by: by, created: now, keys: attribute.Item{}}
+	r := &Record{arn: s.arn, region: s.region, by: by, created: now, keys: attribute.Item{}, newImage: item, oldImage: old}
 	switch {
 	case old == nil && item == nil, old != nil && item != nil && attribute.EqualItems(old, item):
 		return
@@ -176,12 +177,6 @@ func (s *Stream) append(old, item attribute.Item, now time.Time, by identity) {
 		keyed = old
 	}
 	s.key.copyKeys(r.keys, keyed)
-	if s.view == ViewNew || s.view == ViewBoth {
-		r.newImage = item
-	}
-	if s.view == ViewOld || s.view == ViewBoth {
-		r.oldImage = old
-	}
 	r.sizeBytes = r.keys.Size() + r.newImage.Size() + r.oldImage.Size()
 
 	s.mu.Lock()

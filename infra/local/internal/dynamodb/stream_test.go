@@ -193,7 +193,7 @@ func TestReadWaitsForTheNextRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := local.New(local.Options{})
 		if err := db.CreateTable(
-			local.Schema{Name: "t", HashKey: local.Key{Name: "id", Type: "S"}, StreamView: local.ViewNew, StreamARN: "arn:stream"},
+			local.Schema{Name: "t", HashKey: local.Key{Name: "id", Type: "S"}, Stream: true, StreamARN: "arn:stream"},
 		); err != nil {
 			t.Fatal(err)
 		}

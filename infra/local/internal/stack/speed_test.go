@@ -63,7 +63,7 @@ func serveServices(b *testing.B) (lean, *dynamodb.Database, *sqs.Broker) {
 	go told.Run(b.Context(), nil) // nobody watches, so nothing is asked
 	database := dynamodb.New(dynamodb.Options{})
 	if err := database.CreateTable(
-		dynamodb.Schema{Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, StreamView: dynamodb.ViewBoth},
+		dynamodb.Schema{Name: "Documents", HashKey: dynamodb.Key{Name: "id", Type: attribute.String}, Stream: true},
 	); err != nil {
 		b.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
 		if err := database.CreateTable(dynamodb.Schema{
 			Name: "T", HashKey: dynamodb.Key{
 				Name: "id", Type: attribute.String,
-			}, TTLAttribute: "end", StreamView: dynamodb.ViewBoth, StreamARN: "arn:stream",
+			}, TTLAttribute: "end", Stream: true, StreamARN: "arn:stream",
 		}); err != nil {
 			t.Fatal(err)
 		}

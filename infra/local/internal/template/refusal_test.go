@@ -77,7 +77,7 @@ Resources:
       KeySchema:
         - {AttributeName: id, KeyType: HASH}
       StreamSpecification:
-        StreamViewType: NEW_IMAGE
+        StreamViewType: NEW_AND_OLD_IMAGES
 `
 
 func TestMinimalTemplate(t *testing.T) {
@@ -236,7 +236,11 @@ func TestRefusals(t *testing.T) {
 			"Timeout: 7", "Timeout: 60", []string{"F: Properties.Events.Feed", "visibility timeout of Queue (30s)"},
 		},
 		"a stream of a table without one": {
-			"      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n", "", []string{"Table has no StreamSpecification"},
+			"      StreamSpecification:\n        StreamViewType: NEW_AND_OLD_IMAGES\n", "", []string{"Table has no StreamSpecification"},
+		},
+		"a stream of new images alone": {
+			"StreamViewType: NEW_AND_OLD_IMAGES", "StreamViewType: NEW_IMAGE",
+			[]string{"Table: Properties.StreamSpecification.StreamViewType", "only NEW_AND_OLD_IMAGES"},
 		},
 		"a method that is none": {
 			"Method: get", "Method: fetch", []string{"F: Properties.Events.Http.Properties.Method", "FETCH"},

@@ -261,9 +261,9 @@ func (r *reader) checkReferences() {
 	for _, queue := range r.result.Queues {
 		queues[queue.Name] = queue
 	}
-	streams := map[string]string{}
+	streams := map[string]bool{}
 	for _, table := range r.result.Tables {
-		streams[table.Name] = table.StreamView
+		streams[table.Name] = table.Stream
 	}
 	routes := map[string]string{}
 	for _, function := range r.result.Functions {
@@ -276,7 +276,7 @@ func (r *reader) checkReferences() {
 			}
 		}
 		for _, source := range function.Streams {
-			if streams[source.Table] == "" {
+			if !streams[source.Table] {
 				r.problem(
 					line, fmt.Sprintf("%s: Properties.Events.%s.Properties.Stream", function.Name, source.Event), "%s has no stream",
 					source.Table,

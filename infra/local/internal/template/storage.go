@@ -72,7 +72,7 @@ func (r *reader) readTable(id string, o *object) {
 		}
 	}
 	if stream := o.child("StreamSpecification"); stream != nil {
-		table.StreamView = stream.must("StreamViewType", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY")
+		table.Stream = stream.must("StreamViewType", "NEW_AND_OLD_IMAGES") != ""
 		stream.done()
 	}
 	if ttl := o.child("TimeToLiveSpecification"); ttl != nil {

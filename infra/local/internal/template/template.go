@@ -180,7 +180,7 @@ type Table struct {
 	SortKey      Key
 	Global       []Index
 	Local        []Index
-	StreamView   string // "": no stream
+	Stream       bool   // of new and old images
 	TTLAttribute string // "": none
 	Protected    bool   // deletion protection
 }

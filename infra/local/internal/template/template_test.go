@@ -214,7 +214,7 @@ func TestTable(t *testing.T) {
 			Name: "ConfigsTable", PartitionKey: text("organization_id"), SortKey: text("id"), TTLAttribute: "expires_at",
 			Local: []Index{{Name: "by_state", PartitionKey: text("organization_id"), SortKey: text("state_id"), Projection: "ALL"}},
 		},
-		{Name: "DocumentsTable", PartitionKey: text("id"), StreamView: "NEW_AND_OLD_IMAGES"},
+		{Name: "DocumentsTable", PartitionKey: text("id"), Stream: true},
 	}
 	if diff := cmp.Diff(want, got.Tables[:2], cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
@@ -361,7 +361,7 @@ Resources:
       BillingMode: PAY_PER_REQUEST
       AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
       KeySchema: [{AttributeName: id, KeyType: HASH}]
-      StreamSpecification: {StreamViewType: NEW_IMAGE}
+      StreamSpecification: {StreamViewType: NEW_AND_OLD_IMAGES}
   Role:
     Type: AWS::IAM::Role
     Properties:

@@ -6,7 +6,21 @@
 // due. Errors are split by when they happen: before an attempt they are the service's own and use none up, during
 // it they are the endpoint's, and after it they keep the message in its queue.
 //
-// The rules for a message are in rules.go, those of the log in webhook.Delivery.After.
+// The rules for a message, in their order; those of the log are in webhook.Delivery.After:
+//
+//	 1  what it asks for has succeeded: obsolete, done
+//	 2  a later round has begun: superseded, done
+//	 3  it was moved back from the dead-letter queue: it begins another round
+//	 4  its attempt was made already: done, or to the dead-letter queue if it ended the round
+//	 5  the config receives nothing: canceled
+//	 6  it is early: it waits; its config is not of the fast lane: handed over to RetryQueue
+//	 7  the service itself cannot send it: later, without using up the attempt
+//	 8  otherwise the attempt is made; a message that may not be the first to make it logs the start before
+//	 9  success: delivered; 410: failed, and the config is deactivated
+//	10  a failure before the fifth: it waits in the log
+//	11  the fifth failure: failed, and SQS moves the message to the dead-letter queue
+//
+// Rules 1 to 6 are received.judge in rules.go, 7 is batch.unsendable, 8 batch.attempt, 9 to 11 batch.finish.
 package delivery
 
 import (

@@ -73,7 +73,8 @@ func (m *received) judge(config *webhook.Config, d *webhook.Delivery, now time.T
 
 // redriven reports whether m was moved back from the dead-letter queue after it had ended the round of d: it is
 // of the attempt that did so, but not the message that SQS moved there, and newer. A copy of that message that
-// is only late was sent before the round ended.
+// is only late was sent before the round ended. One race is left: a copy of the fifth attempt that the sweep sends
+// within milliseconds of the round's end is taken for a redrive, and begins a round.
 func (m *received) redriven(d *webhook.Delivery) bool {
 	return d.EndedBy != "" && d.Attempt == m.Attempt && d.EndedBy != m.id && m.sentAt.After(d.EndedAt.Time)
 }

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -64,6 +65,7 @@ type swept struct {
 	failed int
 	oldest time.Duration
 	errs   error
+	barred map[string]bool // configs one of whose entries could not be pushed on
 }
 
 // Handle sweeps all shards at the same time. It errors if a shard could not be read to its end, so that the
@@ -94,6 +96,25 @@ func (s *Sweeper) Handle(ctx context.Context) error {
 	return total.errs
 }
 
+// bar leaves the other entries of a config to the next sweep, so that the backlog of one whose partition is
+// throttled does not use up the time of all. It reports whether nobody has barred it before.
+func (t *swept) bar(configID string) (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.barred == nil {
+		t.barred = map[string]bool{}
+	}
+	first = !t.barred[configID]
+	t.barred[configID] = true
+	return first
+}
+
+func (t *swept) isBarred(configID string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.barred[configID]
+}
+
 func (t *swept) add(f func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -112,7 +133,7 @@ func (s *Sweeper) shard(ctx, working context.Context, shard int, now time.Time, 
 			return nil
 		}
 		after = &page[len(page)-1]
-		due := s.push(ctx, page)
+		due := s.push(ctx, page, total)
 		unsent := 0
 		for _, err := range s.RetryQueue.Send(ctx, due) {
 			if err != nil {
@@ -134,7 +155,7 @@ func (s *Sweeper) shard(ctx, working context.Context, shard int, now time.Time, 
 
 // push pushes the entries of a page and returns the messages of those that are to be sent. What cannot be pushed
 // is found again by the next sweep.
-func (s *Sweeper) push(ctx context.Context, page []webhook.Wake) []webhook.Message {
+func (s *Sweeper) push(ctx context.Context, page []webhook.Wake, total *swept) []webhook.Message {
 	messages := make([]*webhook.Message, len(page))
 	limit := make(chan struct{}, sweepPushes)
 	var wait sync.WaitGroup
@@ -142,15 +163,13 @@ func (s *Sweeper) push(ctx context.Context, page []webhook.Wake) []webhook.Messa
 		limit <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-limit }()
-			now := s.Now()
-			d, err := s.Waiting.Push(ctx, entry, webhook.NextWake(entry.NextAttemptAt, now))
-			switch {
-			case err != nil:
-				s.Log.ErrorContext(ctx, "waiting delivery not pushed on",
+			if total.isBarred(entry.ConfigID) {
+				return
+			}
+			var err error
+			if messages[i], err = s.pushOne(ctx, entry); err != nil && total.bar(entry.ConfigID) {
+				s.Log.ErrorContext(ctx, "waiting deliveries of a config left to the next sweep",
 					"config_id", entry.ConfigID, "event_id", entry.EventID, "error", err.Error())
-			case d != nil && d.Waiting():
-				m := d.NextMessage(now)
-				messages[i] = &m
 			}
 		})
 	}
@@ -162,6 +181,22 @@ func (s *Sweeper) push(ctx context.Context, page []webhook.Wake) []webhook.Messa
 		}
 	}
 	return due
+}
+
+// pushOne pushes one entry and returns the message that is to be sent for it, nil for none. A panic is an error.
+func (s *Sweeper) pushOne(ctx context.Context, entry webhook.Wake) (message *webhook.Message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			message, err = nil, fmt.Errorf("panic: %v", p)
+		}
+	}()
+	now := s.Now()
+	d, err := s.Waiting.Push(ctx, entry, webhook.NextWake(entry.NextAttemptAt, now))
+	if err != nil || d == nil || !d.Waiting() {
+		return nil, err
+	}
+	m := d.NextMessage(now)
+	return &m, nil
 }
 
 // count estimates how many deliveries wait from one shard, a different one each minute: their number is a matter

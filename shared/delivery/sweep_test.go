@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +175,47 @@ func TestSweepPushesBeforeItSends(t *testing.T) {
 				f.Sweep(t.Context(), t)
 				if diff := cmp.Diff(test.want, sentBy(f)); diff != "" {
 					t.Errorf("sent (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestSweepLeavesAThrottledConfigAlone has a config of which nothing can be pushed on, or whose items make the
+// store panic: it costs a push or two for each shard, and not one for each of its deliveries.
+func TestSweepLeavesAThrottledConfigAlone(t *testing.T) {
+	const backlog = 2000
+	for name, fail := range map[string]func() (*webhook.Delivery, error){
+		"that is throttled":    func() (*webhook.Delivery, error) { return nil, deliverytest.ErrAway },
+		"whose items panic us": func() (*webhook.Delivery, error) { panic("an odd item") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := deliverytest.New(deliverytest.Bubble{})
+				for event := range backlog {
+					waiting(f, event+1, -time.Hour)
+				}
+				const neighbour = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708199"
+				other := f.Log.All()[0]
+				other.ConfigID, other.WakeAt = neighbour, webhook.At(f.Begin.Add(-time.Second))
+				f.Log.Set(other)
+				var mu sync.Mutex
+				pushes := 0
+				f.Waiting.OnPush = func(ctx context.Context, w webhook.Wake, to webhook.Time) (*webhook.Delivery, error) {
+					if w.ConfigID == neighbour {
+						return f.Log.Push(ctx, w, to)
+					}
+					mu.Lock()
+					pushes++
+					mu.Unlock()
+					return fail()
+				}
+				f.Sweep(t.Context(), t)
+				if sent := f.RetryQueue.Sent(); len(sent) != 1 || sent[0].Message.ConfigID != neighbour {
+					t.Errorf("%d messages were sent, want the neighbour's alone", len(sent))
+				}
+				if most := 10 * webhook.WakeShards; pushes > most {
+					t.Errorf("%d of %d entries were tried, want at most %d", pushes, backlog, most)
 				}
 			})
 		})

@@ -11,6 +11,7 @@
 //	waiting     a delivery whose live round has another attempt to make; the log is the waiting list
 //	message     what travels through a queue: it stands for one attempt of one round of one delivery
 //	obsolete    a message whose request, or a later one, has succeeded already
+//	superseded  a message whose round is not the last one of its delivery any more
 //	log         what became of each delivery, from its first attempt on: the items of DeliveriesTable
 //	lane        one of the two queues: for endpoints that have lately answered quickly, and for everything else
 //	redriven    a message that SQS moved to the dead-letter queue and that was moved back from there

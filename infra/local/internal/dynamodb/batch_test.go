@@ -175,7 +175,8 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	}}
 	err := f.transact(putNote(item{"id": s("new")}, nil), count, putNote(item{"id": s("there")}, ptr("attribute_not_exists(id)")),
 		types.TransactWriteItem{Update: &types.Update{
-			TableName: ptr("orders"), Key: key("c", "2"), UpdateExpression: ptr("ADD a :one"), ExpressionAttributeValues: item{":one": n("1")},
+			TableName: ptr("orders"), Key: key("c", "2"),
+			UpdateExpression: ptr("ADD a :one"), ExpressionAttributeValues: item{":one": n("1")},
 		}})
 	refused(
 		t, err, "TransactionCanceledException",

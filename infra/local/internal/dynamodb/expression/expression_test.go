@@ -349,7 +349,8 @@ func TestPlaceholders(t *testing.T) {
 
 func FuzzExpressionsNeverPanic(f *testing.F) {
 	for _, seed := range []string{
-		"n = :one", "a BETWEEN :a AND :z", "SET a = if_not_exists(l, :list) REMOVE m ADD n :one", "begins_with(a, :a)", "((", "a, #status", "#",
+		"n = :one", "a BETWEEN :a AND :z", "SET a = if_not_exists(l, :list) REMOVE m ADD n :one",
+		"begins_with(a, :a)", "((", "a, #status", "#",
 		":", "NOT NOT (a = :a)",
 	} {
 		f.Add(seed)

@@ -247,7 +247,7 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 		"a document without status is refused":              {`{}`, "status must be a text"},
 		"a document with another id is refused":             {`{"id":"doc_2","status":"a"}`, "doc_2"},
 		"a document of no organization is refused":          {`{"organization_id":7,"status":"a"}`, "organization_id must be a text"},
-		"a document that DynamoDB does not take is refused": {`{"status":"a","n":1e999}`, "DocumentsTable"},
+		"a document that DynamoDB does not take is refused": {`{"status":"failed","n":1e999}`, "DocumentsTable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, body := r.do(t, "PUT", "/_local/documents/doc_1", test.body)

@@ -110,6 +110,10 @@ func TestControlRefuses(t *testing.T) {
 			method: "PUT", path: "/_local/faults", body: `{"rules":[{"kind":"odd"}]}`,
 			status: 400, want: `kind \"odd\"`,
 		},
+		"a status that no webhook is sent for": {
+			method: "PUT", path: "/_local/documents/d", body: `{"status":"archived"}`,
+			status: 400, want: `status \"archived\" is none of [pending submitted processing processed failed]`,
+		},
 		"a method that a path does not have": {
 			method: "DELETE", path: "/_local/documents/d",
 			status: 404, want: "no DELETE /_local/documents/d",

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // This file stands for the document system: it writes documents.
@@ -39,7 +41,7 @@ func ParseDocument(body []byte) (map[string]any, error) {
 }
 
 // PutDocument writes a document and returns it as it is stored: with its id, with the first
-// organization where it names none, and with the time of this change.
+// organization where it names none, and with the time of this change. It refuses what dispatch would pass over.
 func (s *Stack) PutDocument(ctx context.Context, id string, document map[string]any) (map[string]any, error) {
 	if other, ok := document["id"]; ok && other != id {
 		return nil, fmt.Errorf("the body's id %v is not the path's id %s", other, id)
@@ -52,6 +54,9 @@ func (s *Stack) PutDocument(ctx context.Context, id string, document map[string]
 		if text, ok := document[name].(string); !ok || text == "" {
 			return nil, fmt.Errorf("%s must be a text", name)
 		}
+	}
+	if status := webhook.Status(document["status"].(string)); !status.Known() {
+		return nil, fmt.Errorf("status %.40q is none of %v", status, webhook.Statuses())
 	}
 	document["updated_at"] = s.Clock.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	item := map[string]any{}

@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,17 +64,28 @@ func TestReplaySendsWhatDispatchWouldHaveSent(t *testing.T) {
 	}
 }
 
+// messagesOf returns the messages that a batch causes, by event and config: organizations are worked on beside each
+// other, in any order.
 func messagesOf(t *testing.T, batch dispatch.Batch) []webhook.Message {
 	t.Helper()
+	var mu sync.Mutex
 	var sent []webhook.Message
 	d := &dispatch.Dispatcher{
 		Configs: configsFunc(everyone), Events: &eventsTable{}, Metrics: noMetrics{}, Log: slog.New(slog.DiscardHandler), Now: now,
 		DeliveryQueue: unused(t), DispatchRetryQueue: keepPointer{},
-		RetryQueue: queueFunc(func(messages []webhook.Message) []error { sent = append(sent, messages...); return nil }),
+		RetryQueue: queueFunc(func(messages []webhook.Message) []error {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, messages...)
+			return nil
+		}),
 	}
 	if _, err := d.Handle(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
+	slices.SortFunc(sent, func(a, b webhook.Message) int {
+		return strings.Compare(a.Event.ID+a.ConfigID, b.Event.ID+b.ConfigID)
+	})
 	return sent
 }
 

@@ -78,7 +78,7 @@ func differences() []difference {
 		{implementation: dynalite, behaviour: "a query of nothing takes half a unit", got: "0", why: "capacity is that of what was found"},
 		{
 			implementation: dynalite,
-			behaviour:      "an index entry takes a unit when it comes, two when it moves, one when it goes, none when it stays",
+			behaviour:      "an index entry that comes or goes takes a unit, one that moves two, one that stays none",
 			got:            "1 1 1 1",
 			why:            "the writes of indexes are not counted",
 		},

@@ -162,15 +162,31 @@ func (t *table) at(key string) *row {
 	return r
 }
 
+// expireStep is how many rows expire looks at before it lets others have the table.
+const expireStep = 1000
+
 // expire deletes the items whose time is over, and returns how many they were.
 func (t *table) expire(now time.Time) int {
-	if t.schema.TTLAttribute == "" {
-		return 0
+	n := 0
+	for from, more := "", t.schema.TTLAttribute != ""; more; {
+		var expired int
+		expired, from, more = t.expireFrom(from, now)
+		n += expired
 	}
+	return n
+}
+
+// expireFrom is expire for some rows from a key on, and returns the key to go on from, if there are more.
+func (t *table) expireFrom(key string, now time.Time) (n int, next string, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var expired []*row
-	t.rows.Scan(func(_ string, r *row) bool {
+	seen := 0
+	t.rows.Ascend(key, func(key string, r *row) bool {
+		if seen++; seen > expireStep {
+			next, more = key, true
+			return false
+		}
 		if isExpired(r.item[t.schema.TTLAttribute], now) {
 			expired = append(expired, r)
 		}
@@ -179,7 +195,7 @@ func (t *table) expire(now time.Time) int {
 	for _, r := range expired {
 		t.apply(r, nil, now, timeToLive)
 	}
-	return len(expired)
+	return len(expired), next, more
 }
 
 // isExpired is true of a number of seconds in the past; what is five years back or more AWS takes for a mistake.

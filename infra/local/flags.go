@@ -48,7 +48,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
 	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
-	flags.Func("faults", "plan of faults of the AWS services, `JSON` or a file's name; see the package fault", func(value string) error {
+	flags.Func("faults", "plan of faults, `JSON` or a file's name; see the package fault", func(value string) error {
 		text := []byte(value)
 		if !strings.HasPrefix(value, "{") {
 			var err error

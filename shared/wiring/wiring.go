@@ -10,6 +10,7 @@ package wiring
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	standardlog "log"
@@ -17,7 +18,6 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -83,16 +83,18 @@ func On(machine Machine) *Environment {
 	return e
 }
 
-// localClock returns the clock of the local stack: the machine's at its start, and from then on so
-// many times faster. Only the local stack sets the variable.
+// localClock returns the clock of the local stack: the machine's at its start, from then on so many times
+// faster, and so far ahead. Only the local stack sets the variable.
 func (e *Environment) localClock(text string) func() time.Time {
-	began, times, _ := strings.Cut(text, " ")
-	start, err := time.Parse(time.RFC3339Nano, began)
-	scale, notNumber := strconv.ParseFloat(times, 64)
-	if err != nil || notNumber != nil || !(scale > 0) {
-		e.exit("environment variable LOCAL_CLOCK is not a time and how many times faster the clock is")
+	var began, offset string
+	var scale float64
+	_, incomplete := fmt.Sscan(text, &began, &scale, &offset)
+	start, noTime := time.Parse(time.RFC3339Nano, began)
+	ahead, noDuration := time.ParseDuration(offset)
+	if errors.Join(incomplete, noTime, noDuration) != nil || !(scale > 0) {
+		e.exit("environment variable LOCAL_CLOCK is not a time, how many times faster the clock is, and how far it is ahead")
 	}
-	return func() time.Time { return start.Add(time.Duration(float64(e.machine.Now().Sub(start)) * scale)) }
+	return func() time.Time { return start.Add(time.Duration(float64(e.machine.Now().Sub(start))*scale) + ahead) }
 }
 
 // Handler returns the Lambda function that serves operations of the API.

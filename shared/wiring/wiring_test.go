@@ -337,12 +337,15 @@ func TestNow(t *testing.T) {
 		stops    bool
 	}{
 		"is the machine's time":                      {variable: "", want: time.Hour},
-		"is that of the local stack's faster clock":  {variable: "2000-01-01T00:00:00Z 60", want: 60 * time.Hour},
-		"may have begun later than the machine's":    {variable: "2000-01-01T00:30:00Z 3", want: 2 * time.Hour},
-		"is not guessed without a scale":             {variable: "2000-01-01T00:00:00Z", stops: true},
-		"is not guessed without a start":             {variable: "60", stops: true},
-		"is not that of a clock that stands still":   {variable: "2000-01-01T00:00:00Z 0", stops: true},
-		"is not that of a clock that runs backwards": {variable: "2000-01-01T00:00:00Z -1", stops: true},
+		"is that of the local stack's faster clock":  {variable: "2000-01-01T00:00:00Z 60 0s", want: 60 * time.Hour},
+		"may have begun later than the machine's":    {variable: "2000-01-01T00:30:00Z 3 0s", want: 2 * time.Hour},
+		"may be ahead of the local stack's":          {variable: "2000-01-01T00:00:00Z 1 1m30s", want: time.Hour + 90*time.Second},
+		"may be behind it":                           {variable: "2000-01-01T00:00:00Z 2 -1h", want: time.Hour},
+		"is not guessed without how far it is ahead": {variable: "2000-01-01T00:00:00Z 60", stops: true},
+		"is not guessed without a scale":             {variable: "2000-01-01T00:00:00Z 0s", stops: true},
+		"is not guessed without a start":             {variable: "60 0s", stops: true},
+		"is not that of a clock that stands still":   {variable: "2000-01-01T00:00:00Z 0 0s", stops: true},
+		"is not that of a clock that runs backwards": {variable: "2000-01-01T00:00:00Z -1 0s", stops: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

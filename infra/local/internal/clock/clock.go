@@ -15,6 +15,7 @@ type Clock struct {
 	machine func() time.Time
 	start   time.Time
 	scale   float64
+	ahead   time.Duration
 }
 
 // New starts a clock that is scale times faster than the machine's, which is time.Now where machine is nil.
@@ -31,7 +32,7 @@ func (c *Clock) Now() time.Time { return c.At(c.machine()) }
 // At is the time of the stack when the machine's clock shows t.
 func (c *Clock) At(t time.Time) time.Time {
 	// Without the monotonic reading: it is the machine's.
-	return c.start.Round(0).Add(time.Duration(float64(t.Sub(c.start)) * c.scale))
+	return c.start.Round(0).Add(time.Duration(float64(t.Sub(c.start)) * c.scale)).Add(c.ahead)
 }
 
 // Real is how long d of the stack takes on the machine.
@@ -43,7 +44,15 @@ func (c *Clock) Start() time.Time { return c.start }
 // Scale is how many times faster than the machine's the clock is.
 func (c *Clock) Scale() float64 { return c.scale }
 
-// String is the clock as the functions are told it: its start in RFC 3339, a space, and its scale.
+// Ahead is a clock that is so much ahead of this one.
+func (c *Clock) Ahead(d time.Duration) *Clock {
+	other := *c
+	other.ahead += d
+	return &other
+}
+
+// String is the clock as the functions are told it: its start in RFC 3339, its scale, and how far it is ahead of
+// the stack's, such as 1m30s, between spaces.
 func (c *Clock) String() string {
-	return fmt.Sprintf("%s %g", c.start.UTC().Format(time.RFC3339Nano), c.scale)
+	return fmt.Sprintf("%s %g %s", c.start.UTC().Format(time.RFC3339Nano), c.scale, c.ahead)
 }

@@ -24,7 +24,10 @@ func TestTheClockIsTheMachinesAtItsStartAndThenFaster(t *testing.T) {
 	if got := c.Real(10 * time.Minute); got != time.Second {
 		t.Errorf("10 minutes of the stack take %s, want 1 s", got)
 	}
-	if got, want := c.String(), "2026-01-02T03:04:05.000006Z 600"; got != want {
+	if got, want := c.Ahead(-time.Minute).Now(), start.Add(29*time.Minute); !got.Equal(want) {
+		t.Errorf("a clock that is a minute behind shows %s, want %s", got, want)
+	}
+	if got, want := c.Ahead(time.Minute).String(), "2026-01-02T03:04:05.000006Z 600 1m0s"; got != want {
 		t.Errorf("functions are told %q, want %q", got, want)
 	}
 }

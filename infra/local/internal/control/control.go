@@ -91,11 +91,7 @@ func (c *Control) serveFaults(w http.ResponseWriter, r *http.Request) {
 		}
 		c.Stack.Injector.Follow(plan)
 	}
-	plan, hits := c.Stack.Injector.Report()
-	answer(w, http.StatusOK, struct {
-		fault.Plan
-		Hits []fault.Hit `json:"hits"`
-	}{plan, hits})
+	answer(w, http.StatusOK, c.Stack.Injector.Report())
 }
 
 // serveRedrive moves what is in a dead-letter queue back to where it came from, as the console does.

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 )
 
 // maxPayload is Lambda's limit for an event: a batch ends before it.
@@ -50,6 +52,8 @@ type Options struct {
 	Log         *slog.Logger     // discards by default
 	Now         func() time.Time // tells the age of records
 	NewID       func() string    // request ids in records of failures; UUIDs by default
+	// Strike decides what goes wrong with a batch or an event, of these kinds; see the package fault. Nothing by default.
+	Strike func(can ...fault.Kind) fault.Fault
 	// RetryDelay is the wait before a stream's batch is first tried again; it doubles up to MaxRetryDelay. AWS does
 	// not document its own; by default 250 ms and 10 s.
 	RetryDelay, MaxRetryDelay time.Duration
@@ -64,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.NewID == nil {
 		o.NewID = uuid.NewString
+	}
+	if o.Strike == nil {
+		o.Strike = func(...fault.Kind) fault.Fault { return fault.Fault{} }
 	}
 	if o.RetryDelay <= 0 {
 		o.RetryDelay = 250 * time.Millisecond

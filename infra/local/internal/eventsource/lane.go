@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 )
 
 // lane brings the records of some partition keys to the function, in order and one batch at a time.
@@ -31,7 +33,13 @@ func (l *lane) put(records []Record) {
 
 func (l *lane) run(poll, work context.Context) {
 	for poll.Err() == nil {
-		if batch := l.cut(); len(batch) > 0 {
+		if batch, struck := l.cut(); len(batch) > 0 {
+			if struck.Kind == fault.Late && !sleep(poll, struck.Delay) {
+				return
+			}
+			if struck.Kind == fault.Twice { // as if Lambda had lost what the function answered
+				l.invoke(work, batch)
+			}
 			l.process(poll, work, batch)
 			continue
 		}
@@ -42,14 +50,31 @@ func (l *lane) run(poll, work context.Context) {
 	}
 }
 
-// cut removes the next batch from what waits: a full one, or whatever there is.
-func (l *lane) cut() []Record {
+// cut removes the next batch from what waits, a full one or whatever there is, and says what goes wrong with it.
+func (l *lane) cut() (batch []Record, struck fault.Fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := fit(l.waiting, l.BatchSize, Record.encoded)
-	batch := slices.Clone(l.waiting[:n])
+	if len(l.waiting) == 0 {
+		return nil, struck
+	}
+	first := l.waiting[0].PartitionKey
+	ofFirst := func(r Record) bool { return r.PartitionKey == first }
+	ofOthers := func(r Record) bool { return r.PartitionKey != first }
+	can := []fault.Kind{fault.Twice, fault.Late}
+	if slices.ContainsFunc(l.waiting, ofOthers) {
+		can = append(can, fault.OutOfOrder)
+	}
+	limit := l.BatchSize
+	if struck = l.Strike(can...); struck.Kind == fault.OutOfOrder {
+		// The records of the first key come after a batch of others, as if they were on a slower shard.
+		others := slices.DeleteFunc(slices.Clone(l.waiting), ofFirst)
+		limit = min(limit, len(others))
+		l.waiting = append(others, slices.DeleteFunc(l.waiting, ofOthers)...)
+	}
+	n := fit(l.waiting, limit, Record.encoded)
+	batch = slices.Clone(l.waiting[:n])
 	l.waiting = slices.Delete(l.waiting, 0, n)
-	return batch
+	return batch, struck
 }
 
 // segment is a part of a batch that goes to the function as one event.

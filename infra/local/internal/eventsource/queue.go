@@ -2,9 +2,11 @@ package eventsource
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
@@ -52,7 +54,8 @@ type QueueMapping struct {
 type queueMapping struct {
 	QueueMapping
 	Options
-	queue Queue
+	queue   Queue
+	running sync.WaitGroup
 }
 
 // NewQueue makes a mapping from a queue to a function.
@@ -67,8 +70,7 @@ func (q *queueMapping) run(poll, work context.Context) {
 	if highest == 0 {
 		highest = accountLimit
 	}
-	var running sync.WaitGroup
-	defer running.Wait()
+	defer q.running.Wait()
 	ended := make(chan struct{}, highest)
 	limit, busy := min(firstConcurrency, highest), 0
 	var grow <-chan time.Time // set while all that may run do
@@ -107,7 +109,7 @@ func (q *queueMapping) run(poll, work context.Context) {
 			limit, grow = min(firstConcurrency, highest), nil
 		}
 		busy++
-		running.Go(func() {
+		q.running.Go(func() {
 			q.process(poll, work, messages)
 			ended <- struct{}{}
 		})
@@ -130,9 +132,27 @@ func (q *queueMapping) process(poll, work context.Context, messages []Message) {
 			"metric", "RecursiveInvocationsDropped", "messages", len(refused))
 		q.settle(nil, refused)
 	}
+	can := []fault.Kind{fault.Twice, fault.Late}
+	if len(passed) > 1 {
+		can = append(can, fault.OutOfOrder)
+	}
 	for len(passed) > 0 {
+		struck := q.Strike(can...)
 		n := fit(passed, q.BatchSize, Message.encoded)
-		q.settle(q.invoke(poll, work, passed[:n]))
+		batch := passed[:n]
+		switch struck.Kind {
+		case fault.Late:
+			sleep(poll, struck.Delay)
+		case fault.OutOfOrder:
+			slices.Reverse(batch)
+		case fault.Twice: // what becomes of the copies counts for nothing
+			q.running.Go(func() {
+				if sleep(poll, struck.Delay) {
+					q.invoke(poll, work, batch)
+				}
+			})
+		}
+		q.settle(q.invoke(poll, work, batch))
 		passed = passed[n:]
 	}
 }

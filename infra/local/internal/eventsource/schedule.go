@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 )
 
 // How Lambda repeats an asynchronous invocation: one that failed after a minute, then after two; one
@@ -18,9 +19,9 @@ const (
 )
 
 // Schedule invokes a function asynchronously, again and again, as a rule of EventBridge does. All its
-// times are the stack's. What differs from AWS: invocations of one schedule never overlap. An event is left
-// out that finds the one before at work: with a timeout that is no longer than the period this happens on a
-// fast clock only.
+// times are the stack's. What differs from AWS: invocations of one schedule never overlap, but for the copies of
+// the fault that brings an event twice. An event is left out that finds the one before at work: with a timeout that is no
+// longer than the period this happens on a fast clock only.
 //
 // Sources: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html and
 // https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
@@ -56,7 +57,23 @@ func (s *schedule) run(poll, work context.Context) {
 		if late := s.Clock.Now().Sub(due); late >= s.Every {
 			due = due.Add(late.Truncate(s.Every)) // the machine was too slow for those between
 		}
-		running.Go(func() { s.bring(poll, work, due) })
+		event := s.event(due)
+		struck := s.Strike(fault.Twice, fault.Late, fault.Missed)
+		if struck.Kind == fault.Missed {
+			continue
+		}
+		running.Go(func() {
+			if struck.Kind != fault.Late || sleep(poll, struck.Delay) {
+				s.bring(poll, work, due, event)
+			}
+		})
+		if struck.Kind == fault.Twice {
+			running.Go(func() {
+				if sleep(poll, struck.Delay) {
+					_, _ = s.Invoker.Invoke(work, s.Function, event) // a copy, which nobody looks after
+				}
+			})
+		}
 	}
 }
 
@@ -65,8 +82,7 @@ func (s *schedule) sleepUntil(ctx context.Context, at time.Time) bool {
 }
 
 // bring brings the event that is due to the function, or gives up in the end or when polling ends.
-func (s *schedule) bring(poll, work context.Context, due time.Time) {
-	event := s.event(due)
+func (s *schedule) bring(poll, work context.Context, due time.Time, event []byte) {
 	failures, throttled := 0, throttledPause
 	for try := 0; ; try++ {
 		if !s.working.TryLock() {

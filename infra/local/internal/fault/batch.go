@@ -33,7 +33,7 @@ var batches = map[string]batch{
 }
 
 // part lets some entries of a batch fail, at least one, and the services serve the others.
-func (i *Injector) part(w http.ResponseWriter, r *http.Request, c call, random *rand.Rand) {
+func (i *calls) part(w http.ResponseWriter, r *http.Request, c call, random *rand.Rand) {
 	request := object{}
 	if json.Unmarshal(c.body, &request) != nil || request == nil {
 		i.next.ServeHTTP(w, r) // the service says what is wrong

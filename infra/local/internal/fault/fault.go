@@ -1,9 +1,23 @@
-// Package fault makes the AWS services of the local stack fail, as a plan says and its seed decides.
+// Package fault lets things go wrong in the local stack, as a plan says and its seed decides.
 //
-// An Injector stands before the services and strikes only what functions ask: administrators, such as
-// tests that look at queues and tables, are left alone. Every function's calls of every operation have random
-// numbers of their own, so that what one function does changes nothing for another, and a plan strikes the same calls
-// in every run that makes the same calls.
+// An Injector is asked by every part of the stack that can fail, and answers by the first rule of the plan that strikes:
+//
+//	service                      operation                       kinds
+//	dynamodb sqs secretsmanager  the service's, SendMessage …    throttled internal hanging reset-before reset-after partial
+//	stream                       the table whose stream is read  twice late out-of-order
+//	queue                        the queue that is read          twice late out-of-order
+//	schedule                     the event's name in the template  twice late missed
+//	process                      Invoke, Init                    killed frozen, skewed
+//
+// Calls of services fail for functions alone: administrators, such as tests that look at queues and tables, are left
+// alone. A stream stays within what AWS promises: a batch may come twice, late, or after later records of other partition
+// keys, but the records of one key keep their order. What a queue brings may come in any order. The kind every stands for
+// each kind that no other rule of the plan has, so that one rule is a plan of all faults:
+//
+//	{"seed": 1, "rules": [{"kind": "every", "probability": 0.05}]}
+//
+// Every rule has random numbers of its own for each function and operation, so that what one function does
+// changes nothing for another, and a plan strikes the same calls in every run that makes the same calls.
 package fault
 
 import (
@@ -12,45 +26,67 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"io"
-	"maps"
+	"math"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
-
-	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"time"
 )
 
-// Kind is how a call fails.
+// Kind is what goes wrong.
 type Kind string
 
 // The kinds of faults.
 const (
-	Throttled   Kind = "throttled"    // refused as too many, without effect
-	Internal    Kind = "internal"     // answered 500, without effect
-	Hanging     Kind = "hanging"      // not answered until the caller gives up, without effect
-	ResetBefore Kind = "reset-before" // the connection is reset, without effect
-	ResetAfter  Kind = "reset-after"  // the connection is reset after the call took effect: its answer is lost
+	Throttled   Kind = "throttled"    // a call is refused as one too many, without effect
+	Internal    Kind = "internal"     // a call is answered 500, without effect
+	Hanging     Kind = "hanging"      // a call is not answered until the caller gives up, without effect
+	ResetBefore Kind = "reset-before" // a call's connection is reset, without effect
+	ResetAfter  Kind = "reset-after"  // a call's connection is reset after it took effect: its answer is lost
 	Partial     Kind = "partial"      // some entries of a batch fail, without effect, the others succeed
+	Twice       Kind = "twice"        // a function has a batch or a scheduled event once more: of a stream after the first, else beside it
+	Late        Kind = "late"         // a function has a batch or a scheduled event late
+	OutOfOrder  Kind = "out-of-order" // messages are shuffled; a stream's records come after those of other keys
+	Missed      Kind = "missed"       // a scheduled event does not come
+	Killed      Kind = "killed"       // a function's process is killed some time after an invocation has begun
+	Frozen      Kind = "frozen"       // a function's process is stopped after an invocation, and goes on with the next
+	Skewed      Kind = "skewed"       // a function's process has a clock that is ahead, or behind, until it ends
+	Every       Kind = "every"        // in rules alone: each kind that no other rule has
 )
 
-var kinds = []Kind{Throttled, Internal, Hanging, ResetBefore, ResetAfter, Partial}
+var ofCalls = []Kind{Throttled, Internal, Hanging, ResetBefore, ResetAfter, Partial}
 
-// Rule lets calls fail. An empty field matches every call.
-type Rule struct {
-	Function    string  `json:"function,omitzero"`  // logical id
-	Service     string  `json:"service,omitzero"`   // dynamodb, sqs or secretsmanager
-	Operation   string  `json:"operation,omitzero"` // such as SendMessage
-	Contains    string  `json:"contains,omitzero"`  // text in the request, such as an organization's id
-	Kind        Kind    `json:"kind"`
-	Probability float64 `json:"probability"` // of a call that matches, up to 1
+// happens are the kinds by the services of rules.
+var happens = map[string][]Kind{
+	"dynamodb":       ofCalls,
+	"sqs":            ofCalls,
+	"secretsmanager": ofCalls,
+	"stream":         {Twice, Late, OutOfOrder},
+	"queue":          {Twice, Late, OutOfOrder},
+	"schedule":       {Twice, Late, Missed},
+	"process":        {Killed, Frozen, Skewed},
 }
 
-// message is what failures say.
-const message = "a fault of the plan"
+var kinds = slices.Concat(ofCalls, []Kind{Twice, Late, OutOfOrder, Missed, Killed, Frozen, Skewed})
+
+// Rule lets something go wrong. An empty field matches everything.
+type Rule struct {
+	Function  string `json:"function,omitzero"`  // logical id: who calls, or is invoked
+	Service   string `json:"service,omitzero"`   // of the table above, as is what follows
+	Operation string `json:"operation,omitzero"` //
+	// Contains is text in the request of a call. Between quotes it is a whole value, such as "\"org_1\"": with the kind
+	// throttled, DynamoDB's partition of an organization is hot.
+	Contains    string  `json:"contains,omitzero"`
+	Kind        Kind    `json:"kind"`
+	Probability float64 `json:"probability"` // of whatever matches, up to 1
+	// Seconds of the stack's clock are how late at most something comes or comes again, how long at most a process
+	// lives on, and by how much its clock is ahead, or behind if it is negative. By default 60, and a clock
+	// is up to that much ahead or behind.
+	Seconds float64 `json:"seconds,omitzero"`
+}
+
+// defaultSeconds are a rule's Seconds.
+const defaultSeconds = 60
 
 // Plan is a list of rules. The first that strikes decides.
 type Plan struct {
@@ -58,7 +94,8 @@ type Plan struct {
 	Rules []Rule `json:"rules"`
 }
 
-// ParsePlan reads a plan's JSON. Unknown members, kinds and services, and impossible probabilities, are errors.
+// ParsePlan reads a plan's JSON. Unknown members, kinds and services, a kind that never happens to the service of its rule,
+// and impossible numbers are errors.
 func ParsePlan(text []byte) (Plan, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -67,24 +104,50 @@ func ParsePlan(text []byte) (Plan, error) {
 		return Plan{}, fmt.Errorf("faults: %w", err)
 	}
 	for i, r := range p.Rules {
+		can, known := happens[r.Service]
 		switch {
-		case !slices.Contains(kinds, r.Kind):
-			return Plan{}, fmt.Errorf("faults: rule %d: kind %q is none of %v", i, r.Kind, kinds)
+		case r.Kind != Every && !slices.Contains(kinds, r.Kind):
+			return Plan{}, fmt.Errorf("faults: rule %d: kind %q is neither %q nor one of %v", i, r.Kind, Every, kinds)
 		case !(r.Probability > 0 && r.Probability <= 1):
 			return Plan{}, fmt.Errorf("faults: rule %d: probability %v is not above 0 and at most 1", i, r.Probability)
-		case r.Service != "" && !slices.Contains(slices.Collect(maps.Values(services)), r.Service):
+		case r.Service != "" && !known:
 			return Plan{}, fmt.Errorf("faults: rule %d: service %q is unknown", i, r.Service)
+		case known && r.Kind != Every && !slices.Contains(can, r.Kind):
+			return Plan{}, fmt.Errorf("faults: rule %d: what happens to %q is %v", i, r.Service, can)
 		case r.Kind == Partial && r.Operation != "" && batches[r.Operation] == nil:
 			return Plan{}, fmt.Errorf("faults: rule %d: %s is no batch operation", i, r.Operation)
+		case r.Seconds < 0 && r.Kind != Skewed:
+			return Plan{}, fmt.Errorf("faults: rule %d: only a clock may be off by less than 0 seconds", i)
 		}
 	}
 	return p, nil
 }
 
-// services are the names of services by their target prefixes.
-var services = map[string]string{"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "secretsmanager": "secretsmanager"}
+// spread are the plan's rules with those of every kind replaced by one of each kind that no other rule has.
+func (p Plan) spread() (rules []Rule) {
+	for _, r := range p.Rules {
+		if r.Kind != Every {
+			rules = append(rules, r)
+			continue
+		}
+		for _, r.Kind = range kinds {
+			if !slices.ContainsFunc(p.Rules, func(other Rule) bool { return other.Kind == r.Kind }) {
+				rules = append(rules, r)
+			}
+		}
+	}
+	return rules
+}
 
-// Hit counts the calls that failed in one way.
+// Fault is what strikes; the zero Fault is nothing.
+type Fault struct {
+	Kind   Kind
+	Delay  time.Duration // on the machine's clock: until it comes, comes again, or is killed; mostly short
+	Ahead  time.Duration // on the stack's clock: how far a clock is ahead
+	Random *rand.Rand    // for what is left to decide
+}
+
+// Hit counts how often a kind has struck, where a rule could have: also 0 times.
 type Hit struct {
 	Function  string `json:"function"`
 	Service   string `json:"service"`
@@ -93,13 +156,20 @@ type Hit struct {
 	Count     int    `json:"count"`
 }
 
-// Injector is a handler before the services. It may be used by several goroutines at once.
+// Report is the plan that is followed, and what all plans have hit since the start.
+type Report struct {
+	Plan
+	Kinds map[Kind]int `json:"kinds"` // hits of each kind there is
+	Hits  []Hit        `json:"hits"`  // sorted
+}
+
+// Injector decides what goes wrong. It may be used by several goroutines at once.
 type Injector struct {
-	next      http.Handler
-	functions map[string]string // by access key
+	real func(time.Duration) time.Duration
 
 	mu     sync.Mutex // guards what follows
 	plan   Plan
+	rules  []Rule // of the plan, spread
 	random map[stream]*rand.Rand
 	hits   map[Hit]int // by hits without a count
 }
@@ -110,85 +180,63 @@ type stream struct {
 	function, service, operation string
 }
 
-// New makes an Injector that lets everything pass. Functions are those whose calls may fail, by access key.
-func New(next http.Handler, functions map[string]string) *Injector {
-	return &Injector{next: next, functions: functions, hits: map[Hit]int{}}
+// New makes an Injector that lets everything pass. Real tells how long a time of the stack's clock is on the machine's.
+func New(real func(time.Duration) time.Duration) *Injector {
+	return &Injector{real: real, hits: map[Hit]int{}}
 }
 
-// Follow begins a plan anew, in the place of the one before. The zero Plan ends all faults.
+// Follow begins a plan anew, in the place of the one before. The zero Plan ends all faults, but for clocks that are off.
 func (i *Injector) Follow(p Plan) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.plan, i.random = p, map[stream]*rand.Rand{}
+	i.plan, i.rules, i.random = p, p.spread(), map[stream]*rand.Rand{}
 }
 
-// Report returns the plan that is followed, and the hits of all plans since the start, sorted.
-func (i *Injector) Report() (Plan, []Hit) {
+// Report tells what is going on.
+func (i *Injector) Report() Report {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	hits := make([]Hit, 0, len(i.hits))
+	report := Report{Plan: i.plan, Kinds: map[Kind]int{}, Hits: make([]Hit, 0, len(i.hits))}
+	for _, kind := range kinds {
+		report.Kinds[kind] = 0
+	}
 	for hit, n := range i.hits {
 		hit.Count = n
-		hits = append(hits, hit)
+		report.Kinds[hit.Kind] += n
+		report.Hits = append(report.Hits, hit)
 	}
-	slices.SortFunc(hits, func(a, b Hit) int {
+	slices.SortFunc(report.Hits, func(a, b Hit) int {
 		return cmp.Or(
 			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Service, b.Service),
 			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind),
 		)
 	})
-	return i.plan, hits
+	return report
 }
 
-// call is one call of a service.
+func (i *Injector) idle() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.rules) == 0
+}
+
+// call is one call of a service, or whatever else can go wrong.
 type call struct {
 	function, service, operation string
 	body                         []byte
 }
 
-// ServeHTTP implements http.Handler.
-func (i *Injector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	prefix, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	c := call{function: i.functions[awsjson.AccessKey(r)], service: services[prefix], operation: operation}
-	i.mu.Lock()
-	idle := len(i.plan.Rules) == 0
-	i.mu.Unlock()
-	if idle || c.function == "" || c.service == "" {
-		i.next.ServeHTTP(w, r)
-		return
-	}
-	var err error
-	if c.body, err = io.ReadAll(r.Body); err != nil {
-		reset(w)
-		return
-	}
-	r.Body = io.NopCloser(bytes.NewReader(c.body))
-	switch kind, random := i.strike(c); kind {
-	case Throttled:
-		awsjson.WriteError(w, throttling(c.service))
-	case Internal:
-		awsjson.WriteError(w, &awsjson.Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: message})
-	case Hanging:
-		<-r.Context().Done()
-		reset(w)
-	case ResetBefore:
-		reset(w)
-	case ResetAfter:
-		i.next.ServeHTTP(newAnswer(), r)
-		reset(w)
-	case Partial:
-		i.part(w, r, c, random)
-	default:
-		i.next.ServeHTTP(w, r)
-	}
+// Strike decides which of these kinds happens to what is no call: to something that a stream, a queue or a schedule has for a
+// function, or to the function's process.
+func (i *Injector) Strike(function, service, operation string, can ...Kind) Fault {
+	return i.strike(call{function: function, service: service, operation: operation}, can)
 }
 
-// strike decides how a call fails, "" if it does not; random is for what is left to decide.
-func (i *Injector) strike(c call) (kind Kind, random *rand.Rand) {
+func (i *Injector) strike(c call, can []Kind) Fault {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for n, rule := range i.plan.Rules {
-		if !rule.matches(c) {
+	for n, rule := range i.rules {
+		if !rule.matches(c) || !slices.Contains(can, rule.Kind) {
 			continue
 		}
 		s := stream{rule: n, function: c.function, service: c.service, operation: c.operation}
@@ -199,51 +247,30 @@ func (i *Injector) strike(c call) (kind Kind, random *rand.Rand) {
 			source = rand.New(rand.NewPCG(i.plan.Seed, h.Sum64()))
 			i.random[s] = source
 		}
-		if source.Float64() < rule.Probability {
-			i.hits[Hit{Function: c.function, Service: c.service, Operation: c.operation, Kind: rule.Kind}]++
-			return rule.Kind, rand.New(rand.NewPCG(source.Uint64(), 0))
+		hit := Hit{Function: c.function, Service: c.service, Operation: c.operation, Kind: rule.Kind}
+		if source.Float64() >= rule.Probability {
+			i.hits[hit] += 0 // it could have been
+			continue
 		}
+		i.hits[hit]++
+		return i.fault(rule, rand.New(rand.NewPCG(source.Uint64(), 0)))
 	}
-	return "", nil
+	return Fault{}
+}
+
+// fault is what a rule that strikes does.
+func (i *Injector) fault(r Rule, random *rand.Rand) Fault {
+	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+	f := Fault{Kind: r.Kind, Ahead: seconds(r.Seconds), Random: random}
+	if r.Seconds == 0 {
+		r.Seconds, f.Ahead = defaultSeconds, seconds(defaultSeconds*(2*random.Float64()-1))
+	}
+	f.Delay = i.real(seconds(r.Seconds * math.Pow(random.Float64(), 4)))
+	return f
 }
 
 func (r Rule) matches(c call) bool {
 	is := func(wanted, got string) bool { return wanted == "" || wanted == got }
 	return is(r.Function, c.function) && is(r.Service, c.service) && is(r.Operation, c.operation) &&
-		(r.Kind != Partial || batches[c.operation] != nil) && bytes.Contains(c.body, []byte(r.Contains))
+		bytes.Contains(c.body, []byte(r.Contains))
 }
-
-func throttling(service string) *awsjson.Error {
-	switch service {
-	case "dynamodb":
-		return awsjson.Errorf("com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", message)
-	case "sqs":
-		return &awsjson.Error{Code: "com.amazonaws.sqs#RequestThrottled", Query: "RequestThrottled", Message: message}
-	}
-	return awsjson.Errorf("ThrottlingException", message)
-}
-
-// reset ends the connection so that its other end sees a reset.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a reset: without it, the connection ends in an orderly way
-	}
-	conn.Close()
-}
-
-// answer is a response that is looked at before it is sent, if it is.
-type answer struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-}
-
-func newAnswer() *answer { return &answer{header: http.Header{}, status: http.StatusOK} }
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) WriteHeader(status int)      { a.status = status }
-func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }

@@ -45,11 +45,16 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	services := &awsjson.Server{Services: map[string]awsjson.Service{"AmazonSQS": queues.Service(), "DynamoDB_20120810": db.Service()}}
-	w := &world{Injector: fault.New(services, map[string]string{"deliver": "DeliverFunction", "sweep": "SweepFunction"})}
-	server := httptest.NewServer(w)
+	w := &world{Injector: newInjector()}
+	server := httptest.NewServer(w.Handler(services, map[string]string{"deliver": "DeliverFunction", "sweep": "SweepFunction"}))
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w
+}
+
+// newInjector is one of a stack whose clock is ten times faster than the machine's.
+func newInjector() *fault.Injector {
+	return fault.New(func(d time.Duration) time.Duration { return d / 10 })
 }
 
 // plan is a plan of rules in JSON.
@@ -151,6 +156,8 @@ func TestRulesChoose(t *testing.T) {
 		"not those of another function": {`"function":"SweepFunction"`, false},
 		"calls that contain a text":     {`"contains":"org_1"`, true},
 		"not those without it":          {`"contains":"org_2"`, false},
+		"calls that contain a value":    {`"contains":"\"of org_1\""`, true},
+		"not those with more than it":   {`"contains":"\"org_1\""`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -165,7 +172,7 @@ func TestRulesChoose(t *testing.T) {
 			if err := send(t.Context(), w.sqs("deliver"), "of org_1"); err != nil {
 				t.Errorf("after the end of the plan answered %v", err)
 			}
-			_, hits := w.Report()
+			hits := w.Report().Hits
 			want := []fault.Hit{}
 			if test.strikes {
 				want = append(want, fault.Hit{
@@ -205,6 +212,110 @@ func TestSeedDecides(t *testing.T) {
 	}
 	if cmp.Equal(first, run(8, 0)) {
 		t.Error("another seed strikes the same calls")
+	}
+}
+
+// of are the kinds that can strike by what they can strike.
+var of = map[string][]fault.Kind{
+	"stream":   {fault.Twice, fault.Late, fault.OutOfOrder},
+	"queue":    {fault.Twice, fault.Late, fault.OutOfOrder},
+	"schedule": {fault.Twice, fault.Late, fault.Missed},
+	"process":  {fault.Killed, fault.Frozen, fault.Skewed},
+}
+
+func TestSameSeedStrikesTheSame(t *testing.T) {
+	strikes := func(seed uint64) (all []string) {
+		i := newInjector()
+		p := plan(t, `{"kind":"every","probability":0.2}`)
+		p.Seed = seed
+		i.Follow(p)
+		for range 40 {
+			for _, service := range []string{"stream", "queue", "schedule", "process"} {
+				f := i.Strike("F", service, "O", of[service]...)
+				all = append(all, fmt.Sprint(f.Kind, f.Delay, f.Ahead))
+			}
+		}
+		return all
+	}
+	if diff := cmp.Diff(strikes(7), strikes(7)); diff != "" {
+		t.Errorf("the same seed strikes otherwise:\n%s", diff)
+	}
+	if cmp.Equal(strikes(7), strikes(8)) {
+		t.Error("another seed strikes the same")
+	}
+}
+
+func TestEveryKindIsOneRule(t *testing.T) {
+	w := newWorld(t)
+	w.Follow(plan(t, `{"kind":"every","probability":0.3}`, `{"kind":"hanging","probability":0.01,"operation":"GetItem"}`))
+	for range 60 {
+		_ = send(t.Context(), w.sqs("deliver"), "b") // struck or not
+		for service, can := range of {
+			w.Strike("F", service, "O", can...)
+		}
+	}
+	for kind, n := range w.Report().Kinds {
+		if want := kind != fault.Partial && kind != fault.Hanging; n > 0 != want {
+			t.Errorf("%s has struck %d times, want that it has: %t", kind, n, want)
+		}
+	}
+}
+
+func TestReportTellsWhatHasNeverStruck(t *testing.T) {
+	i := newInjector()
+	i.Follow(plan(t, `{"kind":"late","probability":0.000001}`, `{"kind":"twice","probability":1}`))
+	i.Strike("DispatchFunction", "stream", "EventsTable", of["stream"]...)
+	got := i.Report()
+	want := []fault.Hit{
+		{Function: "DispatchFunction", Service: "stream", Operation: "EventsTable", Kind: fault.Late, Count: 0},
+		{Function: "DispatchFunction", Service: "stream", Operation: "EventsTable", Kind: fault.Twice, Count: 1},
+	}
+	if diff := cmp.Diff(want, got.Hits); diff != "" {
+		t.Errorf("hits (-want +got):\n%s", diff)
+	}
+	if n, known := got.Kinds[fault.Skewed]; n != 0 || !known || got.Kinds[fault.Twice] != 1 || len(got.Kinds) != 13 {
+		t.Errorf("kinds are %v, want 13 of them with one hit", got.Kinds)
+	}
+}
+
+func TestRulesSayHowLate(t *testing.T) {
+	for name, test := range map[string]struct {
+		rule              string
+		shortest, longest time.Duration // of 500 delays, on the machine's clock
+		behind, ahead     time.Duration // of as many clocks
+	}{
+		"as they are told": {
+			rule: `,"seconds":600`, shortest: time.Second, longest: time.Minute, behind: 10 * time.Minute, ahead: 10 * time.Minute,
+		},
+		"or behind": {rule: `,"seconds":-300`, behind: -5 * time.Minute, ahead: -5 * time.Minute},
+		"by default up to a minute": {
+			shortest: 100 * time.Millisecond, longest: 6 * time.Second, behind: -time.Minute, ahead: time.Minute,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newInjector()
+			i.Follow(plan(t, `{"kind":"skewed","probability":1`+test.rule+`}`))
+			least, most := i.Strike("F", "process", "Init", fault.Skewed).Ahead, time.Duration(-1<<63)
+			for range 500 {
+				ahead := i.Strike("F", "process", "Init", fault.Skewed).Ahead
+				least, most = min(least, ahead), max(most, ahead)
+			}
+			if least < test.behind || least > test.behind+time.Second || most > test.ahead || most < test.ahead-time.Second {
+				t.Errorf("clocks are ahead by %s to %s, want %s to %s", least, most, test.behind, test.ahead)
+			}
+			if test.longest == 0 {
+				return
+			}
+			i.Follow(plan(t, `{"kind":"late","probability":1`+test.rule+`}`))
+			least, most = time.Hour, 0
+			for range 500 {
+				delay := i.Strike("F", "queue", "Q", fault.Late).Delay
+				least, most = min(least, delay), max(most, delay)
+			}
+			if least > test.shortest || most > test.longest || most < test.longest*9/10 {
+				t.Errorf("delays are %s to %s, want some under %s and some near %s", least, most, test.shortest, test.longest)
+			}
+		})
 	}
 }
 
@@ -320,13 +431,15 @@ func TestMalformedBatchIsTheServicesToRefuse(t *testing.T) {
 
 func TestParsePlanRefuses(t *testing.T) {
 	for want, text := range map[string]string{
-		"EOF":                `{`,
-		"unknown field":      `{"sede":1}`,
-		`kind "odd"`:         `{"rules":[{"kind":"odd","probability":1}]}`,
-		"probability 0 ":     `{"rules":[{"kind":"internal"}]}`,
-		"probability 2 ":     `{"rules":[{"kind":"internal","probability":2}]}`,
-		`service "s3"`:       `{"rules":[{"kind":"internal","probability":1,"service":"s3"}]}`,
-		"no batch operation": `{"rules":[{"kind":"partial","probability":1,"operation":"GetItem"}]}`,
+		"EOF":                   `{`,
+		"unknown field":         `{"sede":1}`,
+		`kind "odd"`:            `{"rules":[{"kind":"odd","probability":1}]}`,
+		"probability 0 ":        `{"rules":[{"kind":"internal"}]}`,
+		"probability 2 ":        `{"rules":[{"kind":"internal","probability":2}]}`,
+		`service "s3"`:          `{"rules":[{"kind":"internal","probability":1,"service":"s3"}]}`,
+		`what happens to "sqs"`: `{"rules":[{"kind":"late","probability":1,"service":"sqs"}]}`,
+		"less than 0 seconds":   `{"rules":[{"kind":"late","probability":1,"seconds":-1}]}`,
+		"no batch operation":    `{"rules":[{"kind":"partial","probability":1,"operation":"GetItem"}]}`,
 	} {
 		if _, err := fault.ParsePlan([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", text, err, want)

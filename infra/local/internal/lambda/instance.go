@@ -59,6 +59,7 @@ func (s *Service) start(f *function) (*instance, error) {
 		"AWS_LAMBDA_RUNTIME_API="+listener.Addr().String(),
 		"AWS_LAMBDA_LOG_STREAM_NAME="+s.options.Clock.Now().UTC().Format("2006/01/02/")+"[$LATEST]"+s.options.NewID(),
 	)
+	in.cmd.Env = append(in.cmd.Env, s.options.Env(f.Name)...)
 	// One pipe for both keeps their order.
 	in.cmd.Stdout, in.cmd.Stderr = writer, writer
 
@@ -116,11 +117,14 @@ func (in *instance) wait() {
 func (in *instance) pid() int { return in.cmd.Process.Pid }
 
 // kill ends the process and what it has started, and does not wait for it.
-func (in *instance) kill() {
+func (in *instance) kill() { in.signal(process.Kill) }
+
+// signal sends a signal to the process and what it has started.
+func (in *instance) signal(send func(*os.Process)) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.reaped { // once it is reaped, its id may be another process's
-		process.Kill(in.cmd.Process)
+		send(in.cmd.Process)
 	}
 }
 
@@ -137,6 +141,7 @@ func (in *instance) hand(inv *invocation, timeUp <-chan struct{}) bool {
 		return false
 	default:
 	}
+	in.signal(process.Thaw)
 	select {
 	case in.events <- inv:
 		return true

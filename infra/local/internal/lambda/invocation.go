@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 )
 
@@ -78,9 +79,13 @@ func (s *Service) run(f *function, in *instance, inv *invocation) {
 			return
 		}
 	}
+	struck := s.options.Strike(f.Name)
+	if struck.Kind == fault.Killed { // even if the invocation has ended before
+		s.options.Clock.AfterFunc(struck.Delay, in.kill)
+	}
 	select {
 	case <-inv.released:
-		s.release(f, in)
+		s.release(f, in, struck.Kind == fault.Frozen)
 		return
 	case <-in.exited:
 		// A result that it had already reported stands: a Go function reports a panic, then exits.

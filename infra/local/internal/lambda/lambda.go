@@ -8,7 +8,7 @@
 // words, and is replaced by the next cold start.
 //
 // What differs from AWS: memory is not limited (MemoryMB is a number that the function is told through its
-// environment), a process is not frozen between invocations, and nothing is kept per availability zone.
+// environment), a process is frozen between invocations only by a fault, and nothing is kept per availability zone.
 //
 // Sources: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html and
 // https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/lineage"
 	"github.com/docuhook/docuhook/infra/local/internal/process"
 	"github.com/google/uuid"
@@ -62,6 +63,10 @@ type Options struct {
 	IdleAfter time.Duration
 	// Concurrency is the account's limit over all functions; 1000 by default.
 	Concurrency int
+	// Env, if set, adds to the environment of a process that starts.
+	Env func(function string) []string
+	// Strike, if set, decides whether an invocation's process is killed, or frozen after it; see the package fault.
+	Strike func(function string) fault.Fault
 }
 
 // Function is a function as it is deployed.
@@ -124,6 +129,12 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Concurrency == 0 {
 		o.Concurrency = Account
+	}
+	if o.Env == nil {
+		o.Env = func(string) []string { return nil }
+	}
+	if o.Strike == nil {
+		o.Strike = func(string) fault.Fault { return fault.Fault{} }
 	}
 	if o.IdleAfter < 0 || o.Concurrency < 0 {
 		return nil, errors.New("lambda: negative option")
@@ -223,8 +234,8 @@ func (s *Service) acquire(name string) (*function, *instance, error) {
 	return f, in, nil
 }
 
-// release makes an instance idle, unless it has ended or the service closes.
-func (s *Service) release(f *function, in *instance) {
+// release makes an instance idle, unless it has ended or the service closes. A frozen one is taken again last of all.
+func (s *Service) release(f *function, in *instance, frozen bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy--
@@ -239,7 +250,12 @@ func (s *Service) release(f *function, in *instance) {
 		in.kill()
 		return
 	}
-	f.idle = append(f.idle, in)
+	if frozen {
+		in.signal(process.Freeze)
+		f.idle = slices.Insert(f.idle, 0, in)
+	} else {
+		f.idle = append(f.idle, in)
+	}
 	in.stopReaper = s.options.Clock.AfterFunc(s.options.IdleAfter, func() {
 		if s.removeIdle(in) {
 			in.kill()

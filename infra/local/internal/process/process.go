@@ -54,6 +54,12 @@ func (s *Starter) run() {
 // Interrupt asks a process that a Starter has started, and everything in its group, to end.
 func Interrupt(p *os.Process) error { return syscall.Kill(-p.Pid, syscall.SIGINT) }
 
+// Freeze stops a process that a Starter has started, and everything in its group, until Thaw.
+func Freeze(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGSTOP) } // the only error is that nothing is left of the group
+
+// Thaw lets a process go on that Freeze has stopped, and everything in its group. To others it does nothing.
+func Thaw(p *os.Process) { _ = syscall.Kill(-p.Pid, syscall.SIGCONT) } // likewise
+
 // Kill ends a process that a Starter has started, and everything in its group.
 func Kill(p *os.Process) {
 	// The only error is that nothing is left of the group.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
@@ -20,6 +21,11 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		Destination: failureQueues{s.Broker},
 		Now:         s.Clock.Now,
 		Log:         slog.New(slog.NewTextHandler(s.Log, nil)),
+	}
+	from := func(service, operation string) eventsource.Options {
+		options := options
+		options.Strike = func(can ...fault.Kind) fault.Fault { return s.Injector.Strike(f.Name, service, operation, can...) }
+		return options
 	}
 	var mappings []*eventsource.Mapping
 	for _, source := range f.Streams {
@@ -40,7 +46,7 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		if source.FailureQueue != "" {
 			definition.OnFailure = template.QueueARN(source.FailureQueue)
 		}
-		mapping, err := eventsource.NewStream(definition, tableStream{stream, s.partitionKey(source.Table)}, options)
+		mapping, err := eventsource.NewStream(definition, tableStream{stream, s.partitionKey(source.Table)}, from("stream", source.Table))
 		if err != nil {
 			return nil, fmt.Errorf("%s: Properties.Events.%s.Properties: %w", f.Name, source.Event, err)
 		}
@@ -58,7 +64,7 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			MaximumConcurrency:      source.MaxConcurrency,
 			Patience:                s.Clock.Real(visibility[source.Queue] - f.Timeout),
 			RecursiveLoop:           f.RecursiveLoop,
-		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, options))
+		}, polledQueue{s.Broker, template.QueueARN(source.Queue)}, from("queue", source.Queue)))
 	}
 	for _, schedule := range f.Schedules {
 		if !schedule.Enabled {
@@ -73,7 +79,7 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 			Retries:  f.AsyncRetries,
 			MaxAge:   f.AsyncMaxAge,
 			Clock:    s.Clock,
-		}, options))
+		}, from("schedule", schedule.Event)))
 	}
 	return mappings, nil
 }

@@ -64,7 +64,7 @@ type Stack struct {
 	Database  *dynamodb.Database
 	Broker    *sqs.Broker
 	Functions *lambda.Service
-	Injector  *fault.Injector // of faults into the services
+	Injector  *fault.Injector // of faults
 
 	secrets    *secretsmanager.Vault
 	mappings   []*eventsource.Mapping
@@ -77,7 +77,8 @@ type Stack struct {
 // New makes everything that the template declares. Nothing runs before Start.
 func New(options Options) (*Stack, error) {
 	options.Log = &lockedWriter{w: options.Log}
-	s := &Stack{Options: options, servers: map[*http.Server]net.Listener{}}
+	s := &Stack{Options: options, Injector: fault.New(options.Clock.Real), servers: map[*http.Server]net.Listener{}}
+	s.Injector.Follow(options.Faults)
 	for _, step := range []func() error{s.makePolicies, s.makeStorage, s.makeFunctions, s.makeServers} {
 		if err := step(); err != nil {
 			if s.Functions != nil {
@@ -174,7 +175,12 @@ func (s *Stack) makeFunctions() error {
 	}
 	var err error
 	log := functionLog{w: s.Log, metrics: s.Metrics}
-	if s.Functions, err = lambda.New(lambda.Options{Log: log, Concurrency: s.Concurrency}); err != nil {
+	if s.Functions, err = lambda.New(lambda.Options{
+		Log: log, Concurrency: s.Concurrency, Env: s.skew,
+		Strike: func(function string) fault.Fault {
+			return s.Injector.Strike(function, "process", "Invoke", fault.Killed, fault.Frozen)
+		},
+	}); err != nil {
 		return err
 	}
 	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, Clock: s.Clock}
@@ -193,6 +199,15 @@ func (s *Stack) makeFunctions() error {
 		s.mappings = append(s.mappings, mappings...)
 	}
 	return nil
+}
+
+// skew is what a process of a function is told whose clock is off.
+func (s *Stack) skew(function string) []string {
+	struck := s.Injector.Strike(function, "process", "Init", fault.Skewed)
+	if struck.Kind == "" {
+		return nil
+	}
+	return []string{clock.Variable + "=" + s.Clock.Ahead(struck.Ahead).String()}
 }
 
 // makeServers makes the API's server and that of the AWS services.
@@ -217,7 +232,7 @@ func (s *Stack) makeServers() error {
 	for _, f := range s.Template.Functions {
 		functions[identity.AccessKey(f.Name)] = f.Name
 	}
-	s.Injector = fault.New(&awsjson.Server{
+	s.serve(s.AWS, s.Injector.Handler(&awsjson.Server{
 		Policies: s.Policies,
 		Services: map[string]awsjson.Service{
 			"DynamoDB_20120810":        s.Database.Service(),
@@ -225,9 +240,7 @@ func (s *Stack) makeServers() error {
 			"AmazonSQS":                s.Broker.Service(),
 			"secretsmanager":           s.secrets.Service(),
 		},
-	}, functions)
-	s.Injector.Follow(s.Faults)
-	s.serve(s.AWS, s.Injector)
+	}, functions))
 	return nil
 }
 

@@ -23,9 +23,9 @@ func (s *Stack) eventSources(f template.Function) ([]*eventsource.Mapping, error
 		Log:         slog.New(slog.NewTextHandler(s.Log, nil)),
 	}
 	from := func(service, operation string) eventsource.Options {
-		options := options
-		options.Strike = func(can ...fault.Kind) fault.Fault { return s.Injector.Strike(f.Name, service, operation, can...) }
-		return options
+		struck := options
+		struck.Strike = func(can ...fault.Kind) fault.Fault { return s.Injector.Strike(f.Name, service, operation, can...) }
+		return struck
 	}
 	var mappings []*eventsource.Mapping
 	for _, source := range f.Streams {

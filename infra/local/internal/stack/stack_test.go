@@ -17,6 +17,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
+	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 	"github.com/docuhook/docuhook/shared/apikey"
@@ -194,5 +195,23 @@ func TestDocumentsAreInTheTableThatIsFollowed(t *testing.T) {
 		t.Context(), "doc_1", map[string]any{"status": "processed"},
 	); err == nil || !strings.Contains(err.Error(), "no function of the template follows") {
 		t.Errorf("without one writing a document says %v", err)
+	}
+}
+
+func TestOneFunctionsClockIsSkewed(t *testing.T) {
+	s, err := made(t, parsed(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := fault.ParsePlan([]byte(`{"rules":[{"function":"RelayFunction","kind":"skewed","probability":1,"seconds":-90}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Injector.Follow(plan)
+	if got, want := s.skew("RelayFunction"), []string{"LOCAL_CLOCK=" + s.Clock.Ahead(-90*time.Second).String()}; !cmp.Equal(got, want) {
+		t.Errorf("its processes are told %q, want %q", got, want)
+	}
+	if got := s.skew("RecordFunction"); got != nil {
+		t.Errorf("processes of another function are told %q", got)
 	}
 }

@@ -269,20 +269,11 @@ func (s *stack) faults(rules ...fault) {
 	}
 }
 
-// hits returns how many calls were made to fail since the stack's start, by kind.
+// hits returns how often each kind of fault has struck since the stack's start; also those that have not.
 func (s *stack) hits() map[string]int {
-	var report struct {
-		Hits []struct {
-			Kind  string
-			Count int
-		}
-	}
+	var report struct{ Kinds map[string]int }
 	s.get(s.API+"/_local/faults", &report)
-	counts := map[string]int{}
-	for _, hit := range report.Hits {
-		counts[hit.Kind] += hit.Count
-	}
-	return counts
+	return report.Kinds
 }
 
 const deadLetterQueue = "DeliveryDeadLetterQueue"

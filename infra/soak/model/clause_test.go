@@ -3,13 +3,17 @@ package model
 import (
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// clauses counts how often each clause of the rules was taken.
-type clauses struct{ counts map[string]int }
+// clauses counts how often each clause of the rules was taken. Only add may be called by several goroutines at once.
+type clauses struct {
+	mu     sync.Mutex // guards add
+	counts map[string]int
+}
 
 func (c *clauses) count(clause string) { c.counts[clause]++ }
 

@@ -59,14 +59,13 @@ func (s *schedule) run(poll, work context.Context) {
 		}
 		event := s.event(due)
 		struck := s.Strike(fault.Twice, fault.Late, fault.Missed)
-		if struck.Kind == fault.Missed {
-			continue
+		if struck.Kind != fault.Missed {
+			running.Go(func() {
+				if struck.Kind != fault.Late || sleep(poll, struck.Delay) {
+					s.bring(poll, work, due, event)
+				}
+			})
 		}
-		running.Go(func() {
-			if struck.Kind != fault.Late || sleep(poll, struck.Delay) {
-				s.bring(poll, work, due, event)
-			}
-		})
 		if struck.Kind == fault.Twice {
 			running.Go(func() {
 				if sleep(poll, struck.Delay) {

@@ -2,12 +2,13 @@
 //
 // An Injector is asked by every part of the stack that can fail, and answers by the first rule of the plan that strikes:
 //
-//	service                      operation                       kinds
-//	dynamodb sqs secretsmanager  the service's, SendMessage …    throttled internal hanging reset-before reset-after partial
-//	stream                       the table whose stream is read  twice late out-of-order
-//	queue                        the queue that is read          twice late out-of-order
+//	service                      operation                         kinds
+//	dynamodb sqs secretsmanager  the service's, SendMessage …      throttled internal hanging reset-before reset-after partial
+//	stream                       the table whose stream is read    twice late out-of-order
+//	queue                        the queue that is read            twice late out-of-order
 //	schedule                     the event's name in the template  twice late missed
-//	process                      Invoke, Init                    killed frozen, skewed
+//	process                      Invoke                            killed frozen
+//	process                      Init                              skewed
 //
 // Calls of services fail for functions alone: administrators, such as tests that look at queues and tables, are left
 // alone. A stream stays within what AWS promises: a batch may come twice, late, or after later records of other partition
@@ -72,8 +73,8 @@ var kinds = slices.Concat(ofCalls, []Kind{Twice, Late, OutOfOrder, Missed, Kille
 // Rule lets something go wrong. An empty field matches everything.
 type Rule struct {
 	Function  string `json:"function,omitzero"`  // logical id: who calls, or is invoked
-	Service   string `json:"service,omitzero"`   // of the table above, as is what follows
-	Operation string `json:"operation,omitzero"` //
+	Service   string `json:"service,omitzero"`   // as in the package's table
+	Operation string `json:"operation,omitzero"` // likewise
 	// Contains is text in the request of a call. Between quotes it is a whole value, such as "\"org_1\"": with the kind
 	// throttled, DynamoDB's partition of an organization is hot.
 	Contains    string  `json:"contains,omitzero"`
@@ -174,10 +175,10 @@ type Injector struct {
 	hits   map[Hit]int // by hits without a count
 }
 
-// stream names the random numbers for one rule and one function's calls of one operation.
+// stream names the random numbers for one rule and what it may hit, without a count.
 type stream struct {
-	rule                         int
-	function, service, operation string
+	rule int
+	Hit
 }
 
 // New makes an Injector that lets everything pass. Real tells how long a time of the stack's clock is on the machine's.
@@ -239,7 +240,8 @@ func (i *Injector) strike(c call, can []Kind) Fault {
 		if !rule.matches(c) || !slices.Contains(can, rule.Kind) {
 			continue
 		}
-		s := stream{rule: n, function: c.function, service: c.service, operation: c.operation}
+		hit := Hit{Function: c.function, Service: c.service, Operation: c.operation, Kind: rule.Kind}
+		s := stream{rule: n, Hit: hit}
 		source := i.random[s]
 		if source == nil {
 			h := fnv.New64a()
@@ -247,7 +249,6 @@ func (i *Injector) strike(c call, can []Kind) Fault {
 			source = rand.New(rand.NewPCG(i.plan.Seed, h.Sum64()))
 			i.random[s] = source
 		}
-		hit := Hit{Function: c.function, Service: c.service, Operation: c.operation, Kind: rule.Kind}
 		if source.Float64() >= rule.Probability {
 			i.hits[hit] += 0 // it could have been
 			continue

@@ -73,6 +73,7 @@ type Policies interface {
 type Server struct {
 	Services map[string]Service // by target prefix: "DynamoDB_20120810", "AmazonSQS", …
 	Policies Policies           // nil: everybody is administrator
+	Calls    *Calls             // nil: nobody counts
 }
 
 // ServeHTTP implements http.Handler.
@@ -93,6 +94,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	accessKey := AccessKey(r)
+	s.Calls.add(accessKey, target)
 	allow := func(action, arn string) error {
 		if s.Policies == nil {
 			return nil

@@ -32,6 +32,7 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("PUT /_local/documents/{id}", c.serveDocument)
 	mux.HandleFunc("GET /_local/queues", c.serveQueues)
 	mux.HandleFunc("GET /_local/config", c.serveConfig)
+	mux.HandleFunc("GET /_local/calls", c.serveCalls)
 	mux.HandleFunc("GET /_local/faults", c.serveFaults)
 	mux.HandleFunc("PUT /_local/faults", c.serveFaults)
 	mux.HandleFunc("DELETE /_local/faults", c.serveFaults)
@@ -73,6 +74,11 @@ func (c *Control) serveBehaviour(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, map[string]demo.Behaviour{"behaviour": wanted.Behaviour})
+}
+
+// serveCalls tells how often each function called each operation of the AWS services.
+func (c *Control) serveCalls(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"calls": c.Stack.Calls.List()})
 }
 
 // serveFaults tells the plan of faults and what it has hit, after following another one or none.

@@ -65,6 +65,7 @@ type Stack struct {
 	Broker    *sqs.Broker
 	Functions *lambda.Service
 	Injector  *fault.Injector // of faults
+	Calls     *awsjson.Calls  // that reached the services
 
 	secrets    *secretsmanager.Vault
 	mappings   []*eventsource.Mapping
@@ -232,8 +233,10 @@ func (s *Stack) makeServers() error {
 	for _, f := range s.Template.Functions {
 		functions[identity.AccessKey(f.Name)] = f.Name
 	}
+	s.Calls = &awsjson.Calls{Functions: functions}
 	s.serve(s.AWS, s.Injector.Handler(&awsjson.Server{
 		Policies: s.Policies,
+		Calls:    s.Calls,
 		Services: map[string]awsjson.Service{
 			"DynamoDB_20120810":        s.Database.Service(),
 			"DynamoDBStreams_20120810": s.Database.Streams(),

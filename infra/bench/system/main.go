@@ -1,0 +1,181 @@
+// Command system measures the system as a whole on this machine, beside the least that could do its work.
+//
+// It starts the local stack, which runs the functions' real binaries, writes documents and takes the webhooks. The
+// functions' processor time is that of their processes, without what plays AWS. Beside it, in the same run, stand a
+// bare loop that signs twice and POSTs, and a function that says hello: ratios to these compare machines and
+// revisions better than times do.
+//
+// Usage:
+//
+//	go run ./infra/bench/system [flags]
+//
+// With -root it measures another working copy, and with -json it prints one object instead of a table.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// settings are the command's flags.
+type settings struct {
+	root    string // the working copy that is measured
+	rounds  int
+	changes int
+	only    string
+	asJSON  bool
+	loop    string // URL; set where this process is the bare loop
+	count   int    // POSTs of the bare loop
+}
+
+func main() {
+	var s settings
+	flag.StringVar(&s.root, "root", ".", "`folder` of the working copy that is measured")
+	flag.IntVar(&s.rounds, "rounds", 3, "`rounds` of which the median is told")
+	flag.IntVar(&s.changes, "changes", 20_000, "changes that are written at once, `N`")
+	flag.StringVar(&s.only, "only", "", "measure only this `part`: "+partNames())
+	flag.BoolVar(&s.asJSON, "json", false, "print one JSON object")
+	flag.StringVar(&s.loop, "loop", "", "be the bare loop: sign twice and POST to this `URL`")
+	flag.IntVar(&s.count, "count", 20_000, "POSTs of the bare loop, `N`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "system:", err)
+		os.Exit(1)
+	}
+}
+
+// part is something to measure.
+type part struct {
+	name    string
+	measure func(b *bench, ctx context.Context) error
+}
+
+// parts in the order in which they are measured: the first two are what the others are compared with.
+var parts = []part{
+	{name: "loop", measure: (*bench).measureLoop},
+	{name: "start", measure: (*bench).measureStarts},
+	{name: "throughput", measure: (*bench).measureThroughput},
+	{name: "latency", measure: (*bench).measureLatency},
+	{name: "neighbours", measure: (*bench).measureNeighbours},
+	{name: "growth", measure: (*bench).measureGrowth},
+}
+
+func partNames() string {
+	var names string
+	for _, p := range parts {
+		names += " " + p.name
+	}
+	return names[1:]
+}
+
+// figure is one line of the table.
+type figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	Ratio float64 `json:"ratio,omitempty"` // to what Beside names
+	To    string  `json:"to,omitempty"`
+}
+
+// bench collects the figures.
+type bench struct {
+	settings
+	folder   string // for binaries
+	built    *binaries
+	loopCPU  time.Duration // of one POST of the bare loop
+	figures  []figure
+	progress io.Writer
+}
+
+// run measures and prints.
+func run(ctx context.Context, s settings, out io.Writer) error {
+	if s.loop != "" {
+		return loop(ctx, s.loop, s.count, out)
+	}
+	if s.only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == s.only }) {
+		return fmt.Errorf("there is no part %q; parts are: %s", s.only, partNames())
+	}
+	folder, err := os.MkdirTemp("", "docuhook-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	b := &bench{settings: s, folder: folder, progress: os.Stderr}
+	if b.built, err = build(ctx, s.root, folder); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if s.only != "" && p.name != s.only && p.name != "loop" {
+			continue
+		}
+		fmt.Fprintln(b.progress, "measuring", p.name, "…")
+		if err := p.measure(b, ctx); err != nil {
+			return errors.Join(fmt.Errorf("measuring %s: %w", p.name, err), b.print(out))
+		}
+	}
+	return b.print(out)
+}
+
+// add notes a figure.
+func (b *bench) add(name string, value float64, unit string) {
+	b.figures = append(b.figures, figure{Name: name, Value: value, Unit: unit})
+}
+
+// compare notes a figure beside another one of the same unit.
+func (b *bench) compare(name string, value float64, unit, to string, other float64) {
+	b.figures = append(b.figures, figure{Name: name, Value: value, Unit: unit, Ratio: value / other, To: to})
+}
+
+func (b *bench) print(out io.Writer) error {
+	if b.asJSON {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(b.figures)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "ratio\tvalue\t\t  what")
+	for _, f := range b.figures {
+		ratio := ""
+		if f.To != "" {
+			ratio = fmt.Sprintf("%.2f ×", f.Ratio)
+		}
+		name := f.Name
+		if f.To != "" {
+			name += ", beside " + f.To
+		}
+		fmt.Fprintf(table, "%s\t%.4g\t%s\t  %s\n", ratio, f.Value, f.Unit, name)
+	}
+	return table.Flush()
+}
+
+// median of some values.
+func median[T float64 | time.Duration](values []T) T {
+	return quantile(values, 0.5)
+}
+
+// quantile of some values, the share of which is at or below it.
+func quantile[T float64 | time.Duration](values []T, share float64) T {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]
+}
+
+// micro is a duration in microseconds.
+func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// milli is a duration in milliseconds.
+func milli(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }

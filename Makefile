@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench scale clean
+.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench cost scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,9 +76,11 @@ model: ## explore the rules of a delivery as a model, with faults at every step,
 	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -depth 3 -rapid.checks=8000 $(FLAGS)
 mutants: ## turn one safeguard after the other off and see the model or a test notice it
 	go test -count=1 -v -timeout 60m -run '^TestMutants$$' ./infra/soak/model -mutants
-bench: ## benchmarks of the hot paths and of the local stack, and what a million deliveries cost
+bench: ## measure the hot paths, and the whole system beside a bare loop (FLAGS='-only latency', FLAGS=-json)
 	go test -run '^$$' -bench . ./infra/bench
-	go run ./infra/bench/cost
+	go run ./infra/bench/system $(FLAGS)
+cost: ## what a million deliveries cost
+	go run ./infra/bench/cost $(FLAGS)
 scale: ## measure what API calls read from large tables
 	go run ./infra/bench/scale
 clean: ## remove what the other targets have made

@@ -1,5 +1,5 @@
-// Package bench holds the benchmarks of the hot paths: the pure code that every delivery goes
-// through, and a black-box benchmark of the local stack.
+// Package bench holds the benchmarks of the hot paths: the pure code that every delivery goes through. The commands
+// beside it measure the whole system, what it reads and writes, and what it costs.
 package bench
 
 import (

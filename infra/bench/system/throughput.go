@@ -137,7 +137,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 				measured[rate] = &round{}
 			}
 			r := measured[rate]
-			r.p50, r.p90, r.p99 = append(r.p50, quantile(took, 0.5)), append(r.p90, quantile(took, 0.9)), append(r.p99, quantile(took, 0.99))
+			r.p50 = append(r.p50, quantile(took, 0.5))
+			r.p90 = append(r.p90, quantile(took, 0.9))
+			r.p99 = append(r.p99, quantile(took, 0.99))
 			r.cpu = append(r.cpu, (after.functions()-before.functions())/time.Duration(n))
 		}
 		if err := s.stop(); err != nil {

@@ -24,6 +24,7 @@ func TestNothingLeavesThisMachine(t *testing.T) {
 	if under.local == nil {
 		t.Skip("a deployed stack calls hosts that are not on this machine")
 	}
+	t.Parallel()
 	c := newClient(t)
 	for _, host := range []string{"hooks.example.com", "192.0.2.1"} {
 		config := c.register("https://"+host+"/", "processed")
@@ -111,10 +112,10 @@ func TestStatusChangeBecomesOneVerifiedPost(t *testing.T) {
 	}
 }
 
-// TestFailuresAreRetriedThenRedriven is not parallel: the dead-letter queue is one for all.
 func TestFailuresAreRetriedThenRedriven(t *testing.T) {
-	before := under.deadLetters(t)
-	c := newClient(t)
+	on := alone(t)
+	before := on.deadLetters(t)
+	c := newClientOn(t, on)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
 	config := c.register(endpoint.url, "processed")
@@ -135,7 +136,7 @@ func TestFailuresAreRetriedThenRedriven(t *testing.T) {
 				t.Error("body and Idempotency-Key are not the same on every attempt")
 			}
 		}
-		under.waitForDeadLetters(t, before+1)
+		on.waitForDeadLetters(t, before+1)
 		endpoint.none(t)
 	}
 	round()
@@ -147,12 +148,12 @@ func TestFailuresAreRetriedThenRedriven(t *testing.T) {
 	if last := attempts[len(attempts)-1]; last.ErrorCode != "http_status" || last.ResponseStatus != 500 {
 		t.Errorf("the log has %+v", attempts)
 	}
-	under.redrive(t) // of all that is there
+	on.redrive(t) // of all that is there
 	before = 0
 	round() // five new attempts, after which the message is there again
 
 	endpoint.status(http.StatusOK)
-	under.redrive(t)
+	on.redrive(t)
 	again := endpoint.verified(t, config.credentials)
 	if again.header.Get("X-Webhook-Attempt") != "1" || !bytes.Equal(again.body, first.body) {
 		t.Errorf("the redriven request is attempt %s with body %s", again.header.Get("X-Webhook-Attempt"), again.body)
@@ -164,14 +165,14 @@ func TestFailuresAreRetriedThenRedriven(t *testing.T) {
 	endpoint.none(t)
 }
 
-// TestWaitingForARetryTakesNoPlace: a delivery that waits is in the log, and none of its messages is in flight. It is
-// not parallel: the queues are of all tests.
+// TestWaitingForARetryTakesNoPlace: a delivery that waits is in the log, and none of its messages is in flight.
 func TestWaitingForARetryTakesNoPlace(t *testing.T) {
-	c := newClient(t)
+	on := alone(t)
+	c := newClientOn(t, on)
 	endpoint := newReceiver(t)
 	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Webhook-Attempt") == "1" {
-			w.Header().Set("Retry-After", "3600")
+			w.Header().Set("Retry-After", "86400")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
@@ -179,13 +180,13 @@ func TestWaitingForARetryTakesNoPlace(t *testing.T) {
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	waiting := c.delivery(config.id, "retrying")
-	if next := waiting.Attributes.NextAttemptAt; next == nil || next.Sub(waiting.Attributes.Attempts[0].StartedAt) < time.Hour {
+	if next := waiting.Attributes.NextAttemptAt; next == nil || next.Sub(waiting.Attributes.Attempts[0].StartedAt) < 24*time.Hour {
 		t.Errorf("the next attempt is at %v", next)
 	}
 	for _, name := range []string{"DeliveryQueue", "RetryQueue"} {
 		var last queued
 		eventually(t, func() (bool, bool) {
-			last = under.queue(t, name)
+			last = on.queue(t, name)
 			return true, last.visible == 0 && last.inFlight == 0 && last.delayed == 0
 		}, func() string { return fmt.Sprintf("no message in %s; it has %+v", name, last) })
 	}
@@ -196,10 +197,10 @@ func TestWaitingForARetryTakesNoPlace(t *testing.T) {
 }
 
 // TestRedriveOfDeliveredPostsNothing resends a failed delivery and only then redrives its message.
-// It is not parallel either.
 func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
-	before := under.deadLetters(t)
-	c := newClient(t)
+	on := alone(t)
+	before := on.deadLetters(t)
+	c := newClientOn(t, on)
 	endpoint := newReceiver(t)
 	endpoint.status(http.StatusInternalServerError)
 	config := c.register(endpoint.url, "processed")
@@ -208,12 +209,12 @@ func TestRedriveOfDeliveredPostsNothing(t *testing.T) {
 		endpoint.verified(t, config.credentials)
 	}
 	failed := c.delivery(config.id, "failed")
-	under.waitForDeadLetters(t, before+1)
+	on.waitForDeadLetters(t, before+1)
 	endpoint.status(http.StatusOK)
 	c.must(202, "POST", "/v1/webhooks/deliveries/"+failed.ID+"/resend", nil)
 	endpoint.verified(t, config.credentials)
 	c.delivery(config.id, "delivered")
-	under.redrive(t)
+	on.redrive(t)
 	// Another delivery to the same endpoint comes after the redriven message.
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
@@ -246,16 +247,14 @@ func TestDeactivationCancelsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
 	endpoint, other := newReceiver(t), newReceiver(t)
-	endpoint.status(http.StatusServiceUnavailable)
+	release := endpoint.hold(t, http.StatusServiceUnavailable) // so that no later attempt is under way
 	config := c.register(endpoint.url, "processed")
 	witness := c.register(other.url, "processed")
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	other.verified(t, witness.credentials)
 	c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
-	for len(endpoint.arrived) > 0 {
-		<-endpoint.arrived // an attempt that was under way
-	}
+	release()
 	c.delivery(config.id, "canceled")
 	c.put(newDocument(), "processed")
 	other.verified(t, witness.credentials)

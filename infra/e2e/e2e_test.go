@@ -2,8 +2,9 @@
 // tables and queues. Each test is an organization of its own, with an API key of its own.
 //
 // By default it builds and starts the local stack and runs against that. Tests that kill processes, let calls of AWS
-// fail or look at permissions run only there, and those that wait for days on a second one, whose clock is so fast
-// that a day takes 17 s. Against a deployed stack it runs as
+// fail or look at permissions run only there. Beside the first one run two more: on one, tests take turns that need
+// the queues and processes of a stack to themselves; on the other, tests wait for days, with a clock so fast that a
+// day takes 9 s. Against a deployed stack the suite runs as
 //
 //	make e2e STACK=NAME RECEIVER=URL
 //
@@ -43,16 +44,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/docuhook/docuhook/shared/endpoint"
 )
 
 const (
 	// timeScale is how much faster the clock of the local stack is: with RetryDelays=fast, retries after 10 s, 1, 5
 	// and 15 minutes come after 0.05, 0.3, 1.5 and 4.5 s.
 	timeScale = 200
-	// dayScale is the scale of the stack on which a test waits for days: with RetryDelays=day, the retry after 22 h
-	// comes after 16 s.
-	dayScale = 5000
+	// aloneScale is the scale of the stack on which tests take turns: the retries come after 0.01, 0.06, 0.3 and 0.9 s.
+	aloneScale = 1000
+	// dayScale is the scale of the stack on which tests wait for days: with RetryDelays=day, the retry after 22 h
+	// comes after 8 s. The 14 days for which queues keep a message take two minutes.
+	dayScale = 10_000
 )
+
+// moduleRoot is the folder of the module.
+const moduleRoot = "../.."
+
+// localVersion is the release that the local stacks and their functions say they are: that of this test.
+var localVersion = endpoint.Version
 
 // quickRetries are the RetryDelays with which a deployed stack can be tested.
 const quickRetries = "1,1,1,1"
@@ -73,15 +84,31 @@ type system struct {
 }
 
 var (
-	under *system // set once, by TestMain
-
-	// overDays is a local stack of its own for tests that wait for days. It starts with the first of them.
-	overDays = sync.OnceValues(func() (started *system, err error) {
-		days, err = startLocal(dayScale, "day")
-		return days, err
-	})
-	days *system // what overDays has started, for TestMain to end
+	under       *system // set once, by TestMain
+	undisturbed = &further{scale: aloneScale, delays: "fast"}
+	overDays    = &further{scale: dayScale, delays: "day"}
 )
+
+// further is a local stack beside the first one. It starts with the first test that needs it.
+type further struct {
+	scale  int
+	delays string
+
+	once    sync.Once
+	started *system
+	err     error
+
+	turn sync.Mutex // is held by the test that has the stack to itself
+}
+
+func (f *further) start(t *testing.T) *system {
+	t.Helper()
+	f.once.Do(func() { f.started, f.err = startLocal(f.scale, f.delays) })
+	if f.err != nil {
+		t.Fatal(f.err)
+	}
+	return f.started
+}
 
 // daysOf returns the stack for tests that wait for days.
 func daysOf(t *testing.T) *system {
@@ -89,11 +116,22 @@ func daysOf(t *testing.T) *system {
 	if under.local == nil {
 		t.Skip("takes days with the clock of AWS")
 	}
-	started, err := overDays()
-	if err != nil {
-		t.Fatal(err)
+	return overDays.start(t)
+}
+
+// alone makes the test parallel to those on other stacks and returns a stack that it has to itself until it ends: the
+// dead-letter queue, the functions' processes, the keyring. A deployed stack is one for all, so that there the test
+// is not parallel.
+func alone(t *testing.T) *system {
+	t.Helper()
+	if under.local == nil {
+		return under
 	}
-	return started
+	t.Parallel()
+	on := undisturbed.start(t)
+	undisturbed.turn.Lock()
+	t.Cleanup(undisturbed.turn.Unlock)
+	return on
 }
 
 func TestMain(m *testing.M) {
@@ -119,7 +157,7 @@ func TestMain(m *testing.M) {
 		under.tunnel, err = newTunnel(*receiver, *listen)
 	}
 	if err == nil && under.local != nil {
-		err = flag.Set("test.parallel", "16") // tests wait more than they work
+		err = flag.Set("test.parallel", "40") // tests wait more than they work, and for their turn
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "end-to-end:", err)
@@ -129,26 +167,48 @@ func TestMain(m *testing.M) {
 	if under.emulator != nil {
 		under.emulator.stop()
 	}
-	for _, stack := range []*system{under, days} {
+	var stacks []*system
+	for _, stack := range []*system{under, undisturbed.started, overDays.started} {
 		if stack == nil || stack.local == nil {
 			continue
 		}
 		if code != 0 && testing.Verbose() {
 			fmt.Fprintf(os.Stderr, "The local stack of scale %d has printed:\n%s\n", stack.scale, stack.local.output)
 		}
-		// What is allowed must be needed by the tests on the first stack; the other one sees few of them.
-		if err := stack.end(code == 0 && stack == under && wholeSuite()); err != nil {
-			fmt.Fprintln(os.Stderr, "end-to-end:", err)
-			code = 1
-		}
+		stacks = append(stacks, stack)
+	}
+	if err := endLocal(stacks, code == 0 && wholeSuite()); err != nil {
+		fmt.Fprintln(os.Stderr, "end-to-end:", err)
+		code = 1
+	}
+	if len(stacks) > 0 {
+		binary, _ := buildLocal()
+		os.RemoveAll(filepath.Dir(binary))
 	}
 	os.Exit(code)
 }
 
-// end looks for secrets in all that a local stack keeps and has printed, and stops it.
-func (s *system) end(whole bool) error {
-	_, err := planted.everywhere(context.Background(), s)
-	return errors.Join(err, s.local.finish(whole))
+// endLocal looks for secrets in all that the local stacks keep and have printed, and stops them. It checks the
+// permissions in both directions: nothing was denied and, after a whole suite, without any one of the allowed actions
+// something would have been.
+func endLocal(stacks []*system, whole bool) (problem error) {
+	var granted, needed []grant
+	for _, stack := range stacks {
+		_, err := planted.everywhere(context.Background(), stack)
+		after, ended := stack.local.finish()
+		for _, denied := range after.IAM.Denied {
+			problem = errors.Join(problem, fmt.Errorf("the template's policies denied %s", denied))
+		}
+		granted, needed = after.IAM.Granted, append(needed, after.IAM.Needed...)
+		problem = errors.Join(problem, err, ended)
+	}
+	for _, g := range granted {
+		if whole && !slices.Contains(needed, g) {
+			problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s on %s, which nothing has needed",
+				g.Function, g.Sid, g.Action, g.Resource))
+		}
+	}
+	return problem
 }
 
 // wholeSuite reports whether no test was left out, so that what was not used is telling.
@@ -165,25 +225,26 @@ type localStack struct {
 	api     string
 }
 
-// localVersion is the release that the local stack is built as; the functions that it builds have it too.
-const localVersion = "0.0.0-e2e"
-
-// startLocal builds and starts a local stack on free ports, so many times faster and with the delays of a preset.
-func startLocal(scale int, delays string) (*system, error) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return nil, err
-	}
+// buildLocal builds the local stack and returns its binary, which TestMain removes.
+var buildLocal = sync.OnceValues(func() (binary string, err error) {
 	directory, err := os.MkdirTemp("", "docuhook-e2e-")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	binary := filepath.Join(directory, "local")
-	version := "-X github.com/docuhook/docuhook/shared/endpoint.Version=" + localVersion
-	build := exec.Command("go", "build", "-ldflags", version, "-o", binary, "./infra/local")
-	build.Dir = root
+	binary = filepath.Join(directory, "local")
+	build := exec.Command("go", "build", "-o", binary, "./infra/local")
+	build.Dir = moduleRoot
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building the local stack: %w\n%s", err, out)
+		return binary, fmt.Errorf("building the local stack: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// startLocal starts a local stack on free ports, so many times faster and with the delays of a preset.
+func startLocal(scale int, delays string) (*system, error) {
+	binary, err := buildLocal()
+	if err != nil {
+		return nil, err
 	}
 	arguments := []string{
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false",
@@ -197,7 +258,7 @@ func startLocal(scale int, delays string) (*system, error) {
 		arguments = append(arguments, "-race")
 	}
 	stack := &localStack{command: exec.Command(binary, arguments...), output: &output{}, done: make(chan error, 1)}
-	stack.command.Dir = root
+	stack.command.Dir = moduleRoot
 	stack.command.Stderr = stack.output
 	stdout, err := stack.command.StdoutPipe()
 	if err != nil {
@@ -209,7 +270,6 @@ func startLocal(scale int, delays string) (*system, error) {
 	go func() {
 		stack.output.copy(stdout)
 		stack.done <- stack.command.Wait()
-		os.RemoveAll(directory)
 	}()
 	api, err := stack.output.waitFor(regexp.MustCompile(`API +(http://\S+)`), stack.done)
 	if err != nil {
@@ -281,29 +341,16 @@ func (s *localStack) config(into *localConfig) error {
 	return json.NewDecoder(response.Body).Decode(into)
 }
 
-// finish stops the stack. After a whole suite it also checks the permissions in both directions:
-// nothing was denied, and without any one of the allowed actions something would have been.
-func (s *localStack) finish(whole bool) error {
-	var after localConfig
-	problem := s.config(&after)
-	if problem == nil {
-		for _, denied := range after.IAM.Denied {
-			problem = errors.Join(problem, fmt.Errorf("the template's policies denied %s", denied))
-		}
-		for _, granted := range after.IAM.Granted {
-			if whole && !slices.Contains(after.IAM.Needed, granted) {
-				problem = errors.Join(problem, fmt.Errorf("%s: %s allows %s on %s, which nothing has needed",
-					granted.Function, granted.Sid, granted.Action, granted.Resource))
-			}
-		}
-	}
+// finish stops the stack and returns what it told last about itself.
+func (s *localStack) finish() (after localConfig, problem error) {
+	problem = s.config(&after)
 	s.command.Process.Signal(syscall.SIGTERM)
 	select {
 	case err := <-s.done:
-		return errors.Join(problem, err)
+		return after, errors.Join(problem, err)
 	case <-time.After(30 * time.Second):
 		s.command.Process.Kill()
-		return errors.Join(problem, errors.New("the local stack did not stop within 30 s"))
+		return after, errors.Join(problem, errors.New("the local stack did not stop within 30 s"))
 	}
 }
 

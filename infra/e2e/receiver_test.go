@@ -104,13 +104,14 @@ func (r *receiver) status(code int) {
 	r.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
 }
 
-// hold makes the endpoint keep its answers to itself until release is called or the test ends. It then answers 200.
-func (r *receiver) hold(t *testing.T) (release func()) {
+// hold makes the endpoint keep its answers to itself until release is called or the test ends. It answers with a status.
+func (r *receiver) hold(t *testing.T, code int) (release func()) {
 	t.Helper()
 	released := make(chan struct{})
-	r.answer(func(_ http.ResponseWriter, request *http.Request) {
+	r.answer(func(w http.ResponseWriter, request *http.Request) {
 		select {
 		case <-released:
+			w.WriteHeader(code)
 		case <-request.Context().Done():
 		}
 	})

@@ -142,7 +142,7 @@ func TestFiveAttemptsInADayThenTheDeadLetterQueue(t *testing.T) {
 
 	failing.answer(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Webhook-Attempt") == "1" { // so that the resend is under way while the older message comes back
-			w.Header().Set("Retry-After", "18000")
+			w.Header().Set("Retry-After", "43200")
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})

@@ -79,18 +79,18 @@ func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 	}
 }
 
-func secretsManager() *secretsmanager.Client {
-	options := under.dynamo.Options()
+func (s *system) secretsManager() *secretsmanager.Client {
+	options := s.dynamo.Options()
 	return secretsmanager.New(secretsmanager.Options{
 		Region: options.Region, BaseEndpoint: options.BaseEndpoint, Credentials: options.Credentials,
 	})
 }
 
 // readKeyring returns the keyring as the runbook's commands do: keys by name, and the name of the primary.
-func readKeyring(t *testing.T) map[string]string {
+func (s *system) readKeyring(t *testing.T) map[string]string {
 	t.Helper()
-	get := &secretsmanager.GetSecretValueInput{SecretId: new(under.outputs["KeyringSecret"])}
-	out, err := secretsManager().GetSecretValue(t.Context(), get)
+	get := &secretsmanager.GetSecretValueInput{SecretId: new(s.outputs["KeyringSecret"])}
+	out, err := s.secretsManager().GetSecretValue(t.Context(), get)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +108,15 @@ func TestRotatedKeyringOpensOldAndNew(t *testing.T) {
 	if under.local == nil {
 		t.Skip("it would change the keyring of a stack that is in use")
 	}
-	c := newClient(t)
+	on := alone(t)
+	c := newClientOn(t, on)
 	endpoint, other := newReceiver(t), newReceiver(t)
 	config, untouched := c.register(endpoint.url, "processed"), c.register(other.url, "processed")
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	other.verified(t, untouched.credentials)
 
-	keys := readKeyring(t)
+	keys := on.readKeyring(t)
 	name := fmt.Sprint("k", len(keys)) // beside the primary's name
 	keys["primary"], keys[name] = name, keyring.NewKey()
 	planted.add("the second key of the keyring", keys[name])
@@ -123,12 +124,12 @@ func TestRotatedKeyringOpensOldAndNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put := &secretsmanager.PutSecretValueInput{SecretId: new(under.outputs["KeyringSecret"]), SecretString: new(string(text))}
-	if _, err := secretsManager().PutSecretValue(t.Context(), put); err != nil {
+	put := &secretsmanager.PutSecretValueInput{SecretId: new(on.outputs["KeyringSecret"]), SecretString: new(string(text))}
+	if _, err := on.secretsManager().PutSecretValue(t.Context(), put); err != nil {
 		t.Fatal(err)
 	}
-	kill(t, "RotateSecretFunction", false)
-	kill(t, "DeliverFunction", false)
+	on.kill(t, "RotateSecretFunction", false)
+	on.kill(t, "DeliverFunction", false)
 	atOnce := envelope("webhook_config", config.id, map[string]any{"overlap_seconds": 0})
 	rotated := c.must(200, "POST", configPath(config.id, "rotate-secret"), atOnce)
 	if sealed := c.sealed(config.id); !strings.HasPrefix(sealed, name+".") {
@@ -145,8 +146,8 @@ func TestRotatedKeyringOpensOldAndNew(t *testing.T) {
 // sealed returns the sealed credentials of a config.
 func (c *client) sealed(id string) string {
 	c.t.Helper()
-	table := under.outputs["ConfigsTable"]
-	out, err := under.dynamo.GetItem(c.t.Context(), &dynamodb.GetItemInput{TableName: &table, Key: map[string]types.AttributeValue{
+	table := c.on.outputs["ConfigsTable"]
+	out, err := c.on.dynamo.GetItem(c.t.Context(), &dynamodb.GetItemInput{TableName: &table, Key: map[string]types.AttributeValue{
 		"organization_id": &types.AttributeValueMemberS{Value: c.organization}, "id": &types.AttributeValueMemberS{Value: id},
 	}})
 	if err != nil {

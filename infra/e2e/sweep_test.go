@@ -58,14 +58,15 @@ func TestSweepSendsWhatIsDue(t *testing.T) {
 	endpoint.none(t)
 }
 
-// TestLostMessageComesByTheSweep purges RetryQueue while it holds back the message of the next attempt, as an operator
-// might, and kills sweeps meanwhile. The attempt is made a quarter of an hour late. Messages of the same attempt that
-// come twice or late then post nothing. It is not parallel: the queue is of all tests.
+// TestLostMessageComesByTheSweep lets the message of the next attempt be lost on its way to RetryQueue, and kills sweeps
+// meanwhile. The attempt is made a quarter of an hour late. Messages of the same attempt that come twice or late then
+// post nothing.
 func TestLostMessageComesByTheSweep(t *testing.T) {
 	if under.local == nil {
-		t.Skip("it would purge the queue of a stack that is in use")
+		t.Skip("only the local stack's services fail when they are told to")
 	}
-	c := newClient(t)
+	on := alone(t)
+	c := newClientOn(t, on)
 	endpoint := newReceiver(t)
 	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Webhook-Attempt") == "1" {
@@ -74,47 +75,39 @@ func TestLostMessageComesByTheSweep(t *testing.T) {
 		}
 	})
 	config := c.register(endpoint.url, "processed")
+	on.strike(t, fault{Function: "DeliverFunction", Service: "sqs", Operation: "SendMessage", Contains: config.id, Kind: "internal"})
 	c.put(newDocument(), "processed")
 	endpoint.verified(t, config.credentials)
 	waiting := c.delivery(config.id, "retrying")
-	eventually(t, func() (bool, bool) {
-		return true, under.queue(t, "RetryQueue").delayed > 0
-	}, func() string { return "a message to be held back" })
-	url := under.outputs["RetryQueue"]
-	if _, err := under.sqs.PurgeQueue(t.Context(), &sqs.PurgeQueueInput{QueueUrl: &url}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, func() (bool, bool) {
-		return true, under.queue(t, "RetryQueue").delayed == 0
-	}, func() string { return "the message to be gone" })
 	configID, eventID, err := webhook.ParseDeliveryID(waiting.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &dynamo.Deliveries{Client: under.dynamo, Table: under.outputs["DeliveriesTable"]}
+	log := &dynamo.Deliveries{Client: on.dynamo, Table: on.outputs["DeliveriesTable"]}
 	item, err := log.Get(t.Context(), c.organization, configID, eventID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kill(t, "SweepFunction", true)
-	kill(t, "SweepFunction", false)
+	on.kill(t, "SweepFunction", true)
+	on.kill(t, "SweepFunction", false)
 
 	endpoint.verified(t, config.credentials)
 	delivered := c.delivery(config.id, "delivered")
 	if late := delivered.Attributes.Attempts[1].StartedAt.Sub(item.NextAttemptAt.Time); late < 14*time.Minute {
 		t.Errorf("the second attempt came %s after it was due: not by the sweep", late)
 	}
+	url := on.outputs["RetryQueue"]
 	for range 3 {
 		body, err := json.Marshal(item.NextMessage(delivered.Attributes.Attempts[1].StartedAt))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := under.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(string(body))}); err != nil {
+		if _, err := on.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(string(body))}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, func() (queued, bool) {
-		is := under.queue(t, "RetryQueue")
+		is := on.queue(t, "RetryQueue")
 		return is, is.visible+is.inFlight+is.delayed == 0
 	}, func() string { return "the doubled messages to be gone" })
 	endpoint.none(t)

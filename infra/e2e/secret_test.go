@@ -104,7 +104,7 @@ func (s *secrets) everywhere(ctx context.Context, on *system) (items map[string]
 func (s *secrets) receive(ctx context.Context, on *system, queue string) (messages int, problem error) {
 	url := on.outputs[queue]
 	out, err := on.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: 1, WaitTimeSeconds: 1,
+		QueueUrl: &url, MaxNumberOfMessages: 10, VisibilityTimeout: 1,
 		MessageAttributeNames:       []string{"All"},
 		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 	})

@@ -315,7 +315,7 @@ func TestStackRunsWhatTheTemplateDeclares(t *testing.T) {
 }
 
 func TestRecursiveLoopOfAScheduledFunctionEnds(t *testing.T) {
-	r := start(t, "-template", "testdata/loop.yaml", "-demo=false", "-time-scale", "60")
+	r := start(t, "-template", "testdata/loop.yaml", "-demo=false", "-time-scale", "600")
 	c := r.configuration(t)
 	client := sqs.New(sqs.Options{
 		Region: c.Region, BaseEndpoint: &c.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("any", "any", ""),

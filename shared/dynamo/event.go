@@ -168,7 +168,7 @@ func (t *Events) insert(ctx context.Context, records []webhook.EventRecord) []er
 				left, leftOf = append(left, items[n]), append(leftOf, of[n])
 			}
 		}
-		if len(left) == len(items) || try == addTries || pause(ctx, try) != nil {
+		if len(left) == 0 || len(left) == len(items) || try == addTries || pause(ctx, try) != nil {
 			break
 		}
 		items, of = left, leftOf

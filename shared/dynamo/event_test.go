@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,6 +116,16 @@ func TestAddEvents(t *testing.T) {
 		if diff := cmp.Diff(newRecord(1, "c1"), storedEvent(t, events, newRecord(1))); diff != "" {
 			t.Error(diff)
 		}
+	})
+	t.Run("what was written at once takes no pause", func(t *testing.T) {
+		events, _ := eventsTable(t)
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			addEvents(t, events, newRecord(1, "c1"), newRecord(2))
+			if took := time.Since(began); took > 0 {
+				t.Errorf("it took a pause of %s", took)
+			}
+		})
 	})
 	t.Run("a hundred take four requests", func(t *testing.T) {
 		events, db := eventsTable(t)

@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench cost scale clean
+.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench cost scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,9 +25,13 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 	@echo "Compiling the local stack …"
 	@go build -ldflags '$(LDFLAGS)' -o .build/local ./infra/local
 	@exec .build/local $(FLAGS)
-test: ## run all tests, with the race detector: unit, adapters, end to end
-	go test -race ./...
-check: lint template test model ## what CI runs: lint, template, test, model, and the short ones of soak
+test: ## run all tests: unit, adapters, end to end
+	go test ./...
+# Apart from test, since the race detector needs a C compiler. What -short leaves out repeats for long what other tests do.
+race: ## run the tests again with the race detector, end to end included (needs a C compiler)
+	@test "$$(go env CGO_ENABLED)" = 1 || { echo "make race needs a C compiler, which the race detector is linked with"; exit 1; }
+	go test -race -short ./...
+check: lint template test race model ## what CI runs: lint, template, test, race, model, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
 	go test -count=1 -v -timeout 60m ./infra/soak -soak $(FLAGS)

@@ -201,6 +201,9 @@ func endLocal(stacks []*system, whole bool) (problem error) {
 		}
 		granted, needed = after.IAM.Granted, append(needed, after.IAM.Needed...)
 		problem = errors.Join(problem, err, ended)
+		if text := stack.local.output.String(); strings.Contains(text, "WARNING: DATA RACE") {
+			problem = errors.Join(problem, fmt.Errorf("the race detector has found something in a function:\n%s", text))
+		}
 	}
 	for _, g := range granted {
 		if whole && !slices.Contains(needed, g) {

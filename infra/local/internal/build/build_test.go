@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/shared/endpoint"
 )
 
 func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
@@ -52,7 +54,11 @@ func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
 func newModule(t *testing.T, main string) (string, []template.Function) {
 	t.Helper()
 	root := t.TempDir()
-	for name, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "sub/functions/f/main.go": main} {
+	for name, text := range map[string]string{
+		"go.mod":                      "module github.com/docuhook/docuhook\n\ngo 1.26\n",
+		"shared/endpoint/endpoint.go": "package endpoint\n\nvar Version = \"unset\"\n",
+		"sub/functions/f/main.go":     main,
+	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -93,6 +99,23 @@ func TestFunctionsAreBuiltOnceAndStayWithTheirStack(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, ".build/functions/sub/f")); err != nil {
 		t.Errorf("it is kept elsewhere: %v", err)
+	}
+}
+
+func TestFunctionsAreOfTheVersionOfTheStack(t *testing.T) {
+	root, functions := newModule(t, `package main
+
+import "github.com/docuhook/docuhook/shared/endpoint"
+
+func main() { print(endpoint.Version) }
+`)
+	directory := t.TempDir()
+	if err := Functions(t.Context(), functions, filepath.Join(root, "sub"), directory, false, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.Command(filepath.Join(directory, "f")).CombinedOutput()
+	if err != nil || string(said) != endpoint.Version {
+		t.Errorf("the function is of version %s (%v), the stack of %s", said, err, endpoint.Version)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -318,9 +319,17 @@ func (d *Dispatcher) passOver(ctx context.Context, organizationID, configID, rea
 }
 
 // group writes the events of some organizations and then sends their messages. It returns how many of those were
-// accepted.
-func (d *Dispatcher) group(ctx context.Context, organizations []*organization) int {
+// accepted. A panic keeps them all, whatever was accepted.
+func (d *Dispatcher) group(ctx context.Context, organizations []*organization) (sent int) {
 	var entries []*entry
+	defer func() {
+		if p := recover(); p != nil {
+			err := d.panicked(ctx, p)
+			for _, e := range entries {
+				e.obstacle = err
+			}
+		}
+	}()
 	for _, o := range organizations {
 		for _, e := range o.entries {
 			if e.obstacle = o.err; o.err != nil {
@@ -379,8 +388,8 @@ func (d *Dispatcher) send(ctx context.Context, entries []*entry) int {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	var wait sync.WaitGroup
-	wait.Go(func() { fast.send(ctx, d.DeliveryQueue) })
-	wait.Go(func() { slow.send(ctx, d.RetryQueue) })
+	wait.Go(func() { fast.send(ctx, d, d.DeliveryQueue) })
+	wait.Go(func() { slow.send(ctx, d, d.RetryQueue) })
 	wait.Wait()
 	return fast.judge(ctx, d) + slow.judge(ctx, d)
 }
@@ -392,7 +401,13 @@ type lane struct {
 	errs     []error
 }
 
-func (l *lane) send(ctx context.Context, queue Queue) {
+// send sends the messages. After a panic none counts as accepted.
+func (l *lane) send(ctx context.Context, d *Dispatcher, queue Queue) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.errs = slices.Repeat([]error{d.panicked(ctx, p)}, len(l.messages))
+		}
+	}()
 	if len(l.messages) > 0 {
 		l.errs = queue.Send(ctx, l.messages)
 	}

@@ -227,6 +227,34 @@ func TestHandleOthersAreNotDelayed(t *testing.T) {
 	}
 }
 
+// A panic is not the end of the process, and what it may have left undone is kept.
+func TestHandlePanicLosesNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		change  func(*fixture)
+		waiting int // records in DispatchRetryQueue; without any, the stream brings them again
+	}{
+		"while events are written": {
+			change:  func(f *fixture) { f.write = func(webhook.EventRecord) error { panic("boom") } },
+			waiting: 2,
+		},
+		"while messages are sent": {
+			change: func(f *fixture) { f.refuse = func(webhook.Message) error { panic("boom") } },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(map[string][]webhook.Config{"org": {everything(1)}}, nil)
+			test.change(f)
+			got := handle(t, f, changed(1), changed(2))
+			if kept := got != accepted; len(f.waiting.records) != test.waiting || kept != (test.waiting == 0) {
+				t.Errorf("answered %s, %d records wait; want %d", got, len(f.waiting.records), test.waiting)
+			}
+			if !strings.Contains(f.log.String(), "boom") {
+				t.Errorf("the log does not tell of the panic: %s", &f.log)
+			}
+		})
+	}
+}
+
 func TestHandleReadsAtTheSameTime(t *testing.T) {
 	t.Run("organizations are read beside each other, but not too many", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package eventsource
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,25 +167,27 @@ func (q *queueMapping) settle(done, failed []string) {
 // invoke delivers one batch and returns the handles of what is done and what has failed.
 func (q *queueMapping) invoke(poll, work context.Context, batch []Message) (done, failed []string) {
 	handles := map[string]string{}
-	all := make([]string, len(batch))
+	all, names := make([]string, len(batch)), make([]string, len(batch))
 	chain := lineage.Lineage{}
 	for i, m := range batch {
 		chain.Merge(lineage.Parse(m.Trace))
 		handles[m.ID] = m.Handle
-		all[i] = m.Handle
+		all[i], names[i] = m.Handle, m.ID
+	}
+	fail := func(err error) ([]string, []string) {
+		q.Log.Warn("the batch failed", "messages", len(batch), "ids", strings.Join(names, ","), "error", err)
+		return nil, all
 	}
 	response, err := q.reach(poll, lineage.NewContext(work, chain), encodeEvent(batch, Message.encoded))
 	if err != nil {
-		q.Log.Warn("the batch failed", "messages", len(batch), "error", err)
-		return nil, all
+		return fail(err)
 	}
 	if !q.ReportBatchItemFailures {
 		return all, nil
 	}
 	ids, err := reportedFailures(response, func(id string) bool { _, ok := handles[id]; return ok })
 	if err != nil {
-		q.Log.Warn("the batch failed", "messages", len(batch), "error", err)
-		return nil, all
+		return fail(err)
 	}
 	bad := map[string]bool{}
 	for _, id := range ids {

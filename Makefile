@@ -34,7 +34,7 @@ race: ## run the tests again with the race detector, end to end included (needs 
 check: lint template test race model ## what CI runs: lint, template, test, race, model, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
-	go test -count=1 -v -timeout 60m ./infra/soak -soak $(FLAGS)
+	go test -count=1 -v -timeout 90m ./infra/soak -soak $(FLAGS)
 # An err or ok of an inner scope is how Go is written; every other name that hides one which is used afterwards is a mistake waiting.
 lint: ## gofmt, go mod tidy, go vet, staticcheck, shadow, deadcode
 	@unformatted=$$(gofmt -l functions shared infra); test -z "$$unformatted" || { echo "not formatted with gofmt: $$unformatted"; exit 1; }

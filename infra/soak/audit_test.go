@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +20,15 @@ type logged struct {
 	DocumentID     string `dynamodbav:"document_id"`
 	DocumentStatus string `dynamodbav:"document_status"`
 	Status         string `dynamodbav:"status"`
-	Attempts       []struct {
-		Response int    `dynamodbav:"status"`
-		Code     string `dynamodbav:"code"`
-	} `dynamodbav:"attempts"`
+	Round          string `dynamodbav:"round"`
+
+	Attempts []loggedAttempt `dynamodbav:"attempts"`
+}
+
+type loggedAttempt struct {
+	Number    int    `dynamodbav:"n"`
+	MessageID string `dynamodbav:"by"`
+	Code      string `dynamodbav:"code"`
 }
 
 // scan reads a whole table.
@@ -54,22 +58,16 @@ const maxLogged = 20
 // ended in between.
 func (w *world) audit(crashes int) {
 	w.t.Helper()
-	posts := w.ledger()
-	measured.row(w.t, true, "requests in all", "", "%d", len(posts))
-	if problem := w.genuine(posts); problem != nil {
-		measured.row(w.t, false, "requests", "signed, and the same on every attempt", "%v", problem)
-	}
-	missing, err := w.unrecorded()
-	if err != nil {
-		measured.row(w.t, false, "events", "every change in EventsTable", "%v", err)
-		return
-	}
-	measured.row(w.t, missing == 0, "changes without an event, and events without a change", "0", "%d of %d", missing, len(w.changes))
-	items, err := scan[logged](w, "DeliveriesTable")
+	l, err := w.collect()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	unlike := w.unlike(items, posts)
+	measured.row(w.t, true, "requests in all", "", "%d", len(l.posts))
+	found := findings{}
+	l.checkEvents(found)
+	l.checkRequests(found)
+	found.rows(w.t, noEvent, noChange, foreign, unsigned, differing)
+	unlike := w.unlike(l.items, l.posts)
 	must := "0"
 	if crashes > 0 {
 		must = fmt.Sprintf("at most %d", crashes)
@@ -77,62 +75,31 @@ func (w *world) audit(crashes int) {
 	measured.row(w.t, unlike <= crashes, "attempts that only one of endpoint and log knows", must, "%d", unlike)
 }
 
-// unrecorded returns how many changes have no event, or more than one, and how many events no change.
-func (w *world) unrecorded() (n int, err error) {
-	events, err := scan[struct {
-		DocumentKey string `dynamodbav:"document_key"`
-		Status      string `dynamodbav:"status"`
-	}](w, "EventsTable")
+// collect reads what the tables hold, and what ledgers and log say.
+func (w *world) collect() (*ledgers, error) {
+	events, err := scan[recorded](w, "EventsTable")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	known := map[string]int{}
-	for _, e := range events {
-		known[e.DocumentKey+" "+e.Status]++
+	items, err := scan[logged](w, "DeliveriesTable")
+	if err != nil {
+		return nil, err
 	}
-	for _, d := range w.changes {
-		name := d.organization + "#" + d.name()
-		if known[name] != 1 {
-			n++
-		}
-		delete(known, name)
-	}
-	return n + len(known), nil
+	return &ledgers{
+		changes: w.changes, configs: w.configs, posts: w.ledger(), events: events, items: items,
+		resends: w.resends, ordered: w.ordered, redrives: w.redrives, evidence: w.output.heard(),
+	}, nil
 }
 
-// genuine returns what is wrong with requests.
-func (w *world) genuine(posts []post) error {
-	configs := map[string]*config{}
-	for _, c := range w.configs {
-		configs[c.endpoint] = c
-	}
-	owners := map[string]string{}
-	for _, d := range w.changes {
-		owners[d.name()] = d.organization
-	}
-	bodies := map[[2]string][]byte{}
-	for _, p := range posts {
-		c, ok := configs[p.endpoint]
-		if owner := owners[p.change]; !ok || owner != c.organization {
-			return fmt.Errorf("%s got a change of %q", p.endpoint, owner)
-		}
-		if err := verify(p, c); err != nil {
-			return fmt.Errorf("at %s: %w", p.endpoint, err)
-		}
-		key := [2]string{p.endpoint, p.event}
-		if before, again := bodies[key]; again && !bytes.Equal(before, p.body) {
-			return fmt.Errorf("%s of %s changed from %s to %s", p.event, p.endpoint, before, p.body)
-		}
-		bodies[key] = p.body
-	}
-	return nil
-}
-
-// verify verifies a request with any of the credentials that its config had: the previous ones are valid beside the
+// verify verifies a request with any of the credentials that its config had then: the previous ones are valid beside the
 // last. Requests are some minutes old when they are checked, so what they say of the time does not count.
-func verify(p post, c *config) (err error) {
+func verify(p post, c *config) error {
+	err := errors.New("its config had no credentials then")
 	for _, credentials := range c.credentials {
-		err = signature.Verify(p.header, p.body, credentials)
+		if !credentials.covers(p.at, batchTime) {
+			continue
+		}
+		err = signature.Verify(p.header, p.body, credentials.Credentials)
 		if errors.Is(err, signature.ErrSignature) || errors.Is(err, signature.ErrCredentials) {
 			continue
 		}

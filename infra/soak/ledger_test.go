@@ -1,38 +1,57 @@
 package soak
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/docuhook/docuhook/shared/dynamo"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// scaleOfLedgers is how much faster than the machine's the clock runs.
-const scaleOfLedgers = 60
+// tenants is how many organizations there are.
+const tenants = 24
 
-// TestLedgers: many changes for several organizations, whose endpoints are healthy and hostile; meanwhile secrets are
-// rotated, deliveries resent, configs paused, dead letters redriven.
-func TestLedgers(t *testing.T) {
-	scenario(t, true)
-	ledgers(t, load, false)
+// trial is a comparison of ledgers.
+type trial struct {
+	changes int
+	rate    int // of changes, a second at most
+	faulty  bool
+	scale   float64 // how much faster than the machine's the clock runs
+	delays  string
+	behind  time.Duration // for which first attempts that are behind are waited for under faults; what has died waits for a redrive
+	after   time.Duration // for which faults go on after that, on the stack's clock
 }
 
-// TestLedgersUnderFaults is TestLedgers while calls of the services fail in every way, functions are killed and
-// frozen, the account throttles them, and messages come twice and late.
-func TestLedgersUnderFaults(t *testing.T) {
+// roundTime is longer than a round of RetryDelays=fast.
+const roundTime = 25 * time.Minute
+
+// TestLedgers: many changes for many organizations, whose endpoints are healthy and hostile. Meanwhile configs are created,
+// paused, moved and deleted, secrets rotated, deliveries resent in every way, dead letters redriven and changes replayed.
+func TestLedgers(t *testing.T) {
 	scenario(t, true)
-	ledgers(t, load*3/10, true)
+	trial{changes: load, rate: 300, scale: 60, delays: "fast", behind: time.Minute, after: roundTime}.compare(t)
+}
+
+// TestLedgersUnderFaults is TestLedgers while everything fails that can.
+func TestLedgersUnderFaults(t *testing.T) {
+	scenario(t, false)
+	r := trial{changes: load * 3 / 10, rate: 120, faulty: true, scale: 60, delays: "fast", behind: time.Minute, after: roundTime}
+	if testing.Short() {
+		r.changes, r.scale, r.delays, r.behind, r.after = 600, 180, "10,60,120,180", 10*time.Second, 10*time.Minute
+	}
+	r.compare(t)
 }
 
 // hostile is what endpoints do, by a random number from 0 to 99 that is different for each request.
@@ -46,386 +65,312 @@ func hostile(random *source, answers func(n int) http.HandlerFunc) http.HandlerF
 	}
 }
 
-// source is random numbers for several goroutines.
-type source struct {
-	mu     sync.Mutex
-	random *rand.Rand
-}
-
-func newSource() *source { return &source{random: rand.New(rand.NewPCG(seed, seed))} }
-
-func (s *source) below(n int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.random.IntN(n)
-}
-
-// ledgers writes n changes and compares the ledgers.
-func ledgers(t *testing.T, n int, faulty bool) {
-	flags := []string{"-parameter", "RetryDelays=fast", "-parameter", "DeliverConcurrency=10"}
-	if faulty {
-		flags = append(flags, "-account-concurrency", "12")
-	}
-	w := newWorld(t, scaleOfLedgers, flags...)
-	random := newSource()
-	for i, organization := range organizations {
-		for _, kind := range []string{"healthy", "flaky", "limited"} {
-			w.register(organization, fmt.Sprint(kind, "_", i))
+// inhabit gives the world organizations with endpoints of all kinds, and returns their configs and those that may be paused.
+func (d *deeds) inhabit() (all, paused []*config) {
+	flaky := hostile(d.random, func(n int) http.HandlerFunc {
+		switch {
+		case n < 5:
+			return status(http.StatusInternalServerError, "")
+		case n < 6:
+			return after(1200 * time.Millisecond)
 		}
-		w.answer(fmt.Sprint("flaky_", i), hostile(random, func(n int) http.HandlerFunc {
-			switch {
-			case n < 5:
-				return status(http.StatusInternalServerError, "")
-			case n < 6:
-				return after(1200 * time.Millisecond)
-			}
-			return nil
-		}))
-		w.answer(fmt.Sprint("limited_", i), hostile(random, func(n int) http.HandlerFunc {
-			if n < 10 {
-				return status(http.StatusTooManyRequests, "30")
-			}
-			return nil
-		}))
+		return nil
+	})
+	limited := hostile(d.random, func(n int) http.HandlerFunc {
+		if n < 10 {
+			return status(http.StatusTooManyRequests, "30")
+		}
+		return nil
+	})
+	add := func(i int, kind string, answers http.HandlerFunc) *config {
+		endpoint := fmt.Sprintf("%s_%02d", kind, i)
+		d.answer(endpoint, answers)
+		c := d.register(tenant(i), endpoint)
+		all = append(all, c)
+		return c
 	}
-	w.register(organizations[0], "broken")
-	w.answer("broken", hostile(random, func(n int) http.HandlerFunc { return status(http.StatusBadGateway, "") }))
-	paused := w.register(organizations[1], "paused")
-	always := slices.DeleteFunc(slices.Clone(w.configs), func(c *config) bool { return c == paused })
-	for _, organization := range organizations {
-		w.write(organization, fmt.Sprintf("doc_%06d", numbers.Add(1)), "processed")
+	for i := range tenants {
+		all = append(all, d.register(tenant(i), healthy(i)))
+		if i%2 == 0 {
+			add(i, "flaky", flaky)
+		}
+		if i%3 == 0 {
+			add(i, "limited", limited)
+		}
+		if i%8 == 1 {
+			paused = append(paused, add(i, "paused", nil))
+		}
+	}
+	add(18, "broken", status(http.StatusBadGateway, ""))
+	return all, paused
+}
+
+// tenant is the id of one of many organizations.
+func tenant(i int) string {
+	if i < len(organizations) {
+		return organizations[i]
+	}
+	return fmt.Sprintf("org_%02d", i)
+}
+
+// compare writes the changes, and in the end compares the ledgers.
+func (r trial) compare(t *testing.T) {
+	flags := []string{
+		"-template", parallel(t), "-parameter", "RetryDelays=" + r.delays, "-parameter", "LogLevel=DEBUG",
+		"-parameter", "DeliverConcurrency=50", "-parameter", "RetryConcurrency=20",
+	}
+	for i := len(organizations); i < tenants; i++ {
+		flags = append(flags, "-organization", tenant(i)+"=key_"+tenant(i))
+	}
+	if r.faulty { // fewer than the mappings, the sweep and the API may need
+		flags = append(flags, "-account-concurrency", "64")
+	}
+	w := newWorld(t, r.scale, flags...)
+	d := &deeds{world: w, random: newSource(), stop: make(chan struct{}), counts: map[string]int{}}
+	all, paused := d.inhabit()
+	for i := range tenants {
+		w.write(tenant(i), fmt.Sprintf("doc_%06d", numbers.Add(1)), "processed")
 	}
 
 	began := time.Now()
 	most := w.watch()
-	stop := make(chan struct{})
-	var beside sync.WaitGroup
-	repeat := func(every time.Duration, f func()) {
-		beside.Go(func() {
-			ticks := time.NewTicker(every)
-			defer ticks.Stop()
-			for {
-				select {
-				case <-ticks.C:
-					f()
-				case <-stop:
-					return
-				}
-			}
-		})
+	d.repeat(time.Second, func() { d.rotate(one(d.random, all)) })
+	d.repeat(time.Second, func() { d.resendOne(tenant(d.random.below(tenants))) })
+	d.repeat(2*time.Second, d.resendDocument)
+	d.repeat(5*time.Second, func() { d.resendMany(one(d.random, all)) })
+	d.repeat(10*time.Second, d.replay)
+	d.repeat(30*time.Second, func() {
+		if d.redrives < 3 { // what always fails would go round for ever
+			d.redriveAll()
+		}
+	})
+	for _, c := range paused {
+		d.pause(c)
 	}
-	done := &deeds{}
-	repeat(time.Second, func() { done.count("rotations", w.rotate(always[random.below(len(always))])) })
-	repeat(time.Second, func() { done.count("resends", w.resendOne(organizations[random.below(len(organizations))], random)) })
-	repeat(5*time.Second, func() { done.count("pauses", w.pause(paused)) })
-	repeat(5*time.Second, func() { done.count("redrives", w.tryRedrive()) })
-	if faulty {
-		var rules []fault
-		for _, kind := range []string{"throttled", "internal", "reset-before", "reset-after"} {
-			rules = append(rules, fault{Kind: kind, Probability: 0.05})
-		}
-		for _, operation := range []string{"BatchGetItem", "BatchExecuteStatement", "SendMessageBatch"} {
-			rules = append(rules, fault{Operation: operation, Kind: "partial", Probability: 0.05})
-		}
-		w.faults(append(rules, fault{Kind: "hanging", Probability: 0.005})...)
-		functions := []string{"DeliverFunction", "DispatchFunction", "SweepFunction"}
-		repeat(700*time.Millisecond, func() {
-			done.count("kills", w.signal(functions[random.below(len(functions))], syscall.SIGKILL, random))
-		})
-		repeat(3*time.Second, func() { done.count("freezes", w.freeze(random)) })
-		repeat(2*time.Second, func() { done.count("messages doubled or late", w.meddle(random)) })
+	for i := range 3 {
+		d.churn(tenant(i), fmt.Sprint("churn_", i))
+	}
+	if r.faulty {
+		w.faults(everyFault...)
 	}
 
-	w.generate(n)
+	d.generate(r.changes, r.rate)
 	written := time.Since(began)
-	w.pass(25 * time.Minute) // longer than a round
-	close(stop)
-	beside.Wait()
+	for deadline := time.Now().Add(r.behind); d.behind() > 0 && time.Now().Before(deadline); {
+		<-time.After(100 * time.Millisecond)
+	}
+	t.Logf("first attempts made after %s", brief(time.Since(began)))
+	w.pass(r.after)
+	d.end()
 	hits := w.hits()
 	w.faults()
-	w.activate(paused, true)
-	eventually(t, 10*patience, "the end of all messages and rounds", func() bool { return w.waiting().all() == 0 && w.settled() })
-	highest := most()
-	t.Logf("written in %s, ended after %s", brief(written), brief(time.Since(began)))
-	measured.row(t, true, "changes", "", "%d, %.0f a second", len(w.changes), float64(n)/written.Seconds())
-	measured.row(t, true, "most messages in flight", "", "%d", highest.inFlight)
-	for _, what := range slices.Sorted(slices.Values(done.names())) {
-		measured.row(t, done.counts[what] > 0, what, "some", "%d", done.counts[what])
+	t.Logf("written in %s, faults ended after %s", brief(written), brief(time.Since(began)))
+	eventually(t, patience, "a replay that leaves nothing", func() bool {
+		_, err := w.runReplay()
+		return err == nil
+	})
+	ended := func() bool { return w.waiting().all() == 0 && w.settled() }
+	eventually(t, 10*patience, "the end of all messages and rounds", ended)
+	t.Logf("ended after %s, with %d dead letters", brief(time.Since(began)), w.depth(deadLetterQueue).all())
+	if d.redriveAll() {
+		eventually(t, patience, "the end of the redrive", func() bool { return w.depth(deadLetterQueue).all() == 0 })
+		eventually(t, 10*patience, "the end of what was redriven", ended)
 	}
-	if faulty {
-		for _, kind := range []string{"throttled", "internal", "hanging", "reset-before", "reset-after", "partial"} {
-			measured.row(t, hits[kind] > 0, "calls that failed: "+kind, "some", "%d", hits[kind])
+	highest := most()
+	t.Logf("ended after %s", brief(time.Since(began)))
+	measured.row(t, true, "changes", "", "%d, %.0f a second", len(w.changes), float64(r.changes)/written.Seconds())
+	measured.row(t, true, "organizations, configs", "", "%d, %d", tenants, len(w.configs))
+	measured.row(t, true, "most messages in flight", "", "%d", highest.inFlight)
+	d.rows(t)
+	if r.faulty {
+		hits.rows(t)
+	}
+	l, err := w.everything()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.together = time.Second; r.faulty {
+		l.together = togetherUnderFaults
+	}
+	measured.row(t, true, "requests to endpoints", "", "%d", len(l.posts))
+	found := l.compare()
+	found.rows(t, never...)
+	said := []string{isDelivered, isFailed, isCanceled, overtaken, startedOnly} // the last two also where the machine is too slow
+	repeats := []string{again, crashed, unwritten, atOnce, twiceAtOnce, diedUntried, unverifiable}
+	if r.faulty {
+		said = append(said, repeats...)
+	} else {
+		found.rows(t, repeats...)
+	}
+	for _, what := range said {
+		measured.row(t, true, what, "", "%d", found.count(what))
+	}
+	t.Logf("compared after %s", brief(time.Since(began)))
+	if !testing.Short() { // what died untried is missed after an hour
+		d.mend(t, l)
+	}
+}
+
+// togetherUnderFaults is how long the result of an attempt may be on its way into the log (20 s), while another message
+// that was judged before that is on its way to its POST: deliver reads the tables and the keyring for 10 s each, and logs
+// a start for 4 s.
+const togetherUnderFaults = 44 * time.Second
+
+// count returns how much was found.
+func (f findings) count(what string) int {
+	if f[what] == nil {
+		return 0
+	}
+	return f[what].n
+}
+
+// rows fails the scenario for whatever was found of these.
+func (f findings) rows(t *testing.T, what ...string) {
+	t.Helper()
+	for _, w := range what {
+		n, example := f.count(w), ""
+		if n > 0 {
+			example = ", such as " + f[w].example
+		}
+		measured.row(t, n == 0, w, "0", "%d%s", n, example)
+	}
+}
+
+// rows prints what went on, each of which must have.
+func (d *deeds) rows(t *testing.T) {
+	t.Helper()
+	for _, what := range []string{
+		"rotations", "pauses", "configs created", "URLs changed", "configs deleted", "resends of a delivery", "resends of a document",
+		"resends of a period, scope failed", "resends of a period, scope undelivered", "resends of a period, scope all", "resent by them",
+		"redrives", "replays of 20 changes",
+	} {
+		measured.row(t, d.counts[what] > 0 || testing.Short(), what, "some", "%d", d.counts[what])
+	}
+}
+
+// parallel returns a template with as many lanes of the stream of documents as in production, which allows no endpoints on
+// this machine: with the single one of a sandbox nothing moves while a call hangs. Where one call in twenty hangs, every fifth record is
+// held up, so that DispatchRetryQueue has ten times its concurrency.
+func parallel(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lanes, retries = "DispatchParallelization: 1\n", "DispatchRetryQueue: 2\n"
+	if strings.Count(string(text), lanes) != 1 || strings.Count(string(text), retries) != 2 {
+		t.Fatal("the template has other concurrencies")
+	}
+	changed := strings.NewReplacer(lanes, "DispatchParallelization: 10\n", retries, "DispatchRetryQueue: 20\n").Replace(string(text))
+	// A folder that stays, since the compiler reuses only what it has built in the same one.
+	folder, err := filepath.Abs(filepath.Join(root, ".build", "soak"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum", "functions", "shared", "infra"} {
+		if err := os.Symlink(filepath.Join("..", "..", name), filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
 		}
 	}
-	w.compare(always, faulty)
-}
-
-// text is what an error says, "" if there is none.
-func text(err error) string {
-	if err == nil {
-		return ""
+	file := filepath.Join(folder, "template.yaml")
+	if err := os.WriteFile(file, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	return err.Error()
+	return file
 }
 
-// deeds counts what was done meanwhile.
-type deeds struct {
-	mu     sync.Mutex
-	counts map[string]int
-}
-
-func (d *deeds) count(what string, n int) {
+// behind returns how many documents are processed and have not been sent to their organization's healthy endpoint.
+func (d *deeds) behind() int {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.counts == nil {
-		d.counts = map[string]int{}
+	n := d.processed
+	d.mu.Unlock()
+	d.receivers.mu.Lock()
+	defer d.receivers.mu.Unlock()
+	for i := range tenants {
+		n -= len(d.first[healthy(i)])
 	}
-	d.counts[what] += n
+	return n
 }
 
-func (d *deeds) names() (names []string) {
-	for name := range d.counts {
-		names = append(names, name)
-	}
-	return names
-}
+// healthy is the endpoint of an organization that always answers well.
+func healthy(i int) string { return fmt.Sprintf("healthy_%02d", i) }
 
-// generate writes n changes, 160 a second: documents of all organizations that are submitted and then processed.
-func (w *world) generate(n int) {
+// generate writes n changes, so many a second at most: documents of all organizations, of some far more than of others,
+// that are submitted and then processed. It rests while deliveries are behind, so that faults strike while they are made.
+func (d *deeds) generate(n, rate int) {
+	const writers, crowd = 8, 1000
 	var wait sync.WaitGroup
-	const writers = 8
-	for i := range writers {
+	for range writers {
 		wait.Go(func() {
-			ticks := time.NewTicker(100 * time.Millisecond)
+			ticks := time.NewTicker(time.Second * 2 * writers / time.Duration(rate))
 			defer ticks.Stop()
-			for k := range n / writers / 2 {
+			for range n / writers / 2 {
 				<-ticks.C
-				organization := organizations[(i+k)%len(organizations)]
+				for d.behind() > crowd {
+					<-ticks.C
+				}
+				organization := tenant(min(d.random.below(tenants), d.random.below(tenants)))
 				id := fmt.Sprintf("doc_%06d", numbers.Add(1))
-				w.write(organization, id, "submitted")
-				w.write(organization, id, "processed")
+				d.write(organization, id, "submitted")
+				d.write(organization, id, "processed")
 			}
 		})
 	}
 	wait.Wait()
 }
 
-// rotate rotates the secret of a config.
-func (w *world) rotate(c *config) int {
-	got := w.call(c.organization, http.MethodPost, "/configs/"+c.id+"/rotate-secret", "", "", nil)
-	if got.status != http.StatusOK {
-		return 0 // a fault
-	}
-	made := decode[struct{ Data struct{ Attributes shown } }](w.t, got)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	c.credentials = slices.Insert(c.credentials, 0, made.Data.Attributes.credentials())
-	return 1
-}
-
-// resendOne sends one of the last deliveries of an organization again.
-func (w *world) resendOne(organization string, random *source) int {
-	got := w.call(organization, http.MethodGet, "/deliveries?page[size]=20", "", "", nil)
-	if got.status != http.StatusOK {
-		return 0
-	}
-	list := decode[struct{ Data []delivery }](w.t, got).Data
-	if len(list) == 0 {
-		return 0
-	}
-	chosen := list[random.below(len(list))].ID
-	configID, eventID, err := webhook.ParseDeliveryID(chosen)
-	if err != nil {
-		w.t.Errorf("delivery %s: %v", chosen, err)
-		return 0
-	}
-	w.mu.Lock()
-	w.resends[[2]string{configID, eventID}]++ // also if the answer is an error: it may have been sent
-	w.mu.Unlock()
-	got = w.call(organization, http.MethodPost, "/deliveries/"+chosen+"/resend", "", "", nil)
-	if got.status != http.StatusAccepted {
-		return 0
-	}
-	return 1
-}
-
-// activate makes a config active or inactive.
-func (w *world) activate(c *config, active bool) bool {
-	got := w.call(c.organization, http.MethodPatch, "/configs/"+c.id, "webhook_config", c.id, map[string]any{"is_active": active})
-	return got.status == http.StatusOK
-}
-
-// pause makes a config inactive. Longer than a batch after that it must not be sent anything, until it is active again.
-func (w *world) pause(c *config) int {
-	if !w.activate(c, false) {
-		return 0
-	}
-	paused := time.Now()
-	const batch, watched = 15 * time.Second, 2 * time.Second
-	<-time.After(batch + watched)
-	for _, p := range w.ledger() {
-		if p.endpoint == c.endpoint && p.at.After(paused.Add(batch)) {
-			w.t.Errorf("a paused config was sent %s %s later", p.event, brief(p.at.Sub(paused)))
-		}
-	}
-	w.activate(c, true)
-	return 1
-}
-
-// tryRedrive redrives what is in the dead-letter queue, twice at most: what always fails would go round for ever.
-func (w *world) tryRedrive() int {
-	if w.redrives == 2 || w.depth(deadLetterQueue).visible == 0 {
-		return 0
-	}
-	source := w.Queues[deadLetterQueue].ARN
-	if _, err := w.sqs.StartMessageMoveTask(w.t.Context(), &sqs.StartMessageMoveTaskInput{SourceArn: &source}); err != nil {
-		return 0 // another one is running
-	}
-	w.redrives++
-	return 1
-}
-
-// signal sends a signal to one of the processes of a function.
-func (w *world) signal(function string, signal syscall.Signal, random *source) int {
-	var found struct {
-		Processes map[string][]struct{ PID int }
-	}
-	w.get(w.API+"/_local/config", &found)
-	processes := found.Processes[function]
-	if len(processes) == 0 || syscall.Kill(processes[random.below(len(processes))].PID, signal) != nil {
-		return 0
-	}
-	return 1
-}
-
-// freeze stops a process for two seconds, as Lambda does between invocations.
-func (w *world) freeze(random *source) int {
-	var found struct {
-		Processes map[string][]struct{ PID int }
-	}
-	w.get(w.API+"/_local/config", &found)
-	processes := found.Processes["DeliverFunction"]
-	if len(processes) == 0 {
-		return 0
-	}
-	pid := processes[random.below(len(processes))].PID
-	if syscall.Kill(pid, syscall.SIGSTOP) != nil {
-		return 0
-	}
-	<-time.After(2 * time.Second)
-	syscall.Kill(pid, syscall.SIGCONT)
-	return 1
-}
-
-// meddle takes messages out of the queues, so that they are late, and sends some of them a second time.
-func (w *world) meddle(random *source) (n int) {
-	for _, name := range []string{"DeliveryQueue", "RetryQueue", "DispatchRetryQueue"} {
-		queue := w.Queues[name].URL
-		got, err := w.sqs.ReceiveMessage(w.t.Context(), &sqs.ReceiveMessageInput{
-			QueueUrl: &queue, MaxNumberOfMessages: 10, MessageSystemAttributeNames: []sqstypes.MessageSystemAttributeName{"MessageGroupId"},
-		})
-		if err != nil {
-			w.t.Errorf("taking messages out of %s: %v", name, err)
-			return n
-		}
-		for _, m := range got.Messages {
-			n++
-			if random.below(2) == 0 {
-				_, err := w.sqs.SendMessage(w.t.Context(), &sqs.SendMessageInput{
-					QueueUrl: &queue, MessageBody: m.Body, MessageGroupId: aws.String(m.Attributes["MessageGroupId"]),
-				})
-				if err != nil {
-					w.t.Errorf("sending a message to %s twice: %v", name, err)
-				}
-			}
-		}
-	}
-	return n
-}
-
 // settled reports whether no delivery waits.
 func (w *world) settled() bool {
-	items, err := scan[logged](w, "DeliveriesTable")
-	if err != nil {
-		w.t.Fatal(err)
+	log := &dynamo.Deliveries{Client: w.dynamo, Table: "DeliveriesTable"}
+	for shard := range webhook.WakeShards {
+		if _, all, err := log.Count(w.t.Context(), shard, w.now()); err != nil || all > 0 {
+			return false
+		}
 	}
-	return !slices.ContainsFunc(items, func(i logged) bool { return i.Status == "retrying" })
+	return true
 }
 
-// compare compares the ledgers when nothing is under way any more: what was wanted by the configs that were always active
-// has been accepted, or the log says that it has not.
-func (w *world) compare(always []*config, faulty bool) {
-	w.t.Helper()
-	posts := w.ledger()
-	measured.row(w.t, true, "requests", "", "%d", len(posts))
-	problem := w.genuine(posts)
-	measured.row(w.t, problem == nil, "all requests", "signed, the same on every attempt, and their own",
-		"%s", cmp.Or(text(problem), "are"))
-	missing, err := w.unrecorded()
+// everything is collect, with the dead letters, which this takes out of their queue, and with the configs that exist though
+// the answer to their creation was lost.
+func (w *world) everything() (*ledgers, error) {
+	configs, err := scan[struct {
+		OrganizationID string `dynamodbav:"organization_id"`
+		ID             string `dynamodbav:"id"`
+		URL            string `dynamodbav:"url"`
+	}](w, "ConfigsTable")
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
-	measured.row(w.t, missing == 0, "changes without an event, and events without a change", "0", "%d", missing)
-	items, err := scan[logged](w, "DeliveriesTable")
+	for _, c := range configs {
+		if !slices.ContainsFunc(w.configs, func(known *config) bool { return known.id == c.ID }) {
+			endpoint := strings.TrimPrefix(c.URL, w.receivers.url+"/")
+			w.configs = append(w.configs, &config{organization: c.OrganizationID, id: c.ID, endpoint: endpoint, created: time.Now()})
+		}
+	}
+	l, err := w.collect()
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
-	ids := map[string]string{} // of configs, by endpoint
-	for _, c := range w.configs {
-		ids[c.endpoint] = c.id
-	}
-	type key struct{ config, change string }
-	sent, accepted := map[key]int{}, map[key]int{}
-	for _, p := range posts {
-		k := key{config: ids[p.endpoint], change: p.change}
-		sent[k]++
-		if p.accepted {
-			accepted[k]++
+	queue := w.Queues[deadLetterQueue].URL
+	for {
+		got, err := w.sqs.ReceiveMessage(w.t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: int32((12 * time.Hour).Seconds()),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading dead letters: %w", err)
+		}
+		if len(got.Messages) == 0 {
+			return l, nil
+		}
+		for _, m := range got.Messages {
+			message, err := webhook.ParseMessage(aws.ToString(m.Body), w.now().Add(time.Hour))
+			if err != nil {
+				return nil, fmt.Errorf("a dead letter: %w: %s", err, aws.ToString(m.Body))
+			}
+			l.dead = append(l.dead, message)
 		}
 	}
-	log, asked, invented := map[key]logged{}, map[key]int{}, 0
-	for _, i := range items {
-		k := key{config: i.ConfigID, change: document{id: i.DocumentID, status: i.DocumentStatus}.name()}
-		log[k], asked[k] = i, w.resends[[2]string{i.ConfigID, i.EventID}]
-		answered := 0
-		for _, a := range i.Attempts {
-			if a.Response > 0 {
-				answered++
-			}
-		}
-		invented += max(0, answered-sent[k])
-	}
-	lost, failed, unsaid, more, attempts := 0, 0, 0, 0, 0
-	for _, c := range always {
-		for _, d := range w.changes {
-			if d.organization != c.organization || d.status != "processed" {
-				continue
-			}
-			k := key{config: c.id, change: d.name()}
-			more += max(0, accepted[k]-1-asked[k])
-			attempts += max(0, sent[k]-5*(1+asked[k]+w.redrives))
-			switch {
-			case accepted[k] > 0 && log[k].Status != "delivered" && asked[k] == 0:
-				unsaid++
-			case accepted[k] == 0 && log[k].Status == "failed":
-				failed++
-			case accepted[k] == 0:
-				lost++
-			}
-		}
-	}
-	measured.row(w.t, lost == 0, "lost: neither accepted nor failed in the log", "0", "%d", lost)
-	measured.row(w.t, unsaid == 0, "accepted, and not delivered in the log", "0", "%d", unsaid)
-	measured.row(w.t, true, "failed in the log", "", "%d", failed)
-	measured.row(w.t, invented == 0, "answers in the log that no endpoint gave", "0", "%d", invented)
-	unlike := w.unlike(items, posts)
-	if faulty {
-		measured.row(w.t, true, "accepted more often than asked for", "", "%d", more)
-		measured.row(w.t, true, "attempts above five a round", "", "%d", attempts)
-		measured.row(w.t, true, "attempts that only one of endpoint and log knows", "", "%d", unlike)
-		return
-	}
-	measured.row(w.t, more == 0, "accepted more often than asked for", "0", "%d", more)
-	measured.row(w.t, attempts == 0, "attempts above five a round", "0", "%d", attempts)
-	measured.row(w.t, unlike == 0, "attempts that only one of endpoint and log knows", "0", "%d", unlike)
 }

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,10 +17,17 @@ type post struct {
 	endpoint string
 	event    string
 	change   string // its name
+	sequence string
 	header   http.Header
 	body     []byte
 	at       time.Time
 	accepted bool
+}
+
+// ours are the headers that the ledger keeps.
+var ours = []string{
+	"X-Webhook-Token", "X-Webhook-Signature", "X-Webhook-Attempt",
+	"Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Idempotency-Key",
 }
 
 // receivers are the endpoints of all organizations, each at a path of its own, and their ledger.
@@ -31,6 +39,7 @@ type receivers struct {
 	answers   map[string]http.HandlerFunc     // by endpoint; without one it is 204
 	first     map[string]map[string]time.Time // when a change's first request came, by endpoint and name
 	delivered map[string]map[string]int       // how often a change was accepted, by endpoint and name
+	bodies    map[[2]string][]byte            // by endpoint and event
 }
 
 // receive starts the endpoints, which end with the scenario.
@@ -39,6 +48,7 @@ func receive(t *testing.T) *receivers {
 		answers:   map[string]http.HandlerFunc{},
 		first:     map[string]map[string]time.Time{},
 		delivered: map[string]map[string]int{},
+		bodies:    map[[2]string][]byte{},
 	}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
@@ -84,22 +94,32 @@ func (r *receivers) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if err != nil {
 		return // the sender was killed
 	}
-	p := &post{endpoint: strings.TrimPrefix(request.URL.Path, "/"), header: request.Header.Clone(), body: body, at: time.Now()}
+	p := &post{endpoint: strings.TrimPrefix(request.URL.Path, "/"), header: http.Header{}, body: body, at: time.Now()}
+	for _, name := range ours {
+		p.header[name] = request.Header[name]
+	}
 	var sent struct {
 		Data struct {
 			ID         string
 			Attributes struct {
 				DocumentID string `json:"document_id"`
 				Status     string
+				Sequence   string
 			}
 		}
 	}
 	if err := json.Unmarshal(body, &sent); err == nil { // else it is in the ledger without an event
-		p.event = sent.Data.ID
+		p.event, p.sequence = sent.Data.ID, sent.Data.Attributes.Sequence
 		p.change = document{id: sent.Data.Attributes.DocumentID, status: sent.Data.Attributes.Status}.name()
 	}
 	r.mu.Lock()
 	r.posts = append(r.posts, p)
+	key := [2]string{p.endpoint, p.event}
+	if first, known := r.bodies[key]; !known {
+		r.bodies[key] = body
+	} else if bytes.Equal(first, body) {
+		p.body = first // kept once
+	}
 	if r.first[p.endpoint] == nil {
 		r.first[p.endpoint], r.delivered[p.endpoint] = map[string]time.Time{}, map[string]int{}
 	}

@@ -11,17 +11,21 @@ package soak
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,11 +44,13 @@ var (
 	load   int    // changes that the ledgers' scenario writes without faults
 	root   string // of the repository whose template and functions are run
 	binary string // the local stack
+
+	replayer string // the command replay
 )
 
 func TestMain(m *testing.M) {
 	flag.BoolVar(&wanted, "soak", false, "run the scenarios, which take minutes each; with -short only those that take seconds")
-	flag.IntVar(&load, "changes", 10_000, "how many changes the comparison of ledgers writes, `N`; under faults three tenths of that")
+	flag.IntVar(&load, "changes", 100_000, "how many changes the comparison of ledgers writes, `N`; under faults three tenths of that")
 	flag.StringVar(&root, "stack-root", filepath.Join("..", ".."), "`folder` of the repository whose template and functions are run")
 	flag.StringVar(&binary, "stack-binary", "", "the local stack, `file`; built from -stack-root if there is none")
 	flag.Parse()
@@ -53,12 +59,11 @@ func TestMain(m *testing.M) {
 
 // run runs the scenarios and prints what they measured.
 func run(m *testing.M) int {
-	if wanted && binary == "" {
+	if wanted {
 		folder, err := os.MkdirTemp("", "docuhook-soak-")
 		if err == nil {
 			defer os.RemoveAll(folder)
-			binary = filepath.Join(folder, "local")
-			build := exec.Command("go", "build", "-o", binary, "./infra/local")
+			build := exec.Command("go", "build", "-o", folder, "./infra/local", "./infra/replay")
 			build.Dir, build.Stderr = root, os.Stderr
 			err = build.Run()
 		}
@@ -66,6 +71,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "soak: building the local stack:", err)
 			return 1
 		}
+		binary, replayer = cmp.Or(binary, filepath.Join(folder, "local")), filepath.Join(folder, "replay")
 	}
 	code := m.Run()
 	measured.print(os.Stdout)
@@ -129,14 +135,14 @@ type stack struct {
 
 // about is what the stack tells about itself.
 type about struct {
-	API      string    `json:"api"`
-	Endpoint string    `json:"endpoint"`
-	Region   string    `json:"region"`
+	API      string
+	Endpoint string
+	Region   string
 	Started  time.Time // when its clock showed what the machine's did
-	Queues   map[string]struct {
-		URL string `json:"url"`
-		ARN string `json:"arn"`
-	} `json:"queues"`
+	Queues   map[string]struct{ URL, ARN string }
+	Tables   map[string]struct {
+		Stream string `json:"stream_arn"`
+	}
 }
 
 // organizations are those of every stack; an API key is its organization's id after "key_".
@@ -214,6 +220,11 @@ func (s *stack) machine(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.scale)
 }
 
+// machineTime returns when the machine's clock shows what a time is on the stack's.
+func (s *stack) machineTime(t time.Time) time.Time {
+	return s.Started.Add(s.machine(t.Sub(s.Started)))
+}
+
 // queued returns how long a time of the machine's clock is on the stack's.
 func (s *stack) queued(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * s.scale)
@@ -269,11 +280,44 @@ func (s *stack) faults(rules ...fault) {
 	}
 }
 
-// hits returns how often each kind of fault has struck since the stack's start; also those that have not.
-func (s *stack) hits() map[string]int {
-	var report struct{ Kinds map[string]int }
+// everyFault is the plan by which everything fails that can, 5 % of it. The partitions of one organization are hot.
+var everyFault = []fault{
+	{Service: "dynamodb", Contains: `"org_d"`, Kind: "throttled", Probability: 0.3},
+	{Kind: "throttled", Probability: 0.05},
+	{Kind: "every", Probability: 0.05},
+}
+
+// hits are what plans have hit since the stack's start: by kind, also 0, and what of it.
+type hits struct {
+	Kinds map[string]int
+	Hits  []struct {
+		Service, Operation, Kind string
+		Count                    int
+	}
+}
+
+func (s *stack) hits() hits {
+	var report hits
 	s.get(s.API+"/_local/faults", &report)
-	return report.Kinds
+	return report
+}
+
+// rows prints what was hit by each kind, which must have hit something, but in a short run.
+func (h hits) rows(t *testing.T) {
+	t.Helper()
+	for _, kind := range slices.Sorted(maps.Keys(h.Kinds)) {
+		counts := map[string]int{}
+		for _, hit := range h.Hits {
+			if hit.Kind == kind && hit.Count > 0 {
+				counts[hit.Service+" "+hit.Operation] += hit.Count
+			}
+		}
+		var of []string
+		for _, what := range slices.Sorted(maps.Keys(counts)) {
+			of = append(of, fmt.Sprintf("%s %d", what, counts[what]))
+		}
+		measured.row(t, h.Kinds[kind] > 0 || testing.Short(), "fault "+kind, "some", "%d: %s", h.Kinds[kind], strings.Join(of, ", "))
+	}
 }
 
 const deadLetterQueue = "DeliveryDeadLetterQueue"
@@ -349,17 +393,37 @@ func (s *stack) redrive() {
 	eventually(s.t, 30*time.Second, "the end of the redrive", func() bool { return s.depth(deadLetterQueue).all() == 0 })
 }
 
-// output collects what a process prints.
+// output collects what a process prints. Lines that only say what became of a message are kept as evidence alone.
 type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu       sync.Mutex
+	rest     []byte // of a line that has not ended
+	text     bytes.Buffer
+	evidence evidence
 }
 
 // Write implements io.Writer.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.text.Write(p)
+	o.rest = append(o.rest, p...)
+	for {
+		line, rest, ended := bytes.Cut(o.rest, []byte("\n"))
+		if !ended {
+			return len(p), nil
+		}
+		if !o.evidence.take(line) {
+			o.text.Write(line)
+			o.text.WriteByte('\n')
+		}
+		o.rest = rest
+	}
+}
+
+// heard returns what the stack has said of messages.
+func (o *output) heard() evidence {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.evidence.clone()
 }
 
 // find returns the first group of the first match, "" if there is none.

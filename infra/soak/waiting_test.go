@@ -26,7 +26,7 @@ func TestLostAnswers(t *testing.T) {
 		t, messages <= documents+2, "messages after 36 min", "as many as there were, 20",
 		"%d, at most %d meanwhile", messages, highest.visible,
 	)
-	lost := w.hits()["reset-after"]
+	lost := w.hits().Kinds["reset-after"]
 	measured.row(t, lost > 0, "answers of SQS that were lost", "some", "%d", lost)
 	w.faults()
 	w.delivers("endpoint", changed, 2*patience)
@@ -92,5 +92,31 @@ func TestOutage(t *testing.T) {
 	again, ofOne := w.most("endpoint")
 	measured.row(t, again == posts, "POSTs by redriving them", "0", "%d", again-posts)
 	measured.row(t, ofOne <= 5, "POSTs of one event", "at most 5", "%d", ofOne)
+	w.audit(0)
+}
+
+// TestReplay: SQS refuses what dispatch sends for longer than the six hours after which Lambda gives records of the stream up. What
+// is left of them are pointers, from which the command replay dispatches them.
+func TestReplay(t *testing.T) {
+	scenario(t, true)
+	w := newWorld(t, 600)
+	w.register("org_a", "endpoint")
+	w.know("org_a", "endpoint", 5)
+	w.faults(fault{Function: "DispatchFunction", Service: "sqs", Kind: "internal", Probability: 1})
+	changed := w.change("org_a", 40)
+	w.pass(8 * time.Hour)
+	w.faults()
+	early := w.accepted("endpoint", changed)
+	pointers := w.depth("DispatchFailureQueue").all()
+	measured.row(t, pointers > 0 && early == 0, "pointers after 8 h without SQS", "some", "%d, %d delivered", pointers, early)
+	if said, err := w.runReplay(); err != nil {
+		t.Errorf("replay: %v: %s", err, said)
+	}
+	w.delivers("endpoint", changed, patience)
+	got := w.accepted("endpoint", changed)
+	measured.row(t, got == len(changed), "delivered after a replay", "all", "%d of %d", got, len(changed))
+	eventually(t, patience, "the end of all messages", func() bool { return w.waiting().all() == 0 })
+	posts, _ := w.most("endpoint")
+	measured.row(t, posts == len(changed)+5, "POSTs by it", "40", "%d", posts-5)
 	w.audit(0)
 }

@@ -24,20 +24,46 @@ type world struct {
 	*stack
 	*receivers
 
-	mu      sync.Mutex // guards what follows
-	configs []*config
-	changes []document
-	resends map[[2]string]int // of single deliveries, by config and event
-
+	mu       sync.Mutex // guards what follows, and the fields of configs that change
+	configs  []*config
+	changes  []document
+	resends  map[[2]string]int // by config and event, or toAll; also if nobody knows whether it was accepted
+	ordered  []order           // resends of a period
 	redrives int
+
+	processed int // changes to this status
 }
 
-// config leads to an endpoint.
+// config leads to an endpoint. Times are of the machine's clock.
 type config struct {
 	organization string
 	id           string
 	endpoint     string
-	credentials  []signature.Credentials // the last ones first
+	created      time.Time
+	credentials  []issued // the last ones first; none if the answer that had them was lost
+	former       []former
+	off          []span // when it was inactive, or deleted
+	overlapEnds  string // as the API says it
+}
+
+// issued are credentials, and when they were valid.
+type issued struct {
+	signature.Credentials
+	span
+}
+
+// former is an endpoint that a config led to until it was given another URL.
+type former struct {
+	endpoint string
+	until    time.Time
+}
+
+// span is a time, without an end if to is zero.
+type span struct{ from, to time.Time }
+
+// covers reports whether t lies in s, or misses it by no more than slack.
+func (s span) covers(t time.Time, slack time.Duration) bool {
+	return !t.Before(s.from.Add(-slack)) && (s.to.IsZero() || !t.After(s.to.Add(slack)))
 }
 
 // document is the change of a document's status.
@@ -111,11 +137,22 @@ func decode[T any](t *testing.T, a answer) T {
 // register makes a config of an organization that leads to an endpoint.
 func (w *world) register(organization, endpoint string) *config {
 	w.t.Helper()
+	c, got := w.tryRegister(organization, endpoint)
+	if c == nil {
+		w.t.Fatalf("creating a config was answered %d: %s", got.status, got.body)
+	}
+	return c
+}
+
+// tryRegister returns nil if the config may not have been made.
+func (w *world) tryRegister(organization, endpoint string) (*config, answer) {
+	w.t.Helper()
+	began := time.Now()
 	got := w.call(organization, http.MethodPost, "/configs", "webhook_config", "", map[string]any{
 		"url": w.receivers.url + "/" + endpoint, "subscribed_statuses": []string{"processed"},
 	})
 	if got.status != http.StatusCreated {
-		w.t.Fatalf("creating a config was answered %d: %s", got.status, got.body)
+		return nil, got
 	}
 	made := decode[struct {
 		Data struct {
@@ -127,16 +164,20 @@ func (w *world) register(organization, endpoint string) *config {
 		organization: organization,
 		id:           made.Data.ID,
 		endpoint:     endpoint,
-		credentials:  []signature.Credentials{made.Data.Attributes.credentials()},
+		created:      time.Now(),
+		credentials:  []issued{{made.Data.Attributes.credentials(), span{from: began}}},
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.configs = append(w.configs, c)
-	return c
+	return c, got
 }
 
 // shown are credentials as the API shows them.
-type shown struct{ Token, Secret string }
+type shown struct {
+	Token, Secret string
+	OverlapEnds   string `json:"previous_secret_expires_at"`
+}
 
 func (s shown) credentials() signature.Credentials {
 	return signature.Credentials{Token: signature.Secret(s.Token), Secret: signature.Secret(s.Secret)}
@@ -228,6 +269,9 @@ func (w *world) write(organization, id, status string) document {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changes = append(w.changes, d)
+	if status == "processed" {
+		w.processed++
+	}
 	return d
 }
 

@@ -3,6 +3,7 @@ package soak
 import (
 	"encoding/json"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -140,4 +141,53 @@ func TestMessageFromTheFuture(t *testing.T) {
 	dead := func() int { return w.depth(deadLetterQueue).all() }
 	eventually(t, patience, "the message in the dead-letter queue", func() bool { return dead() == 1 })
 	measured.row(t, dead() == 1, "the message itself", "in the dead-letter queue", "%d there", dead())
+}
+
+// TestResendsAtOnce: a resend by document goes to 100 configs with one URL, and one failing delivery is resent 20 times. Neither is
+// a flood at its endpoint.
+func TestResendsAtOnce(t *testing.T) {
+	scenario(t, true)
+	const configs, resends = 100, 20
+	w := newWorld(t, 60, "-parameter", "RetryDelays=60,60,60,60")
+	var mu sync.Mutex
+	now, highest := 0, 0
+	w.answer("shared", func(rw http.ResponseWriter, request *http.Request) {
+		mu.Lock()
+		now++
+		highest = max(highest, now)
+		mu.Unlock()
+		after(200*time.Millisecond)(rw, request)
+		mu.Lock()
+		defer mu.Unlock()
+		now--
+	})
+	for range configs {
+		w.register("org_a", "shared")
+	}
+	changed := w.change("org_a", 1)
+	count := func(endpoint string) int { n, _ := w.most(endpoint); return n }
+	eventually(t, 2*patience, "the deliveries to all configs", func() bool { return count("shared") == configs })
+	eventually(t, patience, "the end of all messages", func() bool { return w.waiting().all() == 0 && w.settled() })
+	got := w.call("org_a", http.MethodPost, "/resend", "webhook_resend", "", map[string]any{"document_id": changed[0].id})
+	if got.status != http.StatusAccepted {
+		t.Fatalf("a resend by document was answered %d: %s", got.status, got.body)
+	}
+	eventually(t, 2*patience, "the resends to all configs", func() bool { return count("shared") == 2*configs })
+	measured.row(t, highest <= 20, "requests at once to the URL of 100 configs", "at most 20, two batches", "%d", highest)
+
+	w.register("org_b", "failing")
+	w.answer("failing", status(http.StatusServiceUnavailable, ""))
+	failing := w.change("org_b", 1)
+	w.sent("failing", failing, patience)
+	eventually(t, patience, "the log", func() bool { return len(w.deliveries("org_b")) == 1 })
+	delivery := w.deliveries("org_b")[0].ID
+	for range resends {
+		if got := w.call("org_b", http.MethodPost, "/deliveries/"+delivery+"/resend", "", "", nil); got.status != http.StatusAccepted {
+			t.Errorf("a resend was answered %d: %s", got.status, got.body)
+		}
+	}
+	eventually(t, 2*patience, "the end of all rounds", func() bool { return w.waiting().all() == 0 && w.settled() })
+	posts := count("failing")
+	measured.row(t, posts <= 5+resends+4, "requests by 20 resends of a failing delivery, and by its first round",
+		"at most 29: the first of each resend, and all of two rounds but one", "%d", posts)
 }

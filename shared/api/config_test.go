@@ -55,7 +55,7 @@ func TestCreateTakesWhatTheContractAllows(t *testing.T) {
 		"a long description":    create(`"description":"` + strings.Repeat("😀", 500) + `"`),
 		"a surrogate pair":      create(`"description":"\ud83d\ude00 \\ud83d"`),
 		"a long URL":            create(`"url":"https://hooks.example.com/` + strings.Repeat("a", 2022) + `"`),
-		"a URL in capitals":     create(`"url":"HTTPS://HOOKS.EXAMPLE.COM:443/A?b=[c]&d=%zz"`),
+		"a URL in capitals":     create(`"url":"HTTPS://HOOKS.EXAMPLE.COM:443/A?b=%5Bc%5D&d=%7a"`),
 		"Punycode":              create(`"url":"https://xn--bcher-kva.example./%C3%BC"`),
 		"a public IPv4 address": create(`"url":"https://8.8.8.8/"`),
 		"a public IPv6 address": create(`"url":"https://[2606:4700:4700::1111]:8443?x"`),

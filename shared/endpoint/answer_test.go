@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/docuhook/docuhook/shared/signature"
 )
 
 // statusResult is the result of an answer that is neither 2xx nor 3xx.
@@ -18,8 +20,12 @@ func statusResult(n int, snippet string) Result {
 	return Result{Status: n, Code: CodeHTTPStatus, Error: fmt.Sprint("the endpoint answered ", n), Snippet: snippet}
 }
 
-func redirect(n int) Result {
-	return Result{Status: n, Code: CodeRedirect, Error: "redirects are not followed"}
+func redirect(n int, target string) Result {
+	r := Result{Status: n, Code: CodeRedirect, Error: "redirects are not followed"}
+	if target != "" {
+		r.Error += "; this one leads to " + target
+	}
+	return r
 }
 
 func TestAnswerMeans(t *testing.T) {
@@ -81,27 +87,60 @@ func TestAnswerMeans(t *testing.T) {
 		{name: "100 and nothing more is a timeout", hangs: true, serve: sendAndHang("HTTP/1.1 100 Continue\r\n\r\n"), want: timeout},
 
 		// Redirects: never followed.
-		{name: "300 is a failure", serve: send(rawAnswer(300, "", "")), want: redirect(300)},
+		{name: "300 is a failure", serve: send(rawAnswer(300, "", "")), want: redirect(300, "")},
 		{
 			name:  "301 to a private address is a failure",
 			serve: send(rawAnswer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")),
-			want:  redirect(301),
+			want:  redirect(301, "http://169.254.169.254/latest/meta-data/"),
 		},
-		{name: "302 to itself is a failure", serve: send(rawAnswer(302, "Location: /hook\r\n", "")), want: redirect(302)},
-		{name: "302 to nowhere is a failure with its status", serve: send(rawAnswer(302, "", "")), want: redirect(302)},
+		{name: "302 to itself is a failure", serve: send(rawAnswer(302, "Location: /hook\r\n", "")), want: redirect(302, "http://"+host+"/hook")},
+		{name: "302 to nowhere is a failure with its status", serve: send(rawAnswer(302, "", "")), want: redirect(302, "")},
 		{
 			name:  "302 to what is no URL is a failure with its status",
 			serve: send(rawAnswer(302, "Location: http://[::1\r\n", "")),
-			want:  redirect(302),
+			want:  redirect(302, ""),
 		},
-		{name: "303 is a failure", serve: send(rawAnswer(303, "Location: https://other.example/\r\n", "")), want: redirect(303)},
-		{name: "304 is a failure", serve: send("HTTP/1.1 304 Not Modified\r\n\r\n"), want: redirect(304)},
+		{
+			name:  "303 is a failure",
+			serve: send(rawAnswer(303, "Location: https://other.example/\r\n", "")),
+			want:  redirect(303, "https://other.example/"),
+		},
+		{name: "304 is a failure", serve: send("HTTP/1.1 304 Not Modified\r\n\r\n"), want: redirect(304, "")},
 		{
 			name:  "307, which would carry the body along, is a failure",
 			serve: send(rawAnswer(307, "Location: http://127.0.0.1:1/\r\n", "")),
-			want:  redirect(307),
+			want:  redirect(307, "http://127.0.0.1:1/"),
 		},
-		{name: "308 is a failure", serve: send(rawAnswer(308, "Location: http://10.0.0.1/\r\n", "")), want: redirect(308)},
+		{
+			name:  "308 is a failure",
+			serve: send(rawAnswer(308, "Location: http://10.0.0.1/\r\n", "")),
+			want:  redirect(308, "http://10.0.0.1/"),
+		},
+		{
+			name:  "a redirect is named without query, fragment and user",
+			serve: send(rawAnswer(308, "Location: https://me:mine@www.other.example:8443/a%2Fb/?key=1#top\r\n", "")),
+			want:  redirect(308, "https://www.other.example:8443/a%2Fb/"),
+		},
+		{
+			name:  "a redirect of the scheme alone is named",
+			serve: send(rawAnswer(301, "Location: https://"+host+"/hook\r\n", "")),
+			want:  redirect(301, "https://"+host+"/hook"),
+		},
+		{
+			name:  "a redirect to a path beside the one that was asked is named in full",
+			serve: send(rawAnswer(301, "Location: hook/\r\n", "")),
+			want:  redirect(301, "http://"+host+"/hook/"),
+		},
+		{
+			name:  "a redirect that holds the token is named without it",
+			serve: send(rawAnswer(302, "Location: /"+current.Token.Reveal()+"\r\n", "")),
+			want:  redirect(302, "http://"+host+"/[redacted]"),
+		},
+		{
+			name:  "a redirect to what is no place is a failure with its status",
+			serve: send(rawAnswer(302, "Location: mailto:me@other.example\r\n", "")),
+			want:  redirect(302, ""),
+		},
 
 		// Other statuses.
 		{
@@ -324,21 +363,110 @@ func TestAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestCompressedAnswerIsNotDecompressed(t *testing.T) {
-	var bomb bytes.Buffer
-	writer := gzip.NewWriter(&bomb)
-	writer.Write(make([]byte, 4<<20))
-	writer.Close()
-	address := serveRaw(t, nil, func(p *peer) {
-		if raw := p.next(); bytes.Contains(bytes.ToLower(raw), []byte("accept-encoding")) {
-			t.Error("the client asks for compression")
-		}
-		p.write(rawAnswer(500, "Content-Encoding: gzip\r\n", bomb.String()))
-	})
-	client, _ := newClient(address)
-	got := client.Post(t.Context(), requestTo("http://"+host))
-	if got.Status != 500 || !strings.HasPrefix(got.Snippet, "\x1f\uFFFD\b") {
-		t.Errorf("status %d, snippet %q: want the compressed bytes themselves", got.Status, got.Snippet)
+func TestOnlyTextIsKeptOfAnAnswer(t *testing.T) {
+	packed := func(text string) string {
+		var out bytes.Buffer
+		writer := gzip.NewWriter(&out)
+		writer.Write([]byte(text))
+		writer.Close()
+		return out.String()
+	}
+	for name, test := range map[string]struct {
+		headers, body, want string
+	}{
+		"text":                      {body: "no such field", want: "no such field"},
+		"JSON":                      {headers: "Content-Type: application/json\r\n", body: `{"error":"no"}`, want: `{"error":"no"}`},
+		"HTML":                      {body: "<!DOCTYPE html><title>Oops</title>", want: "<!DOCTYPE html><title>Oops</title>"},
+		"XML":                       {body: "<?xml version=\"1.0\"?><a/>", want: "<?xml version=\"1.0\"?><a/>"},
+		"text of several lines":     {body: "a\r\n\tb\n", want: "a\r\n\tb\n"},
+		"text beyond ASCII":         {body: "größer 大", want: "größer 大"},
+		"text in Latin-1":           {body: "gr\xf6\xdfer", want: "gr\uFFFDer"},
+		"text that says identity":   {headers: "Content-Encoding: Identity\r\n", body: "no", want: "no"},
+		"gzip":                      {headers: "Content-Encoding: gzip\r\n", body: packed("no")},
+		"gzip that does not say so": {body: packed("no")},
+		"gzip of 4 MiB":             {headers: "Content-Encoding: gzip\r\n", body: packed(strings.Repeat("0", 4<<20))},
+		"what says it is Brotli":    {headers: "Content-Encoding: br\r\n", body: "looks like text"},
+		"a picture":                 {body: "\x89PNG\r\n\x1a\n"},
+		"a PDF":                     {body: "%PDF-1.7"},
+		"text in UTF-16":            {body: "\xff\xfen\x00o\x00"},
+		"text and a zero byte":      {body: "no\x00"},
+		"nothing":                   {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := serveRaw(t, nil, func(p *peer) {
+				p.next()
+				p.write(rawAnswer(500, test.headers, test.body))
+			})
+			for omit, want := range map[bool]string{false: test.want, true: ""} {
+				client, _ := newClient(address, func(o *ClientOptions) { o.OmitAnswers = omit })
+				got := client.Post(t.Context(), requestTo("http://"+host))
+				if got.Status != 500 || got.Snippet != want {
+					t.Errorf("status %d, snippet %q, want %q", got.Status, got.Snippet, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingOfAnAnswerIsKeptOnRequest(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		want   Result
+	}{
+		"a body": {
+			answer: rawAnswer(400, "", "Erika Mustermann is no customer of ours"),
+			want:   statusResult(400, ""),
+		},
+		"where a redirect leads": {
+			answer: rawAnswer(302, "Location: https://other.example/mustermann\r\n", "Erika Mustermann"),
+			want:   redirect(302, ""),
+		},
+		"what is not HTTP": {
+			answer: "Erika Mustermann\r\n",
+			want:   Result{Code: CodeProtocolError, Error: "the endpoint does not answer as HTTP wants"},
+		},
+		"a header that makes no sense": {
+			answer: "HTTP/1.1 200 OK\r\nContent-Length: Mustermann\r\n\r\n",
+			want:   Result{Code: CodeProtocolError, Error: "the endpoint does not answer as HTTP wants"},
+		},
+		"and when to come back is still heard": {
+			answer: rawAnswer(503, "Retry-After: 60\r\n", "Erika Mustermann"),
+			want:   Result{Status: 503, Code: CodeHTTPStatus, Error: "the endpoint answered 503", RetryAfter: time.Minute},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, _ := newClient(serveRaw(t, nil, speak(test.answer)), func(o *ClientOptions) { o.OmitAnswers = true })
+			got := client.Post(t.Context(), requestTo("http://"+host))
+			if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(Result{}, "StartedAt", "Duration")); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCustomHeaderDoesNotComeBack(t *testing.T) {
+	const value = `Bearer key<1>/"2"+3\4&5=`
+	for name, echoed := range map[string]string{
+		"as it is":               value,
+		"without its scheme":     value[len("Bearer "):],
+		"in JSON":                `Bearer key<1>/\"2\"+3\\4&5=`,
+		"in JSON of PHP":         `Bearer key<1>\/\"2\"+3\\4&5=`,
+		"in JSON of Go":          `Bearer key\u003c1\u003e/\"2\"+3\\4\u0026 5=`,
+		"in HTML":                "Bearer key&lt;1&gt;/&#34;2&#34;+3\\4&amp;5=",
+		"in a form":              "Bearer+key%3C1%3E%2F%222%22%2B3%5C4%265%3D",
+		"in a path":              "Bearer%20key%3C1%3E%2F%222%22+3%5C4&5=",
+		"that is part of others": "x" + value + "y",
+	} {
+		t.Run(name, func(t *testing.T) {
+			echoed = strings.ReplaceAll(echoed, "\\u0026 5", "\\u00265")
+			client, _ := newClient(serveRaw(t, nil, speak(rawAnswer(401, "", "got "+echoed+" and eu"))))
+			r := requestTo("http://" + host)
+			r.Current.Headers = map[string]signature.Secret{"Authorization": value, "X-Region": "eu"}
+			got := client.Post(t.Context(), r)
+			if strings.Contains(got.Snippet, "key") || !strings.Contains(got.Snippet, "[redacted]") || !strings.HasSuffix(got.Snippet, " and eu") {
+				t.Errorf("snippet %q", got.Snippet)
+			}
+		})
 	}
 }
 

@@ -1,12 +1,16 @@
 package endpoint
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -85,7 +89,7 @@ func classify(err error) (code, text string) {
 	}
 	for _, f := range failures {
 		if f.matches(err) {
-			return f.code, cmp.Or(f.text, err.Error())
+			return f.code, cmp.Or(f.text, explainTLS(err), err.Error())
 		}
 	}
 	return CodeProtocolError, err.Error()
@@ -107,6 +111,35 @@ func isTLS(err error) bool {
 	return is[*tls.CertificateVerificationError](err) || is[tls.RecordHeaderError](err) ||
 		during(err, "remote error", "local error") || strings.HasPrefix(err.Error(), "tls: ")
 }
+
+// maxIssuer is how much of the name of a certificate's issuer is told, in bytes.
+const maxIssuer = 60
+
+// explainTLS returns what to do about an error of TLS that its own text does not tell, "" for all others.
+func explainTLS(err error) string {
+	unverified, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if ok && is[x509.UnknownAuthorityError](err) && len(unverified.UnverifiedCertificates) > 0 {
+		last := unverified.UnverifiedCertificates[len(unverified.UnverifiedCertificates)-1]
+		if !bytes.Equal(last.RawIssuer, last.RawSubject) {
+			return fmt.Sprintf("certificate signed by unknown authority: the endpoint must also send the intermediate "+
+				"certificate of its issuer, %q, or that is not trusted", cut(last.Issuer.CommonName, maxIssuer))
+		}
+	}
+	if text := err.Error(); strings.HasSuffix(text, "tls: handshake failure") {
+		return text + ": the endpoint must offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305"
+	}
+	return ""
+}
+
+// http1Required matches the errors of an HTTP/2 stream or connection that was ended because the endpoint wants
+// HTTP/1.1. They have no type. All of them begin in net/http, so that no answer can look like one.
+//
+// Source: https://www.rfc-editor.org/rfc/rfc9113#section-7
+var http1Required = regexp.MustCompile(`^(stream error: stream ID \d+; |http2: server sent GOAWAY and closed the connection; ` +
+	`LastStreamID=\d+, ErrCode=|http2: Transport received GOAWAY from server ErrCode:)HTTP_1_1_REQUIRED\b`)
+
+// wantsHTTP1 reports whether err, which may be nil, says that the endpoint answers a request over HTTP/1.1 alone.
+func wantsHTTP1(err error) bool { return err != nil && http1Required.MatchString(err.Error()) }
 
 // isTimeout reports whether err, which may be nil, says that something did not happen in time. HTTP/2 pings
 // that nobody answers are told by their text alone.

@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/docuhook/docuhook/shared/signature"
 )
@@ -48,8 +46,8 @@ type Request struct {
 	EventID  string
 	Key      string // the Idempotency-Key: the same for all attempts at one delivery, and for no other
 	Body     []byte
-	Attempt  int // from 1
-	Current  signature.Credentials
+	Attempt  int                    // from 1
+	Current  signature.Credentials  // with the custom headers
 	Previous *signature.Credentials // during an overlap
 }
 
@@ -59,7 +57,7 @@ type Result struct {
 	Duration   time.Duration
 	Status     int           // HTTP status, 0 if there was no answer
 	Code       string        // "" on success
-	Error      string        // for people; never holds the URL, a token or a secret
+	Error      string        // for people; never holds the URL's query, a token, a secret or the value of a custom header
 	Snippet    string        // beginning of an answer that is not 2xx
 	RetryAfter time.Duration // what a 429 or 503 asked for, however long; 0 if nothing
 }
@@ -72,20 +70,24 @@ func (r Result) Gone() bool { return r.Status == http.StatusGone }
 
 // Client makes attempts over HTTP. It keeps connections alive and is safe for concurrent use.
 type Client struct {
-	transport *http.Transport // and no http.Client, which would look at redirects
-	allowHTTP bool
-	now       func() time.Time
-	timeout   time.Duration
+	transport   *http.Transport // and no http.Client, which would look at redirects
+	http1       *http.Transport // for endpoints that offer HTTP/2 and then ask for HTTP/1.1
+	allowHTTP   bool
+	omitAnswers bool
+	now         func() time.Time
+	timeout     time.Duration
 }
 
 // ClientOptions are the choices that a Client leaves.
 type ClientOptions struct {
 	Guard     *Guard
 	AllowHTTP bool
-	Now       func() time.Time
-	Timeout   time.Duration  // of an attempt, 0 for AttemptTimeout, which is also the most
-	Resolver  *net.Resolver  // nil for the system's
-	RootCAs   *x509.CertPool // nil for the system's
+	// OmitAnswers keeps everything that an endpoint says but its status out of a Result.
+	OmitAnswers bool
+	Now         func() time.Time
+	Timeout     time.Duration  // of an attempt, 0 for AttemptTimeout, which is also the most
+	Resolver    *net.Resolver  // nil for the system's
+	RootCAs     *x509.CertPool // nil for the system's
 	// Dial is nil for the guard's dialer. With another one, Guard and Resolver are not used.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -96,10 +98,23 @@ func NewClient(options ClientOptions) *Client {
 	if dial == nil {
 		dial = options.Guard.dialer(options.Resolver)
 	}
-	transport := &http.Transport{
+	timeout := options.Timeout
+	if timeout <= 0 || timeout > AttemptTimeout {
+		timeout = AttemptTimeout
+	}
+	http1 := newTransport(dial, options.RootCAs)
+	http1.ForceAttemptHTTP2 = false // which dials of one's own prevent otherwise
+	return &Client{
+		transport: newTransport(dial, options.RootCAs), http1: http1,
+		allowHTTP: options.AllowHTTP, omitAnswers: options.OmitAnswers, now: options.Now, timeout: timeout,
+	}
+}
+
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
 		Proxy:                  nil, // a proxy from the environment would be dialed in the endpoint's place
 		DialContext:            dial,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: options.RootCAs},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    connectTimeout,
 		ResponseHeaderTimeout:  AttemptTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeaders,
@@ -114,15 +129,13 @@ func NewClient(options ClientOptions) *Client {
 			MaxReceiveBufferPerStream: maxAnswer, MaxReceiveBufferPerConnection: 16 * maxAnswer,
 		},
 	}
-	timeout := options.Timeout
-	if timeout <= 0 || timeout > AttemptTimeout {
-		timeout = AttemptTimeout
-	}
-	return &Client{transport: transport, allowHTTP: options.AllowHTTP, now: options.Now, timeout: timeout}
 }
 
 // Rested drops idle connections, which may be dead after the process was frozen.
-func (c *Client) Rested() { c.transport.CloseIdleConnections() }
+func (c *Client) Rested() {
+	c.transport.CloseIdleConnections()
+	c.http1.CloseIdleConnections()
+}
 
 // Post makes one attempt. It returns within AttemptTimeout and reads at most 16 KiB of the answer.
 //
@@ -145,9 +158,16 @@ func (c *Client) post(ctx context.Context, r Request, result *Result) {
 		result.Code, result.Error = classify(err)
 		return
 	}
-	answer, err := c.roundTrip(request)
+	answer, err := roundTrip(c.transport, request)
+	if wantsHTTP1(err) {
+		request.Body = io.NopCloser(bytes.NewReader(r.Body))
+		answer, err = roundTrip(c.http1, request)
+	}
 	if err != nil {
 		result.Code, result.Error = classify(err)
+		if result.Code == CodeProtocolError && c.omitAnswers {
+			result.Error = "the endpoint does not answer as HTTP wants"
+		}
 		return
 	}
 	defer answer.Body.Close()
@@ -164,13 +184,26 @@ func (c *Client) newRequest(ctx context.Context, r Request, now time.Time) (*htt
 		return nil, refusal{CodeBlockedScheme, "only https is allowed"}
 	}
 	request.GetBody = c.rewinder(r.Body)
+	if port := request.URL.Port(); port == "443" && request.URL.Scheme == "https" || port == "80" && request.URL.Scheme == "http" {
+		request.Host = strings.TrimSuffix(request.URL.Host, ":"+port) // RFC 9110, section 4.2.3; some servers know only that name
+	}
 	header := request.Header
+	for name, value := range r.Current.Headers {
+		header[name] = []string{value.Reveal()} // as it was written, which matters to some over HTTP/1.1
+	}
+	header.Set("Accept", "*/*")
+	header.Set("Accept-Encoding", "identity")
 	header.Set("Content-Type", "application/json")
 	header.Set("Idempotency-Key", r.Key)
 	header.Set("X-Webhook-Attempt", strconv.Itoa(r.Attempt))
 	header.Set("User-Agent", "Docuhook/"+Version)
 	if err := signature.Sign(header, r.EventID, r.Body, now, r.Current, r.Previous); err != nil {
 		return nil, refusal{CodeInvalidDestination, err.Error()}
+	}
+	for _, name := range signature.StandardHeaders() {
+		// In lower case, as the specification writes them and some receivers look them up.
+		header[name] = header.Values(name)
+		header.Del(name)
 	}
 	return request, nil
 }
@@ -185,42 +218,9 @@ func (c *Client) rewinder(body []byte) func() (io.ReadCloser, error) {
 		if rewinds++; rewinds > maxRewinds {
 			return nil, errTooManyReplays
 		}
-		c.transport.CloseIdleConnections()
+		c.Rested()
 		return io.NopCloser(bytes.NewReader(body)), nil
 	}
-}
-
-// judge reads an answer and says in result what it means.
-func (c *Client) judge(answer *http.Response, r Request, result *Result) {
-	status := answer.StatusCode
-	if status < 100 {
-		result.Code, result.Error = CodeProtocolError, fmt.Sprintf("the endpoint answered %03d, which is no status", status)
-		return
-	}
-	result.Status = status
-	var body []byte
-	var err error
-	if status != http.StatusSwitchingProtocols {
-		// After 101 the body is the connection itself, which no deadline ends.
-		body, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	}
-	switch {
-	case status >= 200 && status <= 299:
-		if isTimeout(err) {
-			result.Code, result.Error = CodeBodyTooSlow, "the answer did not end in time"
-		} else if err != nil {
-			result.Code, result.Error = CodeAnswerTruncated, "the connection ended within the answer"
-		}
-		return
-	case status >= 300 && status <= 399:
-		result.Code, result.Error = CodeRedirect, "redirects are not followed"
-	default:
-		result.Code, result.Error = CodeHTTPStatus, fmt.Sprintf("the endpoint answered %d", status)
-	}
-	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		result.RetryAfter = retryAfter(answer.Header, c.now())
-	}
-	result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
 }
 
 // roundTrip sends a request. A 408 that closes a kept-alive connection may have been sent while the connection
@@ -228,10 +228,10 @@ func (c *Client) judge(answer *http.Response, r Request, result *Result) {
 // HTTP/2 an answer names its request, so that a 408 is always the request's.
 //
 // Source: RFC 9110, section 15.5.9
-func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
+func roundTrip(transport *http.Transport, request *http.Request) (*http.Response, error) {
 	reused := false
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
-	answer, err := c.transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	answer, err := transport.RoundTrip(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
 	if err != nil || answer.StatusCode != http.StatusRequestTimeout || !answer.Close || !reused || answer.ProtoMajor > 1 {
 		return answer, err
 	}
@@ -239,34 +239,5 @@ func (c *Client) roundTrip(request *http.Request) (*http.Response, error) {
 	if request.Body, err = request.GetBody(); err != nil {
 		return nil, err
 	}
-	return c.transport.RoundTrip(request)
-}
-
-// redact removes the credentials from what an endpoint sent back.
-func redact(s string, r Request) string {
-	for _, credentials := range []*signature.Credentials{&r.Current, r.Previous} {
-		if credentials == nil {
-			continue
-		}
-		for _, secret := range []signature.Secret{credentials.Token, credentials.Secret} {
-			_, bare, _ := strings.Cut(secret.Reveal(), "_") // as some receivers keep it
-			for _, text := range []string{secret.Reveal(), bare} {
-				if text != "" {
-					s = strings.ReplaceAll(s, text, secret.String())
-				}
-			}
-		}
-	}
-	return s
-}
-
-// cut returns at most n bytes of s without cutting a character in two.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
+	return transport.RoundTrip(request)
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -193,6 +194,42 @@ func newAuthority(t *testing.T) *authority {
 	a := &authority{certificate: certificate, key: key, pool: x509.NewCertPool()}
 	a.pool.AddCert(certificate)
 	return a
+}
+
+// intermediate returns an authority that a vouches for.
+func (a *authority) intermediate(t *testing.T, name string, until time.Time) *authority {
+	t.Helper()
+	below := newAuthority(t)
+	template := *below.certificate
+	template.RawSubject = nil // which would come before Subject
+	template.Subject, template.SerialNumber, template.NotAfter = pkix.Name{CommonName: name}, big.NewInt(3), until
+	raw, err := x509.CreateCertificate(rand.Reader, &template, a.certificate, below.key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if below.certificate, err = x509.ParseCertificate(raw); err != nil {
+		t.Fatal(err)
+	}
+	return below
+}
+
+// issueRSA is issue with a key of RSA.
+func (a *authority) issueRSA(t *testing.T, name string, until time.Time) tls.Certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(4), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
 }
 
 // issue returns a certificate for name that ends at until. Signed by itself if a is nil.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/docuhook/docuhook/shared/keyring"
 )
 
@@ -122,7 +124,7 @@ func TestCache(t *testing.T) {
 					from.read = s.source
 				}
 				got, err := cache.Open(t.Context(), s.sealed, "org_1", "config_1")
-				if s.want == nil && (err != nil || got != credentials) || !errors.Is(err, s.want) {
+				if s.want == nil && (err != nil || !cmp.Equal(got, credentials)) || !errors.Is(err, s.want) {
 					t.Errorf("step %d: %v, want %v", n+1, err, s.want)
 				}
 				if reads := from.reads.Load(); reads != s.reads {
@@ -143,7 +145,7 @@ func TestCacheSealsWithThePrimaryKey(t *testing.T) {
 	if err != nil || !strings.HasPrefix(sealed, "k2.") {
 		t.Fatalf("%s, %v", sealed, err)
 	}
-	if got, err := cache.Open(t.Context(), sealed, "org_1", "config_1"); err != nil || got != credentials {
+	if got, err := cache.Open(t.Context(), sealed, "org_1", "config_1"); err != nil || !cmp.Equal(got, credentials) {
 		t.Error(err)
 	}
 	from.read = away
@@ -167,7 +169,7 @@ func TestManyCallersShareOneRead(t *testing.T) {
 	for range 100 {
 		wait.Go(func() {
 			arrived.Done()
-			if got, err := cache.Open(t.Context(), sealed, "org_1", "config_1"); err != nil || got != credentials {
+			if got, err := cache.Open(t.Context(), sealed, "org_1", "config_1"); err != nil || !cmp.Equal(got, credentials) {
 				t.Error(err)
 			}
 		})

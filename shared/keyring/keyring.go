@@ -76,13 +76,18 @@ func Parse(data []byte) (*Ring, error) {
 }
 
 type credentialsJSON struct {
-	Token  string `json:"t"`
-	Secret string `json:"s"`
+	Token   string            `json:"t"`
+	Secret  string            `json:"s"`
+	Headers map[string]string `json:"h,omitempty"`
 }
 
 // Seal encrypts credentials for one config of one organization with the primary key.
 func (r *Ring) Seal(credentials signature.Credentials, organizationID, configID string) (string, error) {
-	plain, err := json.Marshal(credentialsJSON{credentials.Token.Reveal(), credentials.Secret.Reveal()})
+	revealed := credentialsJSON{Token: credentials.Token.Reveal(), Secret: credentials.Secret.Reveal(), Headers: map[string]string{}}
+	for name, value := range credentials.Headers {
+		revealed.Headers[name] = value.Reveal()
+	}
+	plain, err := json.Marshal(revealed)
 	if err != nil {
 		return "", err
 	}
@@ -112,6 +117,12 @@ func (r *Ring) Open(sealed, organizationID, configID string) (signature.Credenti
 	credentials := signature.Credentials{Token: signature.Secret(c.Token), Secret: signature.Secret(c.Secret)}
 	if credentials.Check() != nil {
 		return signature.Credentials{}, ErrSealed // an attempt with them would blame the endpoint
+	}
+	for name, value := range c.Headers {
+		if credentials.Headers == nil {
+			credentials.Headers = map[string]signature.Secret{}
+		}
+		credentials.Headers[name] = signature.Secret(value)
 	}
 	return credentials, nil
 }

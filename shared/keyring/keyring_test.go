@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 )
@@ -49,8 +51,8 @@ const frozen = "k1.EKhDuJ6WT/nvHzjJFe/Y5cFdv+/uSEu0XtSf7bvLtVhmQ9WGzAOeiClhdGq1B
 
 func TestWhatTheFirstReleaseSealedOpens(t *testing.T) {
 	got, err := parse(t, ring12).Open(frozen, "org_1", "config_1")
-	if err != nil || got != credentials {
-		t.Errorf("%v, %v", got == credentials, err)
+	if err != nil || !gocmp.Equal(got, credentials) {
+		t.Errorf("%v, %v", gocmp.Equal(got, credentials), err)
 	}
 }
 
@@ -110,10 +112,10 @@ func TestSealedValue(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := parse(t, c.ring).Open(c.sealed, cmp.Or(c.organization, "org_1"), cmp.Or(c.config, "config_1"))
-			if c.want == nil && (err != nil || got != credentials) {
-				t.Errorf("%v, equal: %t", err, got == credentials)
+			if c.want == nil && (err != nil || !gocmp.Equal(got, credentials)) {
+				t.Errorf("%v, equal: %t", err, gocmp.Equal(got, credentials))
 			}
-			if c.want != nil && (!errors.Is(err, c.want) || got != (signature.Credentials{})) {
+			if c.want != nil && (!errors.Is(err, c.want) || !gocmp.Equal(got, signature.Credentials{})) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
@@ -130,7 +132,7 @@ func TestEveryTamperedByteIsNoticed(t *testing.T) {
 			}
 			tampered := []byte(sealed)
 			tampered[i] ^= change
-			if got, err := ring.Open(string(tampered), "org_1", "config_1"); err == nil || got != (signature.Credentials{}) {
+			if got, err := ring.Open(string(tampered), "org_1", "config_1"); err == nil || !gocmp.Equal(got, signature.Credentials{}) {
 				t.Errorf("byte %d as %q: %v", i, tampered[i], err)
 			}
 		}
@@ -266,10 +268,29 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ring.Open(sealed, "org_1", "config_1"); err != nil || got != credentials {
+		if got, err := ring.Open(sealed, "org_1", "config_1"); err != nil || !gocmp.Equal(got, credentials) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+func TestCustomHeadersAreSealedWithTheCredentials(t *testing.T) {
+	with := credentials
+	with.Headers = map[string]signature.Secret{"Authorization": "Basic dXNlcjpwYXNz", "x-api-key": `a"b\c`}
+	ring := parse(t, ring1)
+	sealed, err := ring.Seal(with, "org_1", "config_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ring.Open(sealed, "org_1", "config_1"); err != nil || !gocmp.Equal(got, with) {
+		t.Errorf("%v: %v", err, gocmp.Equal(got, with))
+	}
+	if _, err := ring.Open(sealed, "org_1", "config_2"); !errors.Is(err, keyring.ErrSealed) {
+		t.Errorf("they open for another config: %v", err)
+	}
+	if bare := seal(t, ring); len(sealed) <= len(bare) || strings.Contains(sealed, "Authorization") {
+		t.Errorf("%s is not larger than %s, or shows a name", sealed, bare)
+	}
 }
 
 func FuzzOpen(f *testing.F) {
@@ -283,9 +304,9 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := ring.Open(text, "org_1", "config_1")
 		switch {
-		case err == nil && got != credentials:
+		case err == nil && !gocmp.Equal(got, credentials):
 			t.Errorf("%q opens to something that was never sealed", text)
-		case err != nil && (got != signature.Credentials{} || !errors.Is(err, keyring.ErrSealed) && !errors.Is(err, keyring.ErrUnknownKey)):
+		case err != nil && (!gocmp.Equal(got, signature.Credentials{}) || !errors.Is(err, keyring.ErrSealed) && !errors.Is(err, keyring.ErrUnknownKey)):
 			t.Errorf("%q: %v", text, err)
 		}
 	})
@@ -298,7 +319,7 @@ func ExampleRing() {
 	// A new primary is added and the old key stays, to open what it has sealed.
 	after, _ := keyring.Parse([]byte(`{"primary":"k2","k1":"VQNUQRMQZBFVGOBZ5SPDIMM6JHCAJNXT","k2":"E4YBKQGXZWOTWYO4F2Z6GJQGLGWQYK6D"}`))
 	opened, err := after.Open(sealed, "org_1", "config_1")
-	fmt.Println(opened == credentials, err)
+	fmt.Println(opened.Secret == credentials.Secret, err)
 
 	_, err = after.Open(sealed, "org_1", "config_2")
 	fmt.Println(err)

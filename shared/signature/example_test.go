@@ -65,6 +65,6 @@ func ExampleSecret() {
 	fmt.Println(credentials)
 	fmt.Println(len(credentials.Secret.Reveal()), "characters")
 	// Output:
-	// {[redacted] [redacted]}
+	// {[redacted] [redacted] map[]}
 	// 50 characters
 }

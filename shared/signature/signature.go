@@ -41,6 +41,13 @@ const (
 	maxKeyLength = 64
 )
 
+// StandardHeaders returns the names of the headers of Standard Webhooks, in lower case.
+func StandardHeaders() []string {
+	return []string{
+		standardwebhooks.HeaderWebhookID, standardwebhooks.HeaderWebhookTimestamp, standardwebhooks.HeaderWebhookSignature,
+	}
+}
+
 var (
 	// ErrSignature is returned for a request that was not signed with the given credentials.
 	ErrSignature = errors.New("signature does not match")
@@ -72,8 +79,9 @@ func (s Secret) Reveal() string { return string(s) }
 
 // Credentials are what a config and its receiver share.
 type Credentials struct {
-	Token  Secret // "whtok_" and 32 bytes in base64url
-	Secret Secret // "whsec_" and 32 bytes in base64
+	Token   Secret            // "whtok_" and 32 bytes in base64url
+	Secret  Secret            // "whsec_" and 32 bytes in base64
+	Headers map[string]Secret // of the organization's own, by name, that every request to it has; nil for none
 }
 
 // NewCredentials mints credentials from random bytes; random is crypto/rand.Reader but in tests.

@@ -236,7 +236,7 @@ func TestNewCredentials(t *testing.T) {
 		Token:  "whtok_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
 		Secret: "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
 	}
-	if err != nil || got != want {
+	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%s %s, %v", got.Token.Reveal(), got.Secret.Reveal(), err)
 	}
 	if got.Prefix() != "whsec_ICEiIy" {
@@ -247,7 +247,7 @@ func TestNewCredentials(t *testing.T) {
 	}
 	broken := errors.New("no more entropy")
 	for name, random := range map[string]io.Reader{"too few bytes": bytes.NewReader(numbers[:63]), "an error": iotest.ErrReader(broken)} {
-		if got, err := signature.NewCredentials(random); err == nil || got != (signature.Credentials{}) {
+		if got, err := signature.NewCredentials(random); err == nil || got.Token != "" || got.Secret != "" {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}

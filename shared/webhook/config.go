@@ -201,7 +201,12 @@ func (p URLPolicy) check(raw string) (code, detail string) {
 	case strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return "invalid_characters", "must consist of visible ASCII characters; " +
 			"write other hosts in Punycode and other characters percent-encoded"
-	case strings.Contains(raw, `\`):
+	}
+	if forbidden := forbidden(raw); forbidden != "" {
+		return "invalid_characters", fmt.Sprintf("must have %s percent-encoded, as %%%02X: some servers refuse it as it is",
+			forbidden, forbidden[0])
+	}
+	if strings.Contains(raw, `\`) {
 		return "invalid_characters", "must not contain a backslash"
 	}
 	u, err := url.Parse(raw)
@@ -227,6 +232,28 @@ func (p URLPolicy) check(raw string) (code, detail string) {
 	}
 	return p.checkHost(u.Hostname())
 }
+
+// forbidden returns the first character of a URL's path and query that RFC 3986 does not let stand there as it is,
+// "" if there is none. A percent sign is one where no two hexadecimal digits follow.
+//
+// Source: https://www.rfc-editor.org/rfc/rfc3986#section-3.3 and section-3.4
+func forbidden(raw string) string {
+	_, rest, _ := strings.Cut(raw, "://")
+	begin := strings.IndexAny(rest, "/?#")
+	if begin < 0 {
+		return ""
+	}
+	rest, _, _ = strings.Cut(rest[begin:], "#")
+	for i, c := range rest {
+		encoded := i+2 < len(rest) && isHex(rest[i+1]) && isHex(rest[i+2])
+		if strings.ContainsRune("\"<>[\\]^`{|}", c) || c == '%' && !encoded {
+			return string(c)
+		}
+	}
+	return ""
+}
+
+func isHex(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) >= 0 }
 
 func (p URLPolicy) checkHost(host string) (code, detail string) {
 	const notAllowed = "must not point to a private, local or otherwise special-purpose address"

@@ -26,6 +26,31 @@ func public(host string) error {
 
 func anywhere(string) error { return nil }
 
+func TestURLHasOnlyWhatServersAccept(t *testing.T) {
+	const site = "https://hooks.example.com"
+	policy := URLPolicy{Address: public}
+	for _, rest := range []string{
+		"", "/", "?", "/?", "/hook?tenant=%7Bacme%7D", "/hook?a=1%7C2", "/hook?filter%5Ba%5D=1", "/%5b%5D", "/a;b=c,d/~x!$&'()*+=:@",
+		"?a=/?:@!$'()*+,;=-._~", "/a//b/./c", "?%2525", "/%00",
+	} {
+		if code, detail := policy.check(site + rest); code != "" {
+			t.Errorf("%s is refused: %s, %s", rest, code, detail)
+		}
+	}
+	for rest, hint := range map[string]string{
+		"/hook?tenant={acme}": "%7B", "/hook?tenant=acme}": "%7D", "/hook?a=1|2": "%7C", `/hook?x="y"`: "%22", "/hook?filter[a]=1": "%5B",
+		"/hook?a]": "%5D", "/hook?a=<b": "%3C", "/hook?a=b>": "%3E", "/hook?a=^": "%5E", "/hook?a=`b": "%60", `/hook?a=\`: "%5C",
+		"/hook?a=%zz": "%25", "/hook?a=%": "%25", "/hook?a=%4": "%25", "/hook?a=%4g": "%25", "/hook?a=%%41": "%25", "?{}": "%7B",
+		"/{tenant}/hook": "%7B", "/a|b": "%7C", `/"a"`: "%22", "/[a]": "%5B", "/<a>": "%3C", "/a^b": "%5E", "/`": "%60", `/a\b`: "%5C",
+		"/%zz": "%25", "/a%": "%25", "/%u00e4": "%25",
+	} {
+		code, detail := policy.check(site + rest)
+		if code != "invalid_characters" || !strings.Contains(detail, "percent-encoded, as "+hint) {
+			t.Errorf("%s: %q, %q, want a hint at %s", rest, code, detail, hint)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	valid := Config{URL: "https://hooks.example.com/", SubscribedStatuses: []Status{Processed}}
 	for _, test := range []struct {

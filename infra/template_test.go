@@ -5,12 +5,14 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/docuhook/docuhook/shared/delivery"
+	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // templateSource returns the source of template.yaml.
@@ -380,6 +382,39 @@ func TestRetryDelaysAreTheOnesThatTheCodeTakes(t *testing.T) {
 		}
 		if _, err := delivery.ParseSchedule(value); (err == nil) != allowed {
 			t.Errorf("deliver reads %q with %v, want it allowed: %v", value, err, allowed)
+		}
+	}
+}
+
+// TestDocumentURLThatTheTemplateTakesIsTaken keeps a deployment from making functions that cannot start.
+func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
+	var document struct {
+		Parameters map[string]struct {
+			AllowedPattern string `yaml:"AllowedPattern"`
+		} `yaml:"Parameters"`
+	}
+	parseTemplate(t, &document)
+	pattern := regexp.MustCompile(document.Parameters["DocumentUrlTemplate"].AllowedPattern)
+	for value, want := range map[string]bool{
+		"": true,
+		"https://documents.example/{document_id}":                                 true,
+		"https://documents.example:8443/v1/{document_id}/content?a=b&c=%20":       true,
+		"https://documents.example?id={document_id}":                              true,
+		"https://documents.example/":                                              false,
+		"https://documents.example/{id}":                                          false,
+		"https://{document_id}.example/":                                          false,
+		"http://documents.example/{document_id}":                                  false,
+		"https://documents.example/{document_id}/{document_id}":                   false,
+		"https://documents.example/#{document_id}":                                false,
+		"https://me:mine@documents.example/{document_id}":                         false,
+		"https://documents.example/{document_id}|":                                false,
+		"https://documents.example/" + strings.Repeat("a", 600) + "{document_id}": false,
+	} {
+		if got := pattern.MatchString(value); got != want {
+			t.Errorf("%.80q: the template takes it: %t, want %t", value, got, want)
+		}
+		if _, err := webhook.ParseDocumentURL(value); (err == nil) != want {
+			t.Errorf("%.80q: %v", value, err)
 		}
 	}
 }

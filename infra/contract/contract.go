@@ -273,7 +273,8 @@ func inexpressible(code string) bool {
 		"unknown_parameter",                         // page[after] of a resend by document
 		"invalid_cursor",                            // made up, or of another list
 		"address_not_allowed", "scheme_not_allowed", // depend on the deployment and on registries
-		"invalid_url",         // the length of the whole host
+		"invalid_url",                                          // the length of the whole host
+		"reserved_name", "duplicate_name", "headers_too_large", // names whose case differs, and sums
 		"read_only_attribute", // has another value than the config
 		"out_of_range":        // until before since
 		return true

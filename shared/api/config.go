@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/docuhook/docuhook/shared/jsonapi"
+	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -27,6 +30,13 @@ const (
 // Sealer seals the credentials of a config.
 type Sealer interface {
 	Seal(ctx context.Context, credentials signature.Credentials, organizationID, configID string) (string, error)
+}
+
+// Keyring seals and opens the credentials of a config.
+type Keyring interface {
+	Sealer
+	// Open errors with keyring.ErrSealed or keyring.ErrUnknownKey if that can never work.
+	Open(ctx context.Context, sealed, organizationID, configID string) (signature.Credentials, error)
 }
 
 // ConfigReader finds a config; a deleted one, and one of another organization, is webhook.ErrNotFound.
@@ -52,6 +62,7 @@ type configAttributes struct {
 	ConsecutiveFailures     int              `json:"consecutive_failures"`
 	FailingSince            webhook.Time     `json:"failing_since"`
 	SecretPrefix            string           `json:"secret_prefix"`
+	CustomHeaderNames       []string         `json:"custom_header_names"`
 	PreviousSecretExpiresAt webhook.Time     `json:"previous_secret_expires_at"`
 	CreatedAt               webhook.Time     `json:"created_at"`
 	UpdatedAt               webhook.Time     `json:"updated_at"`
@@ -70,6 +81,7 @@ func show(c *webhook.Config, now time.Time) *configAttributes {
 		ConsecutiveFailures: c.FailureCount,
 		FailingSince:        c.FailingSince,
 		SecretPrefix:        c.SecretPrefix,
+		CustomHeaderNames:   append([]string{}, c.CustomHeaderNames...),
 		CreatedAt:           c.CreatedAt,
 		UpdatedAt:           c.UpdatedAt,
 	}
@@ -100,8 +112,11 @@ func configResponse(status int, c *webhook.Config, now time.Time, credentials *s
 	return single(status, configResource(c.ID, attributes))
 }
 
-// writable describes the attributes of a config that a request may set; what it says is set on c.
-func writable(c *webhook.Config, required bool, policy webhook.URLPolicy) map[string]jsonapi.Attribute {
+// writable describes the attributes of a config that a request may set; what it says is set on c, and the values of
+// custom headers on headers, which stay nil if the request has none.
+func writable(
+	c *webhook.Config, headers *map[string]signature.Secret, required bool, policy webhook.URLPolicy,
+) map[string]jsonapi.Attribute {
 	return map[string]jsonapi.Attribute{
 		"url": {Required: required, Text: func(value string) error {
 			c.URL = value
@@ -121,6 +136,14 @@ func writable(c *webhook.Config, required bool, policy webhook.URLPolicy) map[st
 		"is_active": {Bool: func(value bool) error {
 			c.Active = value
 			return nil
+		}},
+		"custom_headers": {TextMap: func(values map[string]string) error {
+			c.CustomHeaderNames = slices.Sorted(maps.Keys(values))
+			*headers = map[string]signature.Secret{}
+			for name, value := range values {
+				(*headers)[name] = signature.Secret(value)
+			}
+			return invalid(webhook.CheckCustomHeaders(values))
 		}},
 	}
 }
@@ -166,7 +189,8 @@ func (CreateConfig) Route() string { return "POST " + configsPath }
 func (o CreateConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
 	now := webhook.At(o.Now())
 	c := &webhook.Config{OrganizationID: r.OrganizationID, Active: true, Version: 1, CreatedAt: now, UpdatedAt: now}
-	attributes := withReadOnly(writable(c, true, o.Policy), nil)
+	var headers map[string]signature.Secret
+	attributes := withReadOnly(writable(c, &headers, true, o.Policy), nil)
 	request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{Type: configType, ID: jsonapi.RefuseID(), Attributes: attributes})
 	err := jsonapi.Join(noQuery(r), request.Err())
 	if err != nil {
@@ -175,7 +199,7 @@ func (o CreateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 	if c.ID, err = webhook.NewConfigID(now.Time, o.Random); err != nil {
 		return nil, fmt.Errorf("making an id: %w", err)
 	}
-	credentials, err := issue(ctx, o.Random, o.Keyring, c)
+	credentials, err := issue(ctx, o.Random, o.Keyring, c, headers)
 	if err != nil {
 		return nil, err
 	}
@@ -187,15 +211,37 @@ func (o CreateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 	return response, nil
 }
 
-// issue gives c new credentials.
-func issue(ctx context.Context, random io.Reader, keyring Sealer, c *webhook.Config) (signature.Credentials, error) {
+// issue gives c new credentials, sealed with its custom headers.
+func issue(
+	ctx context.Context, random io.Reader, sealer Sealer, c *webhook.Config, headers map[string]signature.Secret,
+) (signature.Credentials, error) {
 	credentials, err := signature.NewCredentials(random)
 	if err != nil {
 		return credentials, err
 	}
+	credentials.Headers = headers
 	c.SecretPrefix = credentials.Prefix()
-	c.Sealed, err = keyring.Seal(ctx, credentials, c.OrganizationID, c.ID)
+	c.Sealed, err = sealer.Seal(ctx, credentials, c.OrganizationID, c.ID)
 	return credentials, err
+}
+
+// lost reports whether credentials that could not be opened never will be.
+func lost(err error) bool {
+	return errors.Is(err, keyring.ErrSealed) || errors.Is(err, keyring.ErrUnknownKey)
+}
+
+// reseal gives c other custom headers beside the credentials that it has.
+func reseal(ctx context.Context, keyring Keyring, c *webhook.Config, headers map[string]signature.Secret) error {
+	credentials, err := keyring.Open(ctx, c.Sealed, c.OrganizationID, c.ID)
+	if lost(err) {
+		return jsonapi.NewError(409, "credentials_lost", "the credentials of the config cannot be opened; rotate its secret first")
+	}
+	if err != nil {
+		return err
+	}
+	credentials.Headers = headers
+	c.Sealed, err = keyring.Seal(ctx, credentials, c.OrganizationID, c.ID)
+	return err
 }
 
 // ListConfigs is GET /v1/webhooks/configs.
@@ -280,6 +326,7 @@ func findConfig(ctx context.Context, configs ConfigReader, organizationID, id st
 // UpdateConfig is PATCH /v1/webhooks/configs/{id}.
 type UpdateConfig struct {
 	Configs ConfigUpdater
+	Keyring Keyring
 	Policy  webhook.URLPolicy
 	Now     func() time.Time
 }
@@ -291,10 +338,11 @@ func (UpdateConfig) Route() string { return "PATCH " + configsPath + "/{id}" }
 func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
 	c, err := change(ctx, o.Configs, r, func(c *webhook.Config) error {
 		before := *c
+		var headers map[string]signature.Secret
 		request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{
 			Type:       configType,
 			ID:         jsonapi.RequireID(r.ID),
-			Attributes: withReadOnly(writable(c, false, o.Policy), show(&before, o.Now())),
+			Attributes: withReadOnly(writable(c, &headers, false, o.Policy), show(&before, o.Now())),
 		})
 		if err := jsonapi.Join(noQuery(r), request.Err()); err != nil {
 			return err
@@ -308,7 +356,10 @@ func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 			c.FailureCount, c.FailingSince = 0, webhook.Time{}
 		}
 		c.UpdatedAt = webhook.At(o.Now())
-		return nil
+		if headers == nil {
+			return nil
+		}
+		return reseal(ctx, o.Keyring, c, headers)
 	})
 	if err != nil {
 		return nil, err
@@ -366,7 +417,7 @@ func (o DeleteConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 // RotateSecret is POST /v1/webhooks/configs/{id}/rotate-secret.
 type RotateSecret struct {
 	Configs ConfigUpdater
-	Keyring Sealer
+	Keyring Keyring
 	Now     func() time.Time
 	Random  io.Reader
 }
@@ -383,6 +434,10 @@ func (o RotateSecret) Serve(ctx context.Context, r *Request) (*Response, error) 
 		if err != nil {
 			return err
 		}
+		headers, err := o.headers(ctx, c)
+		if err != nil {
+			return err
+		}
 		now := o.Now()
 		switch {
 		case overlap == 0:
@@ -391,13 +446,27 @@ func (o RotateSecret) Serve(ctx context.Context, r *Request) (*Response, error) 
 			c.PreviousSealed, c.PreviousExpiresAt = c.Sealed, webhook.At(now.Add(overlap))
 		}
 		c.UpdatedAt = webhook.At(now)
-		credentials, err = issue(ctx, o.Random, o.Keyring, c)
+		credentials, err = issue(ctx, o.Random, o.Keyring, c, headers)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return configResponse(200, c, o.Now(), &credentials), nil
+}
+
+// headers returns the custom headers of c, which a rotation leaves as they are. They are gone with credentials that
+// do not open any more, and only a rotation ends that state, so that it takes place without them, and their names go.
+func (o RotateSecret) headers(ctx context.Context, c *webhook.Config) (map[string]signature.Secret, error) {
+	if len(c.CustomHeaderNames) == 0 {
+		return nil, nil
+	}
+	credentials, err := o.Keyring.Open(ctx, c.Sealed, c.OrganizationID, c.ID)
+	if lost(err) {
+		c.CustomHeaderNames = nil
+		return nil, nil
+	}
+	return credentials.Headers, err
 }
 
 // readOverlap returns for how long the previous credentials are to be accepted.

@@ -130,10 +130,11 @@ func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error
 
 // SendTest is POST /v1/webhooks/configs/{id}/test.
 type SendTest struct {
-	Configs ConfigReader
-	Lanes   Lanes
-	Now     func() time.Time
-	Random  io.Reader
+	Configs     ConfigReader
+	Lanes       Lanes
+	DocumentURL webhook.DocumentURL
+	Now         func() time.Time
+	Random      io.Reader
 }
 
 // Route implements Operation.
@@ -162,6 +163,7 @@ func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
 		OccurredAt: webhook.At(now),
 		Test:       true,
 	}
+	event.Related = o.DocumentURL.Of(event.DocumentID)
 	if at := slices.Index(webhook.Statuses(), status); at > 0 {
 		event.PreviousStatus = webhook.Statuses()[min(at, slices.Index(webhook.Statuses(), webhook.Processed))-1]
 	}

@@ -29,10 +29,11 @@ type Resend struct {
 		// else one error (or nil) for each.
 		Add(ctx context.Context, records []webhook.EventRecord) []error
 	}
-	Deliveries DeliveryFinder
-	RetryQueue Queue
-	Now        func() time.Time
-	Random     io.Reader
+	Deliveries  DeliveryFinder
+	RetryQueue  Queue
+	DocumentURL webhook.DocumentURL
+	Now         func() time.Time
+	Random      io.Reader
 }
 
 // scope says which events of a period are sent again.
@@ -215,6 +216,7 @@ func (o Resend) event(
 		DocumentID: documentID,
 		Status:     document.Status,
 		OccurredAt: occurred,
+		Related:    o.DocumentURL.Of(documentID),
 	}, nil
 }
 

@@ -276,6 +276,28 @@ func TestSnapshotsAreMadeOnce(t *testing.T) {
 	})
 }
 
+func TestEventsOfTheAPISayWhereTheDocumentCanBeFetched(t *testing.T) {
+	w := newWorld(t)
+	w.documentURL = "https://documents.example/{document_id}"
+	c := w.config(ours, 1, nil)
+	w.documents["doc 1"] = webhook.Document{OrganizationID: ours, Status: webhook.Processed, UpdatedAt: "2026-01-31T11:00:00Z"}
+	w.must(202, resendOf(`"document_id":"doc 1"`))
+	w.must(202, call{method: "POST", target: configPath(c.ID) + "/test"})
+	for i, want := range []string{"https://documents.example/doc%201", "https://documents.example/" + w.sent[1].Event.DocumentID} {
+		if got := w.sent[i].Event.Related; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if w.events[0].Event.Related != w.sent[0].Event.Related {
+		t.Errorf("recorded %+v", w.events[0].Event)
+	}
+	w.documentURL = "https://elsewhere.example/{document_id}"
+	w.must(202, resendOf(`"document_id":"doc 1"`))
+	if w.sent[2].Event != w.sent[0].Event {
+		t.Errorf("sent again as %+v", w.sent[2].Event)
+	}
+}
+
 func TestResendDocumentRefuses(t *testing.T) {
 	w := newWorld(t)
 	inactive := w.config(ours, 1, func(c *webhook.Config) { c.Active = false })

@@ -3,9 +3,12 @@ package api_test
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/docuhook/docuhook/shared/keyring"
 	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
@@ -231,5 +234,26 @@ type sealer struct{ *world }
 
 func (s sealer) Seal(_ context.Context, c signature.Credentials, organizationID, configID string) (string, error) {
 	s.secrets = append(s.secrets, c.Token.Reveal(), c.Secret.Reveal())
-	return "sealed for " + organizationID + "/" + configID + ": " + c.Token.Reveal() + " " + c.Secret.Reveal(), nil
+	sealed := "sealed for " + organizationID + "/" + configID + ": " + c.Token.Reveal() + " " + c.Secret.Reveal()
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		s.secrets = append(s.secrets, c.Headers[name].Reveal())
+		sealed += " " + name + "=" + c.Headers[name].Reveal()
+	}
+	return sealed, nil
+}
+
+func (s sealer) Open(_ context.Context, sealed, organizationID, configID string) (signature.Credentials, error) {
+	parts := strings.Fields(sealed)
+	if s.openErr != nil || len(parts) < 5 || parts[2] != organizationID+"/"+configID+":" {
+		return signature.Credentials{}, cmp.Or(s.openErr, keyring.ErrSealed)
+	}
+	c := signature.Credentials{Token: signature.Secret(parts[3]), Secret: signature.Secret(parts[4])}
+	for _, header := range parts[5:] {
+		name, value, _ := strings.Cut(header, "=")
+		if c.Headers == nil {
+			c.Headers = map[string]signature.Secret{}
+		}
+		c.Headers[name] = signature.Secret(value)
+	}
+	return c, nil
 }

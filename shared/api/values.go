@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -70,17 +71,22 @@ func readBoolean(target **bool) func(string) error {
 
 // validated returns what Validate finds wrong with one attribute of c.
 func validated(c *webhook.Config, policy webhook.URLPolicy, attribute string) error {
+	problems := c.Validate(policy)
+	return invalid(slices.DeleteFunc(problems, func(p webhook.Problem) bool {
+		name, _, _ := strings.Cut(p.Attribute, "/")
+		return name != attribute
+	}))
+}
+
+// invalid returns the problems of one attribute.
+func invalid(problems []webhook.Problem) error {
 	var errs []error
-	for _, problem := range c.Validate(policy) {
-		name, element, _ := strings.Cut(problem.Attribute, "/")
-		if name != attribute {
-			continue
+	for _, problem := range problems {
+		one := &jsonapi.Invalid{Code: problem.Code, Detail: problem.Detail}
+		if _, element, found := strings.Cut(problem.Attribute, "/"); found {
+			one.At = "/" + jsonapi.Escape(element)
 		}
-		invalid := &jsonapi.Invalid{Code: problem.Code, Detail: problem.Detail}
-		if element != "" {
-			invalid.At = "/" + element
-		}
-		errs = append(errs, invalid)
+		errs = append(errs, one)
 	}
 	return errors.Join(errs...)
 }

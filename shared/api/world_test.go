@@ -59,6 +59,8 @@ type world struct {
 	policy webhook.URLPolicy
 	limit  int
 
+	documentURL  webhook.DocumentURL
+	openErr      error          // of the keyring
 	beforeUpdate func()         // called by Update before it looks at the version
 	sendErr      func() []error // what a queue answers
 	addErr       func() []error // what the record of events answers
@@ -85,23 +87,24 @@ func (w *world) operations() []api.Operation {
 		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
 		api.ListConfigs{Configs: configs{w}, Now: clock},
 		api.GetConfig{Configs: configs{w}, Now: clock},
-		api.UpdateConfig{Configs: configs{w}, Policy: w.policy, Now: clock},
+		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Now: clock},
 		api.DeleteConfig{Configs: configs{w}, Now: clock},
 		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
-		api.SendTest{Configs: configs{w}, Lanes: lanes, Now: clock, Random: w.random},
+		api.SendTest{Configs: configs{w}, Lanes: lanes, DocumentURL: w.documentURL, Now: clock, Random: w.random},
 		api.ListEvents{Events: records{w}, Now: clock},
 		api.GetEvent{Events: records{w}, Deliveries: deliveries{w}, Now: clock},
 		api.ListDeliveries{Deliveries: deliveries{w}, Events: records{w}, Configs: configs{w}, Now: clock},
 		api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
 		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock, Random: w.random},
 		api.Resend{
-			Configs:    configs{w},
-			Documents:  documents{w},
-			Events:     records{w},
-			Deliveries: deliveries{w},
-			RetryQueue: queue{w, retryQueue},
-			Now:        clock,
-			Random:     w.random,
+			DocumentURL: w.documentURL,
+			Configs:     configs{w},
+			Documents:   documents{w},
+			Events:      records{w},
+			Deliveries:  deliveries{w},
+			RetryQueue:  queue{w, retryQueue},
+			Now:         clock,
+			Random:      w.random,
 		},
 	}
 }

@@ -101,7 +101,11 @@ func (b *batch) post(ctx context.Context, m *received, p *parcel, c opened) endp
 	if c.err != nil {
 		return endpoint.Result{Code: webhook.CodeCredentials, Error: "the credentials of the config cannot be opened; rotate its secret"}
 	}
-	body, _ := m.Event.Render(m.ConfigID) // errors for an unknown version, which no message has that could be read
+	event := &m.Event
+	if p.Delivery != nil {
+		event = &p.Delivery.Event // what was sent first, whatever another message for it says
+	}
+	body, _ := event.Render(m.ConfigID) // errors for an unknown version, which no message has that could be read
 	return b.Poster.Post(ctx, endpoint.Request{
 		URL:      p.Config.URL,
 		EventID:  m.Event.ID,
@@ -257,7 +261,7 @@ func (b *batch) note(ctx context.Context, m *received, o webhook.Outcome, result
 		b.Metrics.Observe(metricLatency, since)
 	}
 	text := result.Error
-	if result.Code == endpoint.CodeProtocolError {
+	if result.Code == endpoint.CodeProtocolError || result.Code == endpoint.CodeRedirect {
 		text = "" // the error quotes the answer, which may hold the payload; only the delivery's log may have that
 	}
 	b.Log.Log(ctx, level, "attempt",

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,27 @@ func TestRule8LogsTheStartWhereAnotherMayHavePosted(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestEveryAttemptSendsWhatTheFirstOneSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := deliverytest.New(deliverytest.Bubble{})
+		var bodies []string
+		answer := deliverytest.Answers(deliverytest.Failure(500), deliverytest.Success())
+		f.Poster.OnPost = func(ctx context.Context, r endpoint.Request) endpoint.Result {
+			bodies = append(bodies, string(r.Body))
+			return answer(ctx, r)
+		}
+		m := f.First(1)
+		m.Event.Related = "https://documents.example/doc"
+		f.Handle(t.Context(), t, arrival{ID: "a", Message: m})
+		m = f.Resend(2) // of an event that was recorded after the parameter had changed
+		m.Event.Related = "https://elsewhere.example/doc"
+		f.Handle(t.Context(), t, arrival{ID: "b", Message: m})
+		if len(bodies) != 2 || bodies[0] != bodies[1] || !strings.Contains(bodies[0], `"related":"https://documents.example/doc"`) {
+			t.Errorf("sent %q", bodies)
+		}
+	})
 }
 
 func TestRule8JudgesAgainWhenTheStartIsRefused(t *testing.T) {

@@ -91,6 +91,7 @@ type Dispatcher struct {
 	DeliveryQueue      Queue // of messages to endpoints that answer quickly
 	RetryQueue         Queue // of all others
 	DispatchRetryQueue WaitingQueue
+	DocumentURL        webhook.DocumentURL
 	Metrics            Metrics
 	Log                *slog.Logger
 	Now                func() time.Time
@@ -191,6 +192,7 @@ func (d *Dispatcher) read(ctx context.Context, raw json.RawMessage) (e *entry, e
 		raw = json.RawMessage(e.waiting.body)
 	}
 	e.change, err = parse(raw)
+	e.event.Related = d.DocumentURL.Of(e.documentID)
 	return e, err
 }
 

@@ -33,6 +33,16 @@ func TestHandleMessage(t *testing.T) {
 	}
 }
 
+func TestHandleSaysWhereTheDocumentCanBeFetched(t *testing.T) {
+	f := newFixture(map[string][]webhook.Config{"org": {everything(1)}}, nil)
+	f.DocumentURL = "https://documents.example/{document_id}/content"
+	handle(t, f, changed(1, `{"S":"doc"}`, `{"S":"doc 7/8"}`))
+	const want = "https://documents.example/doc%207%2F8/content"
+	if len(f.sent) != 1 || f.sent[0].Event.Related != want || len(f.events) != 1 || f.events[0].Event != f.sent[0].Event {
+		t.Errorf("sent %+v, recorded %+v, want %s", f.sent, f.events, want)
+	}
+}
+
 func TestHandleConfigs(t *testing.T) {
 	processedOnly, pendingOnly := config(1, webhook.Processed), config(2, webhook.Pending)
 	off, gone := everything(3), everything(4)

@@ -47,6 +47,7 @@ type configItem struct {
 	SubscribedStatuses []webhook.Status `dynamodbav:"subscribed_statuses,omitempty"`
 	DeactivatedReason  string           `dynamodbav:"deactivated_reason,omitempty"`
 	SecretPrefix       string           `dynamodbav:"secret_prefix,omitempty"`
+	CustomHeaderNames  []string         `dynamodbav:"custom_header_names,omitempty"`
 	Sealed             string           `dynamodbav:"sealed,omitempty"`
 	PreviousSealed     string           `dynamodbav:"previous_sealed,omitempty"`
 	PreviousExpiresAt  string           `dynamodbav:"previous_expires_at,omitempty"`
@@ -77,6 +78,7 @@ func fromConfig(c *webhook.Config) configItem {
 		SubscribedStatuses: c.SubscribedStatuses,
 		DeactivatedReason:  c.DeactivatedReason,
 		SecretPrefix:       c.SecretPrefix,
+		CustomHeaderNames:  c.CustomHeaderNames,
 		Sealed:             c.Sealed,
 		PreviousSealed:     c.PreviousSealed,
 		PreviousExpiresAt:  c.PreviousExpiresAt.String(),
@@ -105,6 +107,7 @@ func toConfig(from item) (webhook.Config, error) {
 		Active:             strings.HasPrefix(i.StateID, activePrefix),
 		DeactivatedReason:  i.DeactivatedReason,
 		SecretPrefix:       i.SecretPrefix,
+		CustomHeaderNames:  i.CustomHeaderNames,
 		Sealed:             i.Sealed,
 		PreviousSealed:     i.PreviousSealed,
 		PreviousExpiresAt:  reread(i.PreviousExpiresAt),
@@ -153,7 +156,7 @@ func (t *Configs) Delete(ctx context.Context, organizationID, id string, now tim
 		{Update: &types.Update{
 			TableName: &t.Table, Key: configKey(organizationID, id),
 			UpdateExpression: aws.String("SET state_id = :state, deleted_at = :now, updated_at = :now, expires_at = :expires " +
-				"ADD version :one REMOVE #url, description, subscribed_statuses, deactivated_reason, secret_prefix, sealed, " +
+				"ADD version :one REMOVE #url, description, subscribed_statuses, deactivated_reason, secret_prefix, custom_header_names, sealed, " +
 				"previous_sealed, previous_expires_at, failure_count, failing_since, fast_until, slow_until"),
 			ConditionExpression:      aws.String(live),
 			ExpressionAttributeNames: map[string]string{"#url": "url"},
@@ -251,8 +254,8 @@ func (t *Configs) Update(ctx context.Context, c *webhook.Config) error {
 	var set, remove []string
 	names, values := map[string]string{}, item{":before": number(c.Version)}
 	for _, name := range []string{
-		"state_id", "url", "description", "subscribed_statuses", "deactivated_reason", "secret_prefix", "sealed", "previous_sealed",
-		"previous_expires_at", "version", "updated_at",
+		"state_id", "url", "description", "subscribed_statuses", "deactivated_reason", "secret_prefix", "custom_header_names", "sealed",
+		"previous_sealed", "previous_expires_at", "version", "updated_at",
 	} {
 		names["#"+name] = name
 		if value, ok := fields[name]; ok {

@@ -156,7 +156,7 @@ func TestConfigsUpdate(t *testing.T) {
 		configs := configsOf(dynamotest.New(t))
 		c := create(t, configs, 1)
 		c.URL, c.Description, c.SubscribedStatuses, c.Active = "https://example.org/", "", []webhook.Status{webhook.Pending}, false
-		c.Sealed, c.SecretPrefix = "k2.new", "whsec_ghijkl"
+		c.Sealed, c.SecretPrefix, c.CustomHeaderNames = "k2.new", "whsec_ghijkl", []string{"Authorization", "x-key"}
 		c.PreviousSealed, c.PreviousExpiresAt = "k1.sealed", webhook.At(start().Add(time.Hour))
 		c.UpdatedAt = webhook.At(start().Add(time.Minute))
 		if err := configs.Update(t.Context(), c); err != nil {
@@ -280,13 +280,14 @@ func TestConfigsDelete(t *testing.T) {
 	c := create(t, configs, 1, func(c *webhook.Config) {
 		c.Sealed, c.PreviousSealed, c.PreviousExpiresAt = "k1.TOPSECRET", "k1.OLDSECRET", webhook.At(start().Add(time.Hour))
 		c.URL, c.Description = "https://example.com/?token=URLSECRET", "DESCRIPTION"
+		c.CustomHeaderNames = []string{"HEADER"}
 	})
 	create(t, configs, 2)
 	if err := configs.Delete(t.Context(), organization, c.ID, start()); err != nil {
 		t.Fatal(err)
 	}
 	items := strings.Join(db.Items(t, configsTable), "\n")
-	for _, gone := range []string{"TOPSECRET", "OLDSECRET", "URLSECRET", "DESCRIPTION", "active#" + c.ID} {
+	for _, gone := range []string{"TOPSECRET", "OLDSECRET", "URLSECRET", "DESCRIPTION", "HEADER", "active#" + c.ID} {
 		if strings.Contains(items, gone) {
 			t.Errorf("the tombstone still holds %s", gone)
 		}

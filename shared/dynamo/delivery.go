@@ -31,6 +31,7 @@ type deliveryItem struct {
 	PreviousStatus webhook.Status         `dynamodbav:"previous_status,omitempty"`
 	Sequence       string                 `dynamodbav:"sequence,omitempty"`
 	OccurredAt     string                 `dynamodbav:"occurred_at"`
+	Related        string                 `dynamodbav:"related,omitempty"`
 	Test           bool                   `dynamodbav:"test,omitempty"`
 	Status         webhook.DeliveryStatus `dynamodbav:"status"`
 	Trigger        webhook.Trigger        `dynamodbav:"trigger"`
@@ -74,6 +75,7 @@ func fromDelivery(d *webhook.Delivery) deliveryItem {
 		PreviousStatus: d.Event.PreviousStatus,
 		Sequence:       d.Event.Sequence,
 		OccurredAt:     d.Event.OccurredAt.String(),
+		Related:        d.Event.Related,
 		Test:           d.Event.Test,
 		Status:         d.Status,
 		Trigger:        d.Trigger,
@@ -128,6 +130,7 @@ func toDelivery(from item) (*webhook.Delivery, error) {
 			PreviousStatus: i.PreviousStatus,
 			Sequence:       i.Sequence,
 			OccurredAt:     reread(i.OccurredAt),
+			Related:        i.Related,
 			Test:           i.Test,
 		},
 		Status:        i.Status,

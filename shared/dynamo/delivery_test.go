@@ -31,7 +31,8 @@ func eventID(n int) string {
 func event(n int) webhook.Event {
 	return webhook.Event{
 		Version: 1, ID: eventID(n), DocumentID: documentID, Status: webhook.Processed, PreviousStatus: webhook.Processing,
-		OccurredAt: webhook.At(start()),
+		OccurredAt: webhook.At(start()), Sequence: "0000000000004421584500000000017450439091",
+		Related: "https://documents.example/v1/" + documentID,
 	}
 }
 

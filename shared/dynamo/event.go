@@ -45,6 +45,7 @@ type eventItem struct {
 	PreviousStatus webhook.Status `dynamodbav:"previous_status,omitempty"`
 	Sequence       string         `dynamodbav:"sequence,omitempty"`
 	OccurredAt     string         `dynamodbav:"occurred_at"`
+	Related        string         `dynamodbav:"related,omitempty"`
 	Configs        []string       `dynamodbav:"configs,stringset,omitempty"`
 	ExpiresAt      int64          `dynamodbav:"expires_at"` // Unix seconds, as DynamoDB's TTL wants
 }
@@ -64,6 +65,7 @@ func fromRecord(r *webhook.EventRecord) eventItem {
 		PreviousStatus: r.Event.PreviousStatus,
 		Sequence:       r.Event.Sequence,
 		OccurredAt:     r.Event.OccurredAt.String(),
+		Related:        r.Event.Related,
 		Configs:        r.ConfigIDs,
 		ExpiresAt:      r.ExpiresAt.Unix(),
 	}
@@ -85,6 +87,7 @@ func toRecord(from item) (webhook.EventRecord, error) {
 			PreviousStatus: i.PreviousStatus,
 			Sequence:       i.Sequence,
 			OccurredAt:     reread(i.OccurredAt),
+			Related:        i.Related,
 		},
 		ConfigIDs: i.Configs,
 		ExpiresAt: webhook.At(time.Unix(i.ExpiresAt, 0)),

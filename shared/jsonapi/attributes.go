@@ -3,6 +3,7 @@ package jsonapi
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -11,7 +12,7 @@ import (
 )
 
 // Attribute describes one attribute that a request may have: either it is read-only, or exactly one of
-// Text, Texts, Bool and Integer is its reader. A reader is called with the value if that has the right
+// Text, Texts, TextMap, Bool and Integer is its reader. A reader is called with the value if that has the right
 // type, and returns an Invalid, or several joined by errors.Join, if it is wrong all the same. Any
 // other error is not the client's fault.
 type Attribute struct {
@@ -26,6 +27,7 @@ type Attribute struct {
 
 	Text    func(string) error
 	Texts   func([]string) error
+	TextMap func(map[string]string) error
 	Bool    func(bool) error
 	Integer func(int64) error // 1.0 and 1e3 are integers too; what is out of range comes as the nearest int64
 }
@@ -38,6 +40,12 @@ func (a Attribute) read(raw json.RawMessage) error {
 		return repeats(raw, a.Value)
 	case a.Text != nil:
 		return readAs("a string", raw, a.Text)
+	case a.TextMap != nil:
+		var texts map[string]*string
+		if json.Unmarshal(raw, &texts) != nil || texts == nil || slices.Contains(slices.Collect(maps.Values(texts)), nil) {
+			return Invalidf(CodeInvalidType, "must be an object of strings")
+		}
+		return readAs("an object of strings", raw, a.TextMap)
 	case a.Bool != nil:
 		return readAs("true or false", raw, a.Bool)
 	case a.Integer != nil:

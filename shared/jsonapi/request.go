@@ -115,7 +115,7 @@ func (r *Request) Refuse(name string, err error) {
 		r.failure = fmt.Errorf("reading %s: %w", name, other)
 	}
 	for _, one := range found {
-		r.refuse(422, one.Code, "/data/attributes/"+escape(name)+one.At, "%s %s", name+one.At, one.Detail)
+		r.refuse(422, one.Code, "/data/attributes/"+Escape(name)+one.At, "%s %s", name+one.At, one.Detail)
 	}
 }
 
@@ -173,7 +173,7 @@ func (r *Request) readAttributes(schema map[string]Attribute) {
 		case strings.HasPrefix(name, "@"):
 			// JSON:API: @-members are ignored.
 		case !known:
-			r.refuse(422, CodeUnknownAttribute, "/data/attributes/"+escape(name), "there is no such attribute")
+			r.refuse(422, CodeUnknownAttribute, "/data/attributes/"+Escape(name), "there is no such attribute")
 		case attribute.NotWith != "" && r.Has(attribute.NotWith):
 			r.Refuse(name, Invalidf(CodeNotAllowed, "does not go with %s", attribute.NotWith))
 		default:
@@ -193,8 +193,8 @@ func (r *Request) readAttributes(schema map[string]Attribute) {
 	}
 }
 
-// escape writes a name as a reference token of a JSON Pointer (RFC 6901, section 3).
-func escape(name string) string {
+// Escape writes a name as a reference token of a JSON Pointer (RFC 6901, section 3).
+func Escape(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 

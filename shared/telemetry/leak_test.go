@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +98,7 @@ func (s *surroundings) Read(context.Context) ([]byte, error) { return []byte(s.r
 type panicking struct{ delivery.Poster }
 
 func (panicking) Post(_ context.Context, r endpoint.Request) endpoint.Result {
-	panic(fmt.Sprintf("broken with %+v and %d", r, r.Current))
+	panic(fmt.Sprintf("broken with %+v and %x", r, r.Current))
 }
 
 // TestPlantedSecretNeverShows delivers to endpoints that send back what they receive and more, with
@@ -111,6 +113,9 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own, ownBefore := keyring.NewKey(), keyring.NewKey()+`/"<&>"`
+	credentials.Headers = map[string]signature.Secret{"Authorization": signature.Secret("Bearer " + own)}
+	previous.Headers = map[string]signature.Secret{"x-key": signature.Secret(ownBefore)}
 	random := keyring.NewKey()
 	ringJSON := fmt.Sprintf(`{"primary":"k1","k1":%q}`, random)
 	ring, err := keyring.Parse([]byte(ringJSON))
@@ -126,6 +131,7 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 	}
 	all := strings.Join([]string{
 		credentials.Token.Reveal(), credentials.Secret.Reveal(), previous.Token.Reveal(), previous.Secret.Reveal(),
+		own, ownBefore,
 	}, " ")
 	const path = "/a-path-that-is-secret-too"
 
@@ -147,6 +153,8 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 			w.WriteHeader(status)
 			fmt.Fprintln(w, all)
 			r.Header.Write(w)
+			json.NewEncoder(w).Encode(ownBefore)
+			io.WriteString(w, html.EscapeString(ownBefore)+url.QueryEscape(ownBefore))
 		}
 	}
 	endpoints := map[string]http.HandlerFunc{
@@ -217,6 +225,7 @@ func TestPlantedSecretNeverShows(t *testing.T) {
 					for what, secret := range map[string]string{
 						"token": credentials.Token.Reveal(), "secret": credentials.Secret.Reveal(), "key": random,
 						"previous token": previous.Token.Reveal(), "previous secret": previous.Secret.Reveal(),
+						"custom header": own, "previous custom header": ownBefore,
 					} {
 						// Not only whole: ten characters in a row would be too many.
 						for i := 0; i+16 <= len(secret); i++ {

@@ -36,8 +36,9 @@ type Config struct {
 	Description        string
 	SubscribedStatuses []Status
 	Active             bool
-	DeactivatedReason  string // EndpointGone, EndpointFailing or ""
-	SecretPrefix       string // the first characters of the secret, to tell secrets apart
+	DeactivatedReason  string   // EndpointGone, EndpointFailing or ""
+	SecretPrefix       string   // the first characters of the secret, to tell secrets apart
+	CustomHeaderNames  []string // in their order; their values are sealed with the credentials
 
 	Sealed            string // the credentials, sealed by the keyring
 	PreviousSealed    string // those before the last rotation, "" if there are none

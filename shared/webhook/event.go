@@ -32,6 +32,7 @@ type Event struct {
 	PreviousStatus Status `json:"previous_status,omitempty"` // "" when the document is new
 	Sequence       string `json:"sequence,omitempty"`        // SequenceLength digits; "" where nothing can be compared: tests and snapshots
 	OccurredAt     Time   `json:"occurred_at"`
+	Related        string `json:"related,omitempty"` // where the document can be fetched; see DocumentURL
 	Test           bool   `json:"test,omitempty"`
 }
 
@@ -95,7 +96,12 @@ type identifier struct {
 }
 
 type relationship struct {
-	Data identifier `json:"data"`
+	Data  identifier `json:"data"`
+	Links *links1    `json:"links,omitempty"`
+}
+
+type links1 struct {
+	Related string `json:"related"`
 }
 
 // body1 is what an endpoint receives in version 1. It is frozen: an event that was rendered with
@@ -147,6 +153,9 @@ func (e *Event) Render(configID string) ([]byte, error) {
 	}
 	attributes.OccurredAt = e.OccurredAt
 	body.Data.Relationships.Document.Data = identifier{"document", e.DocumentID}
+	if e.Related != "" {
+		body.Data.Relationships.Document.Links = &links1{Related: e.Related}
+	}
 	body.Data.Relationships.WebhookConfig.Data = identifier{"webhook_config", configID}
 	if e.Test {
 		body.Meta = &meta1{Test: true}

@@ -41,6 +41,9 @@ func TestRenderIsFrozen(t *testing.T) {
 		"characters": event(func(e *Event) {
 			e.DocumentID, e.Status, e.PreviousStatus = "<a href=\"x\">&amp;</a>\\\x00\n\u2028\u2029üñ😀\x7f'", Submitted, Pending
 		}),
+		"related": event(func(e *Event) {
+			e.DocumentID, e.Related = "Rechnung 7/8 & <9>", "https://documents.example/?id=Rechnung%207%2F8%20%26%20%3C9%3E&v=1"
+		}),
 		"longest": event(func(e *Event) {
 			e.DocumentID, e.Status, e.PreviousStatus = strings.Repeat("ü", MaxDocumentIDLength/2), Submitted, Pending
 		}),

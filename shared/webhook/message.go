@@ -114,6 +114,8 @@ func (m Message) problem(now time.Time) string {
 		return "unknown previous document status"
 	case m.Event.Sequence != "" && (sequenceErr != nil || len(m.Event.Sequence) != SequenceLength):
 		return "sequence is malformed"
+	case len(m.Event.Related) > MaxRelatedLength:
+		return "related is too long"
 	case m.Event.OccurredAt.IsZero() || m.RequestedAt.IsZero() || m.NotBefore.IsZero():
 		return "occurred_at, requested_at or not_before is missing"
 	case m.RequestedAt.Sub(now) > maxRequestedAhead || m.NotBefore.Sub(now) > maxNotBeforeAhead:

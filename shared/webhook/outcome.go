@@ -49,8 +49,9 @@ const (
 // asked for later is live. What changes nothing leaves Revision as it was.
 func (d *Delivery) After(o Outcome) (after Delivery, counts bool) {
 	m := &o.Message
+	after.Event = m.Event
 	if d != nil {
-		after = *d
+		after = *d // with its event, so that what is sent stays what was sent first
 	}
 	order, started := d.CompareRound(m), d.started(o)
 	switch {
@@ -65,7 +66,7 @@ func (d *Delivery) After(o Outcome) (after Delivery, counts bool) {
 	if !counts && o.Tried == nil {
 		return after, false
 	}
-	after.OrganizationID, after.ConfigID, after.Event = m.OrganizationID, m.ConfigID, m.Event
+	after.OrganizationID, after.ConfigID = m.OrganizationID, m.ConfigID
 	after.ExpiresAt = At(o.At.Add(Retention))
 	after.Revision++
 	after.list(o.Tried, started)

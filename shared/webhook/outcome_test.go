@@ -300,6 +300,17 @@ func TestAfterChangesNothingOfWhatItWasGiven(t *testing.T) {
 	}
 }
 
+func TestWhatIsSentStaysWhatWasSentFirst(t *testing.T) {
+	o := told{round: "0", attempt: 1, by: "m1", status: Retrying}.outcome()
+	o.Message.Event.Related = "https://documents.example/before"
+	first, _ := (*Delivery)(nil).After(o)
+	again := told{round: LaterRound(atSecond(9).Time, "r"), requested: 9, attempt: 1, by: "m2", status: Delivered, at: 9}.outcome()
+	again.Message.Event.Related = "https://documents.example/after"
+	if after, counts := first.After(again); !counts || after.Event != o.Message.Event {
+		t.Errorf("a later round has changed the event: %+v", after.Event)
+	}
+}
+
 func TestOnlyTheLastAttemptsAreListed(t *testing.T) {
 	var d *Delivery
 	for n := range MaxLoggedAttempts + 3 {

@@ -21,6 +21,7 @@ func (e *Environment) Dispatch() *dispatch.Dispatcher {
 		DeliveryQueue:      e.deliveryQueue(),
 		RetryQueue:         e.retryQueue(),
 		DispatchRetryQueue: e.queue("DISPATCH_RETRY_QUEUE_URL"),
+		DocumentURL:        e.documentURL(),
 		Metrics:            e.metrics(),
 		Log:                e.log,
 		Now:                e.now,
@@ -41,9 +42,10 @@ func (e *Environment) Deliver() *delivery.Deliverer {
 		RetryQueue:    e.retryQueue(),
 		Credentials:   e.keyring(),
 		Poster: endpoint.NewClient(endpoint.ClientOptions{
-			Guard:     e.guard(),
-			AllowHTTP: e.sandbox(),
-			Now:       e.machine.Now, // receivers compare webhook-timestamp with their own clock
+			Guard:       e.guard(),
+			AllowHTTP:   e.sandbox(),
+			OmitAnswers: !e.boolean("LOG_ENDPOINT_ANSWERS"),
+			Now:         e.machine.Now, // receivers compare webhook-timestamp with their own clock
 		}),
 		Schedule:         schedule,
 		FailureThreshold: e.number("ENDPOINT_FAILURE_THRESHOLD", 0),

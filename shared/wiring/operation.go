@@ -34,6 +34,7 @@ func (e *Environment) GetConfig() api.GetConfig {
 func (e *Environment) UpdateConfig() api.UpdateConfig {
 	return api.UpdateConfig{
 		Configs: e.configs(),
+		Keyring: e.keyring(),
 		Policy:  e.urlPolicy(),
 		Now:     e.now,
 	}
@@ -106,23 +107,25 @@ func (e *Environment) ResendDelivery() api.ResendDelivery {
 // SendTest sends a test event.
 func (e *Environment) SendTest() api.SendTest {
 	return api.SendTest{
-		Configs: e.configs(),
-		Lanes:   e.lanes(),
-		Now:     e.now,
-		Random:  e.machine.Random,
+		Configs:     e.configs(),
+		Lanes:       e.lanes(),
+		DocumentURL: e.documentURL(),
+		Now:         e.now,
+		Random:      e.machine.Random,
 	}
 }
 
 // Resend sends a document's status, or a config's events of a period, again.
 func (e *Environment) Resend() api.Resend {
 	return api.Resend{
-		Configs:    e.configs(),
-		Documents:  e.documents(),
-		Events:     e.events(),
-		Deliveries: e.deliveries(),
-		RetryQueue: e.retryQueue(),
-		Now:        e.now,
-		Random:     e.machine.Random,
+		Configs:     e.configs(),
+		Documents:   e.documents(),
+		Events:      e.events(),
+		Deliveries:  e.deliveries(),
+		RetryQueue:  e.retryQueue(),
+		DocumentURL: e.documentURL(),
+		Now:         e.now,
+		Random:      e.machine.Random,
 	}
 }
 

@@ -126,6 +126,24 @@ func (e *Environment) number(name string, least int) int {
 	return n
 }
 
+// boolean returns a variable that must be true or false.
+func (e *Environment) boolean(name string) bool {
+	value := e.require(name)
+	if value != "true" && value != "false" {
+		e.exit("environment variable " + name + " is neither true nor false")
+	}
+	return value == "true"
+}
+
+// documentURL returns where receivers can fetch documents; the variable may be missing.
+func (e *Environment) documentURL() webhook.DocumentURL {
+	url, err := webhook.ParseDocumentURL(e.machine.Getenv("DOCUMENT_URL_TEMPLATE"))
+	if err != nil {
+		e.exit("environment variable DOCUMENT_URL_TEMPLATE: " + err.Error())
+	}
+	return url
+}
+
 // sandbox reports whether the stack is a sandbox and not in production.
 func (e *Environment) sandbox() bool {
 	switch e.require("ENVIRONMENT") {

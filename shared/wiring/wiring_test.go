@@ -23,6 +23,7 @@ func variables() map[string]string {
 		"EVENTS_TABLE": "events", "DELIVERY_QUEUE_URL": "https://sqs.example/queue", "RETRY_QUEUE_URL": "https://sqs.example/retry",
 		"DISPATCH_RETRY_QUEUE_URL": "https://sqs.example/held-up", "KEYRING_SECRET_ARN": "arn:secret",
 		"CONFIG_LIMIT": "100", "RETRY_DELAYS": "10,60,300,900", "ENDPOINT_FAILURE_THRESHOLD": "20",
+		"LOG_ENDPOINT_ANSWERS": "true", "DOCUMENT_URL_TEMPLATE": "https://documents.example/{document_id}",
 	}
 }
 
@@ -74,7 +75,7 @@ func TestEnvironment(t *testing.T) {
 		"deliver": {
 			func(e *Environment) { e.Deliver() },
 			append(aws, "CONFIGS_TABLE", "DELIVERIES_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL", "KEYRING_SECRET_ARN",
-				"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "ENVIRONMENT", "METRICS_NAMESPACE"),
+				"RETRY_DELAYS", "ENDPOINT_FAILURE_THRESHOLD", "LOG_ENDPOINT_ANSWERS", "ENVIRONMENT", "METRICS_NAMESPACE"),
 		},
 		"sweep": {
 			func(e *Environment) { e.Sweep() },
@@ -102,7 +103,7 @@ func TestEnvironment(t *testing.T) {
 		},
 		"update-config": {
 			func(e *Environment) { e.UpdateConfig() },
-			append(aws, "CONFIGS_TABLE", "ENVIRONMENT"),
+			append(aws, "CONFIGS_TABLE", "KEYRING_SECRET_ARN", "ENVIRONMENT"),
 		},
 		"delete-config": {
 			func(e *Environment) { e.DeleteConfig() },
@@ -164,6 +165,10 @@ func TestEnvironmentInvalid(t *testing.T) {
 		"a threshold that is no number":      {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliver() }},
 		"too few delays":                     {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliver() }},
 		"a delay that is no number":          {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliver() }},
+		"answers that are kept perhaps":      {"LOG_ENDPOINT_ANSWERS", "yes", func(e *Environment) { e.Deliver() }},
+		"documents of dispatch nowhere":      {"DOCUMENT_URL_TEMPLATE", "https://documents.example/", func(e *Environment) { e.Dispatch() }},
+		"documents of tests in the clear":    {"DOCUMENT_URL_TEMPLATE", "http://a.example/{document_id}", func(e *Environment) { e.SendTest() }},
+		"documents of resends nowhere":       {"DOCUMENT_URL_TEMPLATE", "{document_id}", func(e *Environment) { e.Resend() }},
 		"an environment that nobody knows":   {"ENVIRONMENT", "staging", func(e *Environment) { e.urlPolicy() }},
 		"an environment in other characters": {"ENVIRONMENT", "Sandbox", func(e *Environment) { e.Deliver() }},
 	} {

@@ -72,6 +72,7 @@ func TestTheExampleVerifies(t *testing.T) {
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", delivery)
 	request.Header.Set("X-Webhook-Attempt", "1")
+	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", "Docuhook/dev")
 	CheckWebhook(t, request, body)
 

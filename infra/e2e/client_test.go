@@ -179,11 +179,12 @@ type attributes struct {
 	DeliveredAt    *time.Time `json:"delivered_at"`
 	NextAttemptAt  *time.Time `json:"next_attempt_at"`
 	Attempts       []struct {
-		Number         int       `json:"number"`
-		StartedAt      time.Time `json:"started_at"`
-		DurationMS     int       `json:"duration_ms"`
-		ResponseStatus int       `json:"response_status"`
-		ErrorCode      string    `json:"error_code"`
+		Number          int       `json:"number"`
+		StartedAt       time.Time `json:"started_at"`
+		DurationMS      int       `json:"duration_ms"`
+		ResponseStatus  int       `json:"response_status"`
+		ErrorCode       string    `json:"error_code"`
+		ResponseSnippet *string   `json:"response_snippet"`
 	} `json:"attempts"`
 
 	DocumentID string `json:"document_id"`

@@ -20,6 +20,40 @@ import (
 )
 
 // TestNothingLeavesThisMachine: a host that somebody made up may be somebody else's.
+func TestCustomHeadersGoOutOnEveryAttempt(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	config := c.register(endpoint.url, "processed")
+	set := func(headers map[string]string) {
+		c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"custom_headers": headers}))
+	}
+	set(map[string]string{"Authorization": "Basic dXNlcjpwYXNz", "x-region": "eu-1"})
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+		fmt.Fprint(w, "you said ", r.Header.Get("Authorization"))
+	})
+	c.put(newDocument(), "processed")
+	first := endpoint.verified(t, config.credentials)
+	failed := c.delivery(config.id, "retrying")
+	if snippet := failed.Attributes.Attempts[0].ResponseSnippet; snippet == nil || *snippet != "you said [redacted]" {
+		t.Errorf("the log has %v", snippet)
+	}
+	endpoint.status(200)
+	c.must(200, "POST", configPath(config.id, "rotate-secret"), nil)
+	second := endpoint.verified(t, config.credentials)
+	for _, got := range []received{first, second} {
+		if got.header.Get("Authorization") != "Basic dXNlcjpwYXNz" || got.header.Get("X-Region") != "eu-1" {
+			t.Errorf("attempt %s has %v", got.header.Get("X-Webhook-Attempt"), got.header)
+		}
+	}
+	set(map[string]string{})
+	c.put(newDocument(), "processed")
+	if got := endpoint.verified(t, config.credentials); got.header.Get("Authorization") != "" {
+		t.Errorf("they stay after they were taken away: %v", got.header)
+	}
+}
+
 func TestNothingLeavesThisMachine(t *testing.T) {
 	if under.local == nil {
 		t.Skip("a deployed stack calls hosts that are not on this machine")

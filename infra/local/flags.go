@@ -26,6 +26,7 @@ type settings struct {
 	inFlightLimit int
 	demo          bool
 	public        bool
+	ca            string
 	race          bool
 	enforceIAM    bool
 	metrics       bool
@@ -44,6 +45,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
+	flags.StringVar(&s.ca, "ca", "", "trust the authorities of endpoints in this `file` of PEM certificates")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
 	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")

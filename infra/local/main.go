@@ -107,7 +107,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	running, err := stack.New(stack.Options{
 		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations,
 		Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
-		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public,
+		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public, CA: s.ca,
 		Observe: told.Queued, Log: stderr,
 	})
 	if err != nil {

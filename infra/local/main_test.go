@@ -345,7 +345,7 @@ func TestRecursiveLoopOfAScheduledFunctionEnds(t *testing.T) {
 func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
 	r := start(
 		t, "-template", "testdata/template.yaml", "-demo=false", "-enforce-iam=false", "-public", "-parameter",
-		"Environment=production",
+		"Environment=production", "-ca", "testdata/template.yaml",
 	)
 	status, body := r.do(t, "POST", "/echo/1", "{}", "X-Api-Key", "dk_test_local")
 	var got struct {
@@ -360,6 +360,9 @@ func TestWithoutEnforcementDenialsAreOnlyShown(t *testing.T) {
 	}
 	if slices.Contains(got.Environment, "ALLOW_PRIVATE_ADDRESSES") {
 		t.Error("private addresses must not be allowed outside of the sandbox")
+	}
+	if !slices.Contains(got.Environment, "SSL_CERT_FILE") {
+		t.Error("-ca is for the functions to trust")
 	}
 	if slices.Contains(got.Environment, "ONLY_LOOPBACK") {
 		t.Error("-public lets webhooks leave the machine")

@@ -53,6 +53,7 @@ type Options struct {
 	Metrics       bool            // among the functions' log lines
 	Sandbox       bool            // endpoints may have private addresses
 	Public        bool            // endpoints may be on other machines
+	CA            string          // file of certificates that endpoints may have, "" for the system's
 	Observe       func(sqs.Event) // of every message; see sqs.Options
 	Log           io.Writer       // of the functions and of what goes wrong
 }
@@ -184,7 +185,7 @@ func (s *Stack) makeFunctions() error {
 	}); err != nil {
 		return err
 	}
-	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, Clock: s.Clock}
+	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, CA: s.CA, Clock: s.Clock}
 	for _, f := range s.Template.Functions {
 		function, err := definition.Function(f, told)
 		if err != nil {

@@ -28,5 +28,10 @@ func TestReadmeShowsPartsOfTheExamples(t *testing.T) {
 				t.Errorf("%s does not have these lines of the README any more:\n%s", file, block[1])
 			}
 		}
+		statement := regexp.MustCompile("(?s)\n```sql\n(.*?)\n```\n").FindSubmatch(readme)
+		oneLine := func(text []byte) string { return strings.Join(strings.Fields(string(text)), " ") }
+		if !strings.Contains(oneLine(example), oneLine(statement[1])) {
+			t.Errorf("%s does not have the statement of the README any more", file)
+		}
 	}
 }

@@ -43,7 +43,8 @@ func TestCustomHeadersAreSealedAndNeverShown(t *testing.T) {
 	if got := names(w.must(200, change(id, `"custom_headers":{"X-Other":"third-4713"}`)).one(t)); got != "[X-Other]" {
 		t.Errorf("after a change: %s", got)
 	}
-	if want := strings.Replace(before, " Authorization="+headerValue+" x-key=another-4712", " X-Other=third-4713", 1); stored.Sealed != want {
+	want := strings.Replace(before, " Authorization="+headerValue+" x-key=another-4712", " X-Other=third-4713", 1)
+	if stored.Sealed != want {
 		t.Errorf("sealed as %q, want %q: token and secret stay", stored.Sealed, want)
 	}
 	if got := names(w.must(200, change(id, `"custom_headers":{}`)).one(t)); got != "[]" || strings.Contains(stored.Sealed, "4713") {
@@ -136,7 +137,9 @@ func TestCustomHeadersAreRefused(t *testing.T) {
 		`{"X":"hidden-4714\r\n"}`:      one("invalid_value", at("/X")),
 		`{"X":"","Y":""}`:              {{"invalid_value", at("/X")}, {"invalid_value", at("/Y")}},
 		`{"x":"a","X":"b"}`:            one("duplicate_name", at("/x")),
-		`{"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":"","10":"","11":""}`: one("too_many", at("")),
+		`{"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":"","10":"","11":""}`: {
+			{"too_many", at("")},
+		},
 	} {
 		for _, request := range []call{create(`"custom_headers":` + value), change(c.ID, `"custom_headers":`+value)} {
 			w.refused(t, refusal{call: request, status: 422, problems: want})
@@ -146,7 +149,8 @@ func TestCustomHeadersAreRefused(t *testing.T) {
 		}
 	}
 	w.refused(t, refusal{
-		call: create(`"custom_header_names":["X"]`), status: 422, problems: one("read_only_attribute", "pointer /data/attributes/custom_header_names"),
+		call: create(`"custom_header_names":["X"]`), status: 422,
+		problems: one("read_only_attribute", "pointer /data/attributes/custom_header_names"),
 	})
 	if stored := w.configs[ours+"/"+c.ID]; len(stored.CustomHeaderNames) > 0 {
 		t.Errorf("stored: %v", stored.CustomHeaderNames)

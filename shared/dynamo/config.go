@@ -156,8 +156,8 @@ func (t *Configs) Delete(ctx context.Context, organizationID, id string, now tim
 		{Update: &types.Update{
 			TableName: &t.Table, Key: configKey(organizationID, id),
 			UpdateExpression: aws.String("SET state_id = :state, deleted_at = :now, updated_at = :now, expires_at = :expires " +
-				"ADD version :one REMOVE #url, description, subscribed_statuses, deactivated_reason, secret_prefix, custom_header_names, sealed, " +
-				"previous_sealed, previous_expires_at, failure_count, failing_since, fast_until, slow_until"),
+				"ADD version :one REMOVE #url, description, subscribed_statuses, deactivated_reason, secret_prefix, custom_header_names, " +
+				"sealed, previous_sealed, previous_expires_at, failure_count, failing_since, fast_until, slow_until"),
 			ConditionExpression:      aws.String(live),
 			ExpressionAttributeNames: map[string]string{"#url": "url"},
 			ExpressionAttributeValues: item{

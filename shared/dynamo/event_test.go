@@ -28,7 +28,8 @@ func newRecord(n int, configs ...string) webhook.EventRecord {
 		OrganizationID: "org",
 		Event: webhook.Event{
 			Version: 1, ID: webhook.NewEventID(at, fmt.Sprint(n)), DocumentID: fmt.Sprint("doc#", n%3), Status: webhook.Processed,
-			PreviousStatus: webhook.Processing, Related: "https://documents.example/doc", Sequence: sequence, OccurredAt: webhook.At(at.Add(-time.Minute)),
+			Related:        "https://documents.example/doc",
+			PreviousStatus: webhook.Processing, Sequence: sequence, OccurredAt: webhook.At(at.Add(-time.Minute)),
 		},
 		ConfigIDs: configs,
 		ExpiresAt: endFrom(at),

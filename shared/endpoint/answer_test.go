@@ -93,7 +93,11 @@ func TestAnswerMeans(t *testing.T) {
 			serve: send(rawAnswer(301, "Location: http://169.254.169.254/latest/meta-data/\r\n", "")),
 			want:  redirect(301, "http://169.254.169.254/latest/meta-data/"),
 		},
-		{name: "302 to itself is a failure", serve: send(rawAnswer(302, "Location: /hook\r\n", "")), want: redirect(302, "http://"+host+"/hook")},
+		{
+			name:  "302 to itself is a failure",
+			serve: send(rawAnswer(302, "Location: /hook\r\n", "")),
+			want:  redirect(302, "http://"+host+"/hook"),
+		},
 		{name: "302 to nowhere is a failure with its status", serve: send(rawAnswer(302, "", "")), want: redirect(302, "")},
 		{
 			name:  "302 to what is no URL is a failure with its status",
@@ -463,7 +467,8 @@ func TestCustomHeaderDoesNotComeBack(t *testing.T) {
 			r := requestTo("http://" + host)
 			r.Current.Headers = map[string]signature.Secret{"Authorization": value, "X-Region": "eu"}
 			got := client.Post(t.Context(), r)
-			if strings.Contains(got.Snippet, "key") || !strings.Contains(got.Snippet, "[redacted]") || !strings.HasSuffix(got.Snippet, " and eu") {
+			wrong := strings.Contains(got.Snippet, "key") || !strings.Contains(got.Snippet, "[redacted]")
+			if wrong || !strings.HasSuffix(got.Snippet, " and eu") {
 				t.Errorf("snippet %q", got.Snippet)
 			}
 		})

@@ -238,26 +238,35 @@ func TestTLSThatAnEndpointMustOffer(t *testing.T) {
 	below := middle.issue(t, host, tomorrow)
 	chain := below
 	chain.Certificate = append(append([][]byte{}, below.Certificate...), middle.certificate.Raw)
+	const offer = "must offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305"
+	only := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
 	for name, test := range map[string]struct {
 		config *tls.Config
 		says   string // part of the error, "" if it is enough
 	}{
-		"TLS 1.3":                                {config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS13}},
-		"TLS 1.2 with ECDHE and AES-GCM":         {config: old(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)},
-		"TLS 1.2 with ECDHE and ChaCha20":        {config: old(tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)},
-		"TLS 1.2 with ECDHE, AES-GCM and RSA":    {config: oldRSA(tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384)},
-		"TLS 1.2 with an intermediate":           {config: &tls.Config{Certificates: []tls.Certificate{chain}, MaxVersion: tls.VersionTLS12}},
-		"TLS 1.2 with RSA key exchange alone":    {config: oldRSA(tls.TLS_RSA_WITH_AES_128_GCM_SHA256), says: "must offer TLS 1.3, or TLS 1.2 with ECDHE"},
-		"TLS 1.2 with CBC and SHA-256 alone":     {config: old(tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256), says: "must offer TLS 1.3, or TLS 1.2 with ECDHE"},
-		"TLS 1.2 with RC4 alone":                 {config: old(tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA), says: "must offer TLS 1.3"},
-		"TLS 1.1":                                {config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, says: "protocol version"},
-		"a certificate without its intermediate": {config: &tls.Config{Certificates: []tls.Certificate{below}}, says: `must also send the intermediate certificate of its issuer, "test intermediate"`},
-		"a certificate that signed itself":       {config: &tls.Config{Certificates: []tls.Certificate{(*authority)(nil).issue(t, host, tomorrow)}}, says: "unknown authority"},
+		"TLS 1.3":                             {config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS13}},
+		"TLS 1.2 with ECDHE and AES-GCM":      {config: old(tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)},
+		"TLS 1.2 with ECDHE and ChaCha20":     {config: old(tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)},
+		"TLS 1.2 with ECDHE, AES-GCM and RSA": {config: oldRSA(tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384)},
+		"TLS 1.2 with an intermediate":        {config: only(chain)},
+		"TLS 1.2 with RSA key exchange alone": {config: oldRSA(tls.TLS_RSA_WITH_AES_128_GCM_SHA256), says: offer},
+		"TLS 1.2 with CBC and SHA-256 alone":  {config: old(tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256), says: offer},
+		"TLS 1.2 with RC4 alone":              {config: old(tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA), says: offer},
+		"TLS 1.1": {
+			config: &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+			says:   "protocol version",
+		},
+		"a certificate without its intermediate": {
+			config: only(below),
+			says:   `must also send the intermediate certificate of its issuer, "test intermediate"`,
+		},
+		"a certificate that signed itself": {config: only((*authority)(nil).issue(t, host, tomorrow)), says: "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, _ := newClient(serveRaw(t, test.config, speak(ok)), func(o *ClientOptions) { o.RootCAs = trusted.pool })
 			got := client.Post(t.Context(), requestTo("https://"+host))
-			if got.Success() != (test.says == "") || !got.Success() && got.Code != CodeTLSFailure || !strings.Contains(got.Error, test.says) {
+			wrong := !got.Success() && got.Code != CodeTLSFailure
+			if wrong || got.Success() != (test.says == "") || !strings.Contains(got.Error, test.says) {
 				t.Errorf("code %q, error %q, want %q", got.Code, got.Error, test.says)
 			}
 			if strings.Contains(got.Error, "intermediate") != strings.Contains(test.says, "intermediate") {

@@ -33,12 +33,13 @@ func CheckCustomHeaders(headers map[string]string) []Problem {
 		total += len(name) + len(value)
 		switch {
 		case name == "" || len(name) > MaxCustomHeaderName || strings.ContainsFunc(name, notToken):
-			add("/"+name, "invalid_name", "must have a name of 1 to %d letters, digits and characters of !#$%%&'*+-.^_`|~", MaxCustomHeaderName)
+			add("/"+name, "invalid_name", "must have a name of 1 to %d letters, digits and characters of !#$%%&'*+-.^_`|~",
+				MaxCustomHeaderName)
 		case reserved(lower):
 			add("/"+name, "reserved_name", "is a header of Docuhook, of HTTP itself or of Standard Webhooks")
 		case seen[lower]:
 			add("/"+name, "duplicate_name", "is named twice; upper and lower case are the same")
-		case value == "" || len(value) > MaxCustomHeaderValue || strings.TrimSpace(value) != value || strings.ContainsFunc(value, notVisible):
+		case value == "" || len(value) > MaxCustomHeaderValue, strings.TrimSpace(value) != value, strings.ContainsFunc(value, notVisible):
 			add("/"+name, "invalid_value", "must have a value of 1 to %d visible ASCII characters, with spaces and tabs only between them",
 				MaxCustomHeaderValue)
 		}

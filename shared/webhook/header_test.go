@@ -22,16 +22,29 @@ func TestCheckCustomHeaders(t *testing.T) {
 	}{
 		"none are fine": {},
 		"usual ones are fine": {headers: map[string]string{
-			"Authorization": "Bearer abc", "x-api-key": "k", "Cookie": "a=b; c=d", "X-Forwarded-For": "192.0.2.1", "Traceparent": "00-1-2-3",
+			"Authorization": "Bearer abc", "x-api-key": "k", "Cookie": "a=b; c=d", "X-Forwarded-For": "192.0.2.1",
+			"Traceparent": "00-1-2-3",
 		}},
-		"ten are fine":                 {headers: many(10, "v")},
-		"eleven are too many":          {headers: many(11, "\n"), want: []string{"custom_headers too_many"}},
-		"a name of 64 characters":      {headers: map[string]string{strings.Repeat("a", 64): "v"}},
-		"a name of 65 characters":      {headers: map[string]string{strings.Repeat("a", 65): "v"}, want: []string{"custom_headers/" + strings.Repeat("a", 65) + " invalid_name"}},
-		"a value of 1024 bytes":        {headers: map[string]string{"X": strings.Repeat("v", 1024)}},
-		"a value of 1025 bytes":        {headers: map[string]string{"X": strings.Repeat("v", 1025)}, want: []string{"custom_headers/X invalid_value"}},
-		"4096 bytes together":          {headers: many(4, strings.Repeat("v", 1020))},
-		"4097 bytes together":          {headers: map[string]string{"a": strings.Repeat("v", 1024), "b": strings.Repeat("v", 1024), "c": strings.Repeat("v", 1024), "d": strings.Repeat("v", 1021)}, want: []string{"custom_headers headers_too_large"}},
+		"ten are fine":            {headers: many(10, "v")},
+		"eleven are too many":     {headers: many(11, "\n"), want: []string{"custom_headers too_many"}},
+		"a name of 64 characters": {headers: map[string]string{strings.Repeat("a", 64): "v"}},
+		"a name of 65 characters": {
+			headers: map[string]string{strings.Repeat("a", 65): "v"},
+			want:    []string{"custom_headers/" + strings.Repeat("a", 65) + " invalid_name"},
+		},
+		"a value of 1024 bytes": {headers: map[string]string{"X": strings.Repeat("v", 1024)}},
+		"a value of 1025 bytes": {
+			headers: map[string]string{"X": strings.Repeat("v", 1025)},
+			want:    []string{"custom_headers/X invalid_value"},
+		},
+		"4096 bytes together": {headers: many(4, strings.Repeat("v", 1020))},
+		"4097 bytes together": {
+			headers: map[string]string{
+				"a": strings.Repeat("v", 1024), "b": strings.Repeat("v", 1024), "c": strings.Repeat("v", 1024),
+				"d": strings.Repeat("v", 1021),
+			},
+			want: []string{"custom_headers headers_too_large"},
+		},
 		"a value of every visible one": {headers: map[string]string{"X": `!"#$%&'()*+,-./09:;<=>?@AZ[\]^_` + "`az{|}~ \t~"}},
 		"one name in two spellings": {
 			headers: map[string]string{"X-Key": "1", "x-key": "2"},
@@ -76,7 +89,9 @@ func TestCheckCustomHeaders(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	for _, name := range []string{"a b", "a:", ":authority", "a\r\nHost", "a\x00", "ä", "(a)", "a/b", "a\"", "a,b", "{a}", "a=b", "a;b", "a\x7f"} {
+	for _, name := range []string{
+		"a b", "a:", ":authority", "a\r\nHost", "a\x00", "ä", "(a)", "a/b", "a\"", "a,b", "{a}", "a=b", "a;b", "a\x7f",
+	} {
 		if got := code(name, "value"); got != "invalid_name" {
 			t.Errorf("%q: %q", name, got)
 		}

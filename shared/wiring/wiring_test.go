@@ -159,15 +159,19 @@ func TestEnvironmentInvalid(t *testing.T) {
 		variable, value string
 		build           func(*Environment)
 	}{
-		"a limit that is no number":          {"CONFIG_LIMIT", "many", func(e *Environment) { e.CreateConfig() }},
-		"a limit of nothing":                 {"CONFIG_LIMIT", "0", func(e *Environment) { e.CreateConfig() }},
-		"a threshold below nothing":          {"ENDPOINT_FAILURE_THRESHOLD", "-1", func(e *Environment) { e.Deliver() }},
-		"a threshold that is no number":      {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliver() }},
-		"too few delays":                     {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliver() }},
-		"a delay that is no number":          {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliver() }},
-		"answers that are kept perhaps":      {"LOG_ENDPOINT_ANSWERS", "yes", func(e *Environment) { e.Deliver() }},
-		"documents of dispatch nowhere":      {"DOCUMENT_URL_TEMPLATE", "https://documents.example/", func(e *Environment) { e.Dispatch() }},
-		"documents of tests in the clear":    {"DOCUMENT_URL_TEMPLATE", "http://a.example/{document_id}", func(e *Environment) { e.SendTest() }},
+		"a limit that is no number":     {"CONFIG_LIMIT", "many", func(e *Environment) { e.CreateConfig() }},
+		"a limit of nothing":            {"CONFIG_LIMIT", "0", func(e *Environment) { e.CreateConfig() }},
+		"a threshold below nothing":     {"ENDPOINT_FAILURE_THRESHOLD", "-1", func(e *Environment) { e.Deliver() }},
+		"a threshold that is no number": {"ENDPOINT_FAILURE_THRESHOLD", "1.5", func(e *Environment) { e.Deliver() }},
+		"too few delays":                {"RETRY_DELAYS", "10,60,300", func(e *Environment) { e.Deliver() }},
+		"a delay that is no number":     {"RETRY_DELAYS", "10,60,300,soon", func(e *Environment) { e.Deliver() }},
+		"answers that are kept perhaps": {"LOG_ENDPOINT_ANSWERS", "yes", func(e *Environment) { e.Deliver() }},
+		"documents of dispatch nowhere": {
+			"DOCUMENT_URL_TEMPLATE", "https://documents.example/", func(e *Environment) { e.Dispatch() },
+		},
+		"documents of tests in the clear": {
+			"DOCUMENT_URL_TEMPLATE", "http://a.example/{document_id}", func(e *Environment) { e.SendTest() },
+		},
 		"documents of resends nowhere":       {"DOCUMENT_URL_TEMPLATE", "{document_id}", func(e *Environment) { e.Resend() }},
 		"an environment that nobody knows":   {"ENVIRONMENT", "staging", func(e *Environment) { e.urlPolicy() }},
 		"an environment in other characters": {"ENVIRONMENT", "Sandbox", func(e *Environment) { e.Deliver() }},

@@ -7,12 +7,15 @@
 // it with the standard library alone. The first also refuses old requests, so prefer it.
 //
 // During a rotation set both variables to the previous and the new value with a space between them:
-// "whtok_old whtok_new" and "whsec_old whsec_new".
+// "whtok_old whtok_new" and "whsec_old whsec_new". Set DATABASE to a file that outlives the program.
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,20 +25,28 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
-	"sync"
 	"time"
 
+	_ "github.com/ncruces/go-sqlite3/driver"
+	_ "github.com/ncruces/go-sqlite3/embed"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
+// shown are the forms of the credentials as they were shown.
+var shown = regexp.MustCompile(`^(whtok_[A-Za-z0-9_-]{43} )+(whsec_[A-Za-z0-9+/]{43}= )+$`)
+
 func main() {
 	tokens, secrets := strings.Fields(os.Getenv("WEBHOOK_TOKEN")), strings.Fields(os.Getenv("WEBHOOK_SECRET"))
-	if len(secrets) == 0 || len(tokens) != len(secrets) {
-		log.Fatal("set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered")
+	if all := strings.Join(append(tokens, secrets...), " ") + " "; len(tokens) != len(secrets) || !shown.MatchString(all) {
+		log.Fatal("set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered: " +
+			"whtok_ and 43 characters, whsec_ and 44")
 	}
-	inbox := &inbox{seen: map[string]bool{}, events: make(chan event, 1000)}
-	go inbox.work()
+	inbox, err := open(cmp.Or(os.Getenv("DATABASE"), ":memory:"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	http.Handle("POST /standard-webhooks", inbox.receive(func(header http.Header, body []byte) bool {
 		return verifyStandard(header, body, secrets)
 	}))
@@ -83,16 +94,38 @@ type event struct {
 		Attributes struct {
 			DocumentID string `json:"document_id"`
 			Status     string `json:"status"`
+			Sequence   string `json:"sequence"` // "" for null
 		} `json:"attributes"`
 	} `json:"data"`
+	Meta struct {
+		Test bool `json:"test"`
+	} `json:"meta"`
 }
 
-// inbox remembers which events have come: an event may be delivered more than once. In production
-// let a database do both, with a unique key on the event's id, so that nothing is forgotten on a restart.
-type inbox struct {
-	mu     sync.Mutex
-	seen   map[string]bool
-	events chan event
+// inbox is the state of documents, which follows the events. What is known of a document, and that an event has
+// come, is written in one transaction: an event may come twice, and an older one after a newer one.
+type inbox struct{ db *sql.DB }
+
+const tables = `
+	CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY);
+	CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, status TEXT NOT NULL, sequence TEXT NOT NULL);`
+
+// newer takes a status whose sequence is greater than the one that is known. Where nothing is known it takes any; an
+// event without a sequence, which is "" here, compares with none and changes nothing that is known.
+const newer = `
+	INSERT INTO documents (id, status, sequence) VALUES (?, ?, ?)
+	ON CONFLICT (id) DO UPDATE SET status = excluded.status, sequence = excluded.sequence
+	WHERE excluded.sequence > documents.sequence`
+
+// open opens the database in a file. Several processes may have it open.
+func open(file string) (*inbox, error) {
+	db, err := sql.Open("sqlite3", "file:"+file+"?_txlock=immediate&_pragma=busy_timeout(10000)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.Exec(tables)
+	return &inbox{db}, err
 }
 
 func (i *inbox) receive(verify func(http.Header, []byte) bool) http.HandlerFunc {
@@ -104,6 +137,7 @@ func (i *inbox) receive(verify func(http.Header, []byte) bool) http.HandlerFunc 
 			return
 		}
 		if err != nil || !verify(r.Header, body) {
+			fmt.Printf("refused %q: not signed with these credentials, or not now\n", r.Header.Get("webhook-id"))
 			http.Error(w, "not verified", http.StatusUnauthorized)
 			return
 		}
@@ -112,34 +146,48 @@ func (i *inbox) receive(verify func(http.Header, []byte) bool) http.HandlerFunc 
 			http.Error(w, "not an event", http.StatusBadRequest)
 			return
 		}
-		if !i.put(e) {
-			http.Error(w, "busy", http.StatusServiceUnavailable) // it will be tried again
+		news, err := i.put(r.Context(), e)
+		if err != nil {
+			log.Print(err)
+			http.Error(w, "try again", http.StatusServiceUnavailable)
 			return
 		}
-		w.WriteHeader(http.StatusNoContent) // at once: whoever answers after 15 seconds gets the event again
+		fmt.Printf("%s: %s\n", e.Data.ID, news)
+		// What takes longer than a transaction belongs behind the answer: whoever answers after 15 seconds gets the event again.
+		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
-// put keeps an event that is new and reports whether it, or the first of its kind, is kept. The id in
-// the body equals the header webhook-id, and unlike that header it is covered by both signatures.
-func (i *inbox) put(e event) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.seen[e.Data.ID] {
-		return true
+// put takes an event and says what it has told. The id in the body equals the header webhook-id, and unlike that
+// header it is covered by both signatures.
+func (i *inbox) put(ctx context.Context, e event) (news string, err error) {
+	document := e.Data.Attributes
+	tx, err := i.db.BeginTx(ctx, nil)
+	if err != nil {
+		return "", err
 	}
-	select {
-	case i.events <- e:
-		i.seen[e.Data.ID] = true
-		return true
-	default:
-		return false
+	defer tx.Rollback() // which does nothing after Commit
+	added, err := changes(tx.ExecContext(ctx, "INSERT INTO events (id) VALUES (?) ON CONFLICT DO NOTHING", e.Data.ID))
+	if err != nil || added == 0 {
+		return "had come already", err
 	}
+	if e.Meta.Test {
+		return "a test", tx.Commit()
+	}
+	changed, err := changes(tx.ExecContext(ctx, newer, document.DocumentID, document.Status, document.Sequence))
+	if err != nil {
+		return "", err
+	}
+	news = fmt.Sprintf("document %s is %s", document.DocumentID, document.Status)
+	if changed == 0 {
+		news = fmt.Sprintf("document %s was %s before what is known of it", document.DocumentID, document.Status)
+	}
+	return news, tx.Commit()
 }
 
-// work does with the events what has to be done, after they were answered.
-func (i *inbox) work() {
-	for e := range i.events {
-		fmt.Printf("%s: document %s is %s\n", e.Data.ID, e.Data.Attributes.DocumentID, e.Data.Attributes.Status)
+func changes(result sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
 	}
+	return result.RowsAffected()
 }

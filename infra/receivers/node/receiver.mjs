@@ -7,16 +7,20 @@
 // it with what Node.js has. The first also refuses old requests, so prefer it.
 //
 // During a rotation set both variables to the previous and the new value with a space between them:
-// "whtok_old whtok_new" and "whsec_old whsec_new".
+// "whtok_old whtok_new" and "whsec_old whsec_new". Set DATABASE to a file that outlives the program.
 
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
+import { setTimeout } from "node:timers/promises";
+import sqlite from "node-sqlite3-wasm"; // from Node.js 22 on, node:sqlite
 import { Webhook } from "standardwebhooks";
 
 const tokens = (process.env.WEBHOOK_TOKEN ?? "").split(" ").filter(Boolean);
 const secrets = (process.env.WEBHOOK_SECRET ?? "").split(" ").filter(Boolean);
-if (secrets.length === 0 || tokens.length !== secrets.length) {
-  console.error("set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered");
+const shown = (values, form) => values.length > 0 && values.every((value) => form.test(value));
+if (!shown(tokens, /^whtok_[\w-]{43}$/) || !shown(secrets, /^whsec_[A-Za-z0-9+/]{43}=$/) || tokens.length !== secrets.length) {
+  console.error("set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered: " +
+    "whtok_ and 43 characters, whsec_ and 44");
   process.exit(1);
 }
 
@@ -62,13 +66,47 @@ async function readBody(request) {
   return size <= 64 * 1024 ? Buffer.concat(chunks) : undefined;
 }
 
-// Which events have come: an event may be delivered more than once. In production let a database
-// remember, with a unique key on the event's id, so that nothing is forgotten on a restart.
-const seen = new Set();
+// The state of documents, which follows the events. Several processes may have the file open.
+const db = new sqlite.Database(process.env.DATABASE || ":memory:");
 
-// Does with an event what has to be done, after it was answered.
-function work(event) {
-  console.log(`${event.data.id}: document ${event.data.attributes.document_id} is ${event.data.attributes.status}`);
+// Runs a transaction; while another process is writing, it waits.
+async function transaction(f) {
+  for (const end = Date.now() + 10_000; ; await setTimeout(5 + Math.random() * 20)) {
+    try {
+      db.exec("BEGIN IMMEDIATE");
+      const result = f();
+      db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      if (db.inTransaction) db.exec("ROLLBACK");
+      if (!/locked/.test(error.message) || Date.now() > end) throw error;
+    }
+  }
+}
+
+await transaction(() => {
+  db.exec("CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY)");
+  db.exec("CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, status TEXT NOT NULL, sequence TEXT NOT NULL)");
+});
+
+// Takes a status whose sequence is greater than the one that is known. Where nothing is known it takes any; an event
+// without a sequence, which is "" here, compares with none and changes nothing that is known.
+const newer = `
+  INSERT INTO documents (id, status, sequence) VALUES (?, ?, ?)
+  ON CONFLICT (id) DO UPDATE SET status = excluded.status, sequence = excluded.sequence
+  WHERE excluded.sequence > documents.sequence`;
+
+// Takes an event and says what it has told. That it has come, and what is known of its document, is written in one
+// transaction: an event may come twice, and an older one after a newer one. The id in the body equals the header
+// webhook-id, and unlike that header it is covered by both signatures.
+function put(event) {
+  return transaction(() => {
+    const { document_id: id, status, sequence } = event.data.attributes;
+    if (db.run("INSERT INTO events (id) VALUES (?) ON CONFLICT DO NOTHING", [event.data.id]).changes === 0) return "had come already";
+    if (event.meta?.test) return "a test";
+    const changed = db.run(newer, [id, status, sequence ?? ""]).changes;
+    return changed ? `document ${id} is ${status}` : `document ${id} was ${status} before what is known of it`;
+  });
 }
 
 async function receive(request) {
@@ -77,20 +115,25 @@ async function receive(request) {
   if (request.method !== "POST") return 405;
   const body = await readBody(request);
   if (!body) return 413;
-  if (!verify(request.headers, body)) return 401;
+  if (!verify(request.headers, body)) {
+    console.log(`refused ${JSON.stringify(request.headers["webhook-id"] ?? "")}: not signed with these credentials, or not now`);
+    return 401;
+  }
   let event;
   try {
     event = JSON.parse(body);
   } catch {
     return 400;
   }
-  // The id in the body equals the header webhook-id, and unlike that header it is covered by both signatures.
   if (!event?.data?.id) return 400;
-  if (!seen.has(event.data.id)) {
-    seen.add(event.data.id);
-    setImmediate(work, event);
+  try {
+    console.log(`${event.data.id}: ${await put(event)}`);
+  } catch (error) {
+    console.error(error);
+    return 503; // it will be tried again
   }
-  return 204; // at once: whoever answers after 15 seconds gets the event again
+  // What takes longer than a transaction belongs behind the answer: whoever answers after 15 seconds gets the event again.
+  return 204;
 }
 
 const server = createServer((request, response) => {

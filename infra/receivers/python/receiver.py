@@ -8,14 +8,15 @@ A request proves its origin twice, and either proof will do: register the endpoi
 with the standard library alone. The first also refuses old requests, so prefer it.
 
 During a rotation set both variables to the previous and the new value with a space between them:
-"whtok_old whtok_new" and "whsec_old whsec_new".
+"whtok_old whtok_new" and "whsec_old whsec_new". Set DATABASE to a file that outlives the program.
 """
 
 import hashlib
 import hmac
 import json
 import os
-import queue
+import re
+import sqlite3
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,38 +57,40 @@ def verify_hmac(headers, body):
 VERIFY = {"/standard-webhooks": verify_standard, "/hmac": verify_hmac}
 
 
+# Takes a status whose sequence is greater than the one that is known. Where nothing is known it takes any; an event
+# without a sequence, which is "" here, compares with none and changes nothing that is known.
+NEWER = """
+    INSERT INTO documents (id, status, sequence) VALUES (?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET status = excluded.status, sequence = excluded.sequence
+    WHERE excluded.sequence > documents.sequence"""
+
+
 class Inbox:
-    """Remembers which events have come: an event may be delivered more than once.
+    """The state of documents, which follows the events. Several processes may have the file open."""
 
-    In production let a database do both, with a unique key on the event's id, so that nothing is
-    forgotten on a restart.
-    """
-
-    def __init__(self):
+    def __init__(self, file):
         self.lock = threading.Lock()
-        self.seen = set()
-        self.events = queue.Queue(maxsize=1000)
+        self.db = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
+        self.db.execute("CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY)")
+        self.db.execute("CREATE TABLE IF NOT EXISTS documents (id TEXT PRIMARY KEY, status TEXT NOT NULL, sequence TEXT NOT NULL)")
 
     def put(self, event):
-        """Keep an event that is new; raise queue.Full if there is no room for it.
+        """Take an event and say what it has told.
 
-        The id in the body equals the header webhook-id, and unlike that header it is covered by
-        both signatures.
+        That it has come, and what is known of its document, is written in one transaction: an event may
+        come twice, and an older one after a newer one. The id in the body equals the header webhook-id,
+        and unlike that header it is covered by both signatures.
         """
-        with self.lock:
-            if event["data"]["id"] not in self.seen:
-                self.events.put_nowait(event)
-                self.seen.add(event["data"]["id"])
-
-    def work(self):
-        """Do with the events what has to be done, after they were answered."""
-        while True:
-            data = self.events.get()["data"]
-            attributes = data["attributes"]
-            print(f"{data['id']}: document {attributes['document_id']} is {attributes['status']}", flush=True)
-
-
-INBOX = Inbox()
+        event_id, attributes = event["data"]["id"], event["data"]["attributes"]
+        document, status = attributes["document_id"], attributes["status"]
+        with self.lock, self.db:  # which commits, or rolls back after an exception
+            self.db.execute("BEGIN IMMEDIATE")
+            if not self.db.execute("INSERT INTO events (id) VALUES (?) ON CONFLICT DO NOTHING", (event_id,)).rowcount:
+                return "had come already"
+            if event.get("meta", {}).get("test"):
+                return "a test"
+            changed = self.db.execute(NEWER, (document, status, attributes.get("sequence") or "")).rowcount
+        return f"document {document} is {status}" if changed else f"document {document} was {status} before what is known of it"
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -104,14 +107,19 @@ class Receiver(BaseHTTPRequestHandler):
         if self.path not in VERIFY:
             return self.answer(404)
         if not VERIFY[self.path](self.headers, body):
+            webhook_id = json.dumps(self.headers.get("webhook-id", ""))
+            print(f"refused {webhook_id}: not signed with these credentials, or not now", flush=True)
             return self.answer(401)
         try:
-            INBOX.put(json.loads(body))
+            event = json.loads(body)
+            print(f"{event['data']['id']}: {self.server.inbox.put(event)}", flush=True)
         except (ValueError, KeyError, TypeError):
             return self.answer(400)
-        except queue.Full:
+        except sqlite3.Error as error:
+            print(error, file=sys.stderr, flush=True)
             return self.answer(503)  # it will be tried again
-        return self.answer(204)  # at once: whoever answers after 15 seconds gets the event again
+        # What takes longer than a transaction belongs behind the answer: whoever answers after 15 seconds gets the event again.
+        return self.answer(204)
 
     def answer(self, status):
         self.send_response(status)
@@ -123,10 +131,17 @@ class Receiver(BaseHTTPRequestHandler):
         pass  # a line for each request would only hide the events
 
 
+def shown(values, form):
+    return values and all(re.fullmatch(form, value, re.ASCII) for value in values)
+
+
 if __name__ == "__main__":
-    if not SECRETS or len(TOKENS) != len(SECRETS):
-        sys.exit("set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered")
-    threading.Thread(target=INBOX.work, daemon=True).start()
+    if not shown(TOKENS, r"whtok_[\w-]{43}") or not shown(SECRETS, r"whsec_[A-Za-z0-9+/]{43}=") or len(TOKENS) != len(SECRETS):
+        sys.exit(
+            "set WEBHOOK_TOKEN and WEBHOOK_SECRET to the values shown when the endpoint was registered: "
+            "whtok_ and 43 characters, whsec_ and 44"
+        )
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Receiver)
+    server.inbox = Inbox(os.environ.get("DATABASE") or ":memory:")
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

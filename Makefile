@@ -63,7 +63,7 @@ invoke: $(SAM) ## run function F in Docker with a sample event (make invoke F=de
 	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
 e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
-receivers: ## run the example receivers in Go, Node.js and Python against real requests
+receivers: ## run the example receivers and the libraries of Standard Webhooks (needs Node.js, Python, Rust, Java, Maven)
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
 	go test -count=1 ./infra/local/browser -browser $(FLAGS)

@@ -118,6 +118,7 @@ func install() error {
 		}
 	}
 	return errors.Join(
+		installVerifiers(),
 		copyFiles(node, "node/package.json", "node/package-lock.json"),
 		run(node, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"),
 		run(".", python, "-m", "venv", venv),

@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers browser conformance contract fuzz soak model mutants bench cost scale clean
+.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers servers browser conformance contract fuzz soak model mutants bench cost scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,8 @@ e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## 
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
 receivers: ## run the example receivers and the libraries of Standard Webhooks (needs Node.js, Python, Rust, Java, Maven)
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
+servers: ## show what PHP, Tomcat, Apache with a firewall, Node.js, Python and nginx make of our requests (needs Debian)
+	PYTHON=$(PYTHON) go test -count=1 -v ./infra/servers -prepare
 browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
 	go test -count=1 ./infra/local/browser -browser $(FLAGS)
 conformance: .build/moto/bin/moto_server .build/dynalite/node_modules/.bin/dynalite .build/dynoxide-$(DYNOXIDE)/bin/dynoxide ## compare the local services with moto, dynalite and dynoxide (needs Node.js and Rust)

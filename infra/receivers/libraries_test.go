@@ -86,7 +86,8 @@ func installVerifiers() error {
 	return errors.Join(
 		copyFiles(filepath.Join(libraries, "node"), "libraries/verify.mjs"),
 		run("libraries/rust", "cargo", "build", "--quiet", "--release", "--locked", "--target-dir", filepath.Join(built, "rust")),
-		run("libraries/java", "mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory="+filepath.Join(built, "java")),
+		run("libraries/java", "mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies",
+			"-DoutputDirectory="+filepath.Join(built, "java")),
 	)
 }
 

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,38 @@ import (
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
-// TestNothingLeavesThisMachine: a host that somebody made up may be somebody else's.
+// TestReceiverMayTellRequestsByTheirIdempotencyKeyAlone is a receiver that refuses another body under a key that it knows.
+func TestReceiverMayTellRequestsByTheirIdempotencyKeyAlone(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	endpoint := newReceiver(t)
+	var mu sync.Mutex
+	known := map[string]string{}
+	posts := 0
+	endpoint.answer(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		posts++
+		key, body := r.Header.Get("Idempotency-Key"), r.Header.Get("X-Webhook-Signature")
+		switch first, again := known[key]; {
+		case again && first != body:
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		case !again:
+			known[key] = body
+			w.WriteHeader(http.StatusServiceUnavailable) // so that the same request comes again
+		}
+	})
+	one, other := c.register(endpoint.url, "processed"), c.register(endpoint.url, "processed")
+	c.put(newDocument(), "processed")
+	c.settled(one.id, 1)
+	c.settled(other.id, 1)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(known) != 2 || posts != 4 {
+		t.Errorf("%d keys in %d requests, want 2 in 4", len(known), posts)
+	}
+}
+
 func TestCustomHeadersGoOutOnEveryAttempt(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)
@@ -54,6 +86,7 @@ func TestCustomHeadersGoOutOnEveryAttempt(t *testing.T) {
 	}
 }
 
+// TestNothingLeavesThisMachine: a host that somebody made up may be somebody else's.
 func TestNothingLeavesThisMachine(t *testing.T) {
 	if under.local == nil {
 		t.Skip("a deployed stack calls hosts that are not on this machine")

@@ -101,6 +101,23 @@ func TestEveryAttemptSendsWhatTheFirstOneSent(t *testing.T) {
 	})
 }
 
+// What an endpoint said is for its organization, which reads the log of deliveries, and not for the function's log.
+func TestWhereARedirectLeadsIsInTheLogOfDeliveriesAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := deliverytest.New(deliverytest.Bubble{})
+		f.Poster.OnPost = deliverytest.Always(endpoint.Result{
+			Status: 302, Code: endpoint.CodeRedirect, Error: "redirects are not followed; this one leads to https://a.example/mustermann",
+		})
+		f.Handle(t.Context(), t, arrival{ID: "a", Message: f.First(1)})
+		if got := f.Delivery(1).Attempts[0].Error; !strings.Contains(got, "mustermann") {
+			t.Errorf("the log of deliveries has %q", got)
+		}
+		if lines := f.Lines.String(); strings.Contains(lines, "mustermann") || !strings.Contains(lines, endpoint.CodeRedirect) {
+			t.Errorf("logged %s", lines)
+		}
+	})
+}
+
 func TestRule8JudgesAgainWhenTheStartIsRefused(t *testing.T) {
 	for _, test := range []struct {
 		name      string

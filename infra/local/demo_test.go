@@ -1,11 +1,18 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestDemoShowsTheWholePath(t *testing.T) {
@@ -55,6 +62,69 @@ func TestDemoShowsTheWholePath(t *testing.T) {
 		}
 		if status, body := r.do(t, "POST", match[0], "", "X-Api-Key", "dk_test_local"); status != http.StatusAccepted {
 			t.Errorf("sending again answered %d %s", status, body)
+		}
+	})
+	t.Run("the page shows a request as its endpoint has received it", func(t *testing.T) {
+		received := make(chan *http.Request, 1)
+		endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, request *http.Request) { received <- request }))
+		defer endpoint.Close()
+		attributes := fmt.Sprintf(`{"url":"%s/hook?a=https:","subscribed_statuses":["submitted"]}`, endpoint.URL)
+		config := `{"data":{"type":"webhook_config","attributes":` + attributes + `}}`
+		key, media := []string{"X-Api-Key", "dk_test_local"}, []string{"Content-Type", "application/vnd.api+json"}
+		if status, body := r.do(t, "POST", "/v1/webhooks/configs", config, slices.Concat(key, media)...); status != http.StatusCreated {
+			t.Fatalf("got %d %s", status, body)
+		}
+		if status, body := r.do(t, "PUT", "/_local/documents/doc_shown", `{"status":"submitted"}`); status != http.StatusOK {
+			t.Fatalf("got %d %s", status, body)
+		}
+		arrived := <-received
+		seconds, err := strconv.ParseInt(arrived.Header.Get("Webhook-Timestamp"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delivery := arrived.Header.Get("Idempotency-Key")
+		var read struct {
+			Data struct {
+				Attributes struct {
+					RequestBody string `json:"request_body"`
+				}
+			}
+		}
+		for read.Data.Attributes.RequestBody == "" { // until the attempt is logged
+			if status, body := r.do(t, "GET", "/v1/webhooks/deliveries/"+delivery, "", key...); status == http.StatusOK {
+				if err := json.Unmarshal([]byte(body), &read); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		wanted, err := json.Marshal(map[string]any{
+			"organization_id": "org_local", "delivery_id": delivery, "attempt": 1, "at": time.Unix(seconds, 0),
+			"body": read.Data.Attributes.RequestBody,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body := r.do(t, "POST", "/_local/requests", string(wanted))
+		var shown struct {
+			URL, Body string
+			Headers   [][2]string
+		}
+		if err := json.Unmarshal([]byte(body), &shown); err != nil || status != http.StatusOK {
+			t.Fatalf("got %d %s (%v)", status, body, err)
+		}
+		if shown.URL != endpoint.URL+"/hook?a=https:" || int64(len(shown.Body)) != arrived.ContentLength {
+			t.Errorf("the request is %q to %s", shown.Body, shown.URL)
+		}
+		header := http.Header{}
+		for _, h := range shown.Headers {
+			header.Add(h[0], h[1])
+		}
+		if header.Get("Host") != arrived.Host {
+			t.Errorf("Host is %s, want %s", header.Get("Host"), arrived.Host)
+		}
+		header.Del("Host") // which net/http keeps apart
+		if diff := cmp.Diff(arrived.Header, header); diff != "" {
+			t.Errorf("headers (-received +shown):\n%s", diff)
 		}
 	})
 	if code := r.stop(); code != 0 {

@@ -36,9 +36,9 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("GET /_local/faults", c.serveFaults)
 	mux.HandleFunc("PUT /_local/faults", c.serveFaults)
 	mux.HandleFunc("DELETE /_local/faults", c.serveFaults)
-	mux.HandleFunc("PUT /_local/endpoint", c.serveBehaviour)
+	mux.HandleFunc("PUT /_local/endpoint", c.serveEndpoint)
 	mux.HandleFunc("POST /_local/queues/{name}/redrive", c.serveRedrive)
-	mux.HandleFunc("POST /_local/deliveries/{id}/resend", c.serveResend)
+	mux.HandleFunc("POST /_local/requests", c.serveRequest)
 	mux.Handle(
 		"GET /_local/",
 		http.StripPrefix("/_local", page.Handler(page.Options{Journal: c.Journal, Status: c.pageStatus, Closing: c.Closing})),
@@ -57,14 +57,17 @@ func (c *Control) Handler() http.Handler {
 	})
 }
 
-// serveBehaviour changes what the demo's endpoint does.
-func (c *Control) serveBehaviour(w http.ResponseWriter, r *http.Request) {
+// serveEndpoint changes what the demo's endpoint does, and gives it the credentials of another config.
+func (c *Control) serveEndpoint(w http.ResponseWriter, r *http.Request) {
 	endpoint := c.Demo.Endpoint()
 	if endpoint == nil {
 		answerError(w, http.StatusNotFound, "there is no endpoint: the stack runs without its demo")
 		return
 	}
-	var wanted struct{ Behaviour demo.Behaviour }
+	wanted := struct {
+		Behaviour     demo.Behaviour
+		Token, Secret string
+	}{Behaviour: endpoint.Behaviour()}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&wanted)
 	if err == nil {
 		err = endpoint.Behave(wanted.Behaviour)
@@ -72,6 +75,9 @@ func (c *Control) serveBehaviour(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		answerError(w, http.StatusBadRequest, err.Error())
 		return
+	}
+	if wanted.Token != "" {
+		endpoint.Learn(wanted.Token, wanted.Secret)
 	}
 	answer(w, http.StatusOK, map[string]demo.Behaviour{"behaviour": wanted.Behaviour})
 }
@@ -113,22 +119,6 @@ func (c *Control) serveRedrive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusAccepted, map[string]string{"message": "the messages of " + name + " are on their way back"})
-}
-
-// serveResend sends a delivery again, as its organization would.
-func (c *Control) serveResend(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	owner, ok := c.Journal.Owner(id)
-	if !ok {
-		answerError(w, http.StatusNotFound, fmt.Sprintf("the page does not show a delivery %q any more", id))
-		return
-	}
-	err := c.Stack.Call(r.Context(), owner, http.MethodPost, "/v1/webhooks/deliveries/"+id+"/resend", nil, http.StatusAccepted, nil)
-	if err != nil {
-		answerError(w, http.StatusBadGateway, err.Error())
-		return
-	}
-	answer(w, http.StatusAccepted, map[string]string{"message": "it is sent again"})
 }
 
 func (c *Control) serveDocument(w http.ResponseWriter, r *http.Request) {

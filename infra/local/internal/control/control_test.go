@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,7 +20,6 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
-	"github.com/docuhook/docuhook/shared/webhook"
 )
 
 // running is a stack whose functions are not there.
@@ -102,9 +100,13 @@ func TestControlRefuses(t *testing.T) {
 			method: "POST", path: "/_local/queues/Queue/redrive",
 			status: 404, want: `no dead-letter queue \"Queue\"`,
 		},
-		"to resend what the page does not show": {
-			method: "POST", path: "/_local/deliveries/dlv_1/resend",
-			status: 404, want: "does not show",
+		"the request of what is no delivery": {
+			method: "POST", path: "/_local/requests", body: `{"delivery_id":"dlv_1"}`,
+			status: 404, want: `no config of a delivery \"dlv_1\"`,
+		},
+		"a request without a question": {
+			method: "POST", path: "/_local/requests", body: `dlv_1`,
+			status: 400,
 		},
 		"faults of an unknown kind": {
 			method: "PUT", path: "/_local/faults", body: `{"rules":[{"kind":"odd"}]}`,
@@ -207,51 +209,6 @@ func TestRedriveMovesEveryMessageToWhereItCameFrom(t *testing.T) {
 	}
 }
 
-func TestPageStatusTellsWhatWaitsInTheLog(t *testing.T) {
-	r := startWith(t, `  Log:
-    Type: AWS::DynamoDB::Table
-    Properties:
-      BillingMode: PAY_PER_REQUEST
-      AttributeDefinitions: [{AttributeName: id, AttributeType: S}, {AttributeName: wake_shard, AttributeType: S}]
-      KeySchema: [{AttributeName: id, KeyType: HASH}]
-      GlobalSecondaryIndexes:
-        - IndexName: due
-          KeySchema: [{AttributeName: wake_shard, KeyType: HASH}]
-          Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [next_attempt_at]}
-`, stack.Organization{ID: "org_a", Key: "key_1"})
-	c := &Control{Stack: r.Stack}
-	want := &waitingStatus{Table: "Log"}
-	put := func(n int, due string) {
-		text := func(s string) map[string]string { return map[string]string{"S": s} }
-		item := map[string]any{"id": text(fmt.Sprint(n)), "wake_shard": text(fmt.Sprint(n % 3)), "next_attempt_at": text(due)}
-		if due == "" {
-			item = map[string]any{"id": text(fmt.Sprint(n))} // it does not wait
-		}
-		request := map[string]any{"TableName": "Log", "Item": item}
-		if err := ask(t.Context(), r.Database.Service(), "PutItem", request, new(any)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	check := func() {
-		t.Helper()
-		got, err := c.waiting(t.Context())
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("waiting (-want +got):\n%s%v", diff, err)
-		}
-	}
-	put(1, "")
-	check()
-	first := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for n := range readWaiting {
-		put(n, webhook.At(first.Add(time.Duration((n+500)%readWaiting)*time.Second)).String())
-	}
-	want.Count, want.NextAttemptAt = readWaiting, webhook.At(first)
-	check()
-	put(readWaiting+1, webhook.At(first).String())
-	want.More = true
-	check()
-}
-
 func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
 	r := start(t, stack.Organization{ID: "org_a", Key: "key_1"}, stack.Organization{ID: "org_a", Key: "key_2"})
 	request, err := http.NewRequestWithContext(t.Context(), "GET", r.api+"/_local/events", nil)
@@ -268,7 +225,11 @@ func TestPageStatusNamesWhatTheTemplateDeclares(t *testing.T) {
 	if err := json.Unmarshal(decoder.next(t, "status"), &status); err != nil {
 		t.Fatal(err)
 	}
-	if len(status.Organizations) != 1 || status.Demo != nil || len(status.Functions) != 4 ||
+	organizations := []organization{{ID: "org_a", Key: "key_1"}, {ID: "org_a", Key: "key_2"}}
+	if diff := cmp.Diff(organizations, status.Organizations); diff != "" {
+		t.Errorf("organizations (-want +got):\n%s", diff)
+	}
+	if status.Demo != nil || len(status.Functions) != 4 ||
 		len(status.Queues) != 2 || len(status.Statuses) != 5 {
 		t.Errorf("status = %+v", status)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/demo"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
-	"github.com/docuhook/docuhook/infra/local/internal/template"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -20,14 +19,19 @@ type pageStatus struct {
 	API           string           `json:"api"`
 	Endpoint      string           `json:"endpoint"`
 	TimeScale     float64          `json:"time_scale"`
-	Organizations []string         `json:"organizations"`
+	Organizations []organization   `json:"organizations"`
 	Statuses      []webhook.Status `json:"statuses"`
 	Demo          *demoStatus      `json:"endpoint_demo"` // null without the demo
 	Queues        []queueStatus    `json:"queues"`
-	Waiting       *waitingStatus   `json:"waiting"` // null without a log
 	Functions     []functionStatus `json:"functions"`
 	Denied        []string         `json:"denied"`
 	PassedOver    int              `json:"passed_over"`
+}
+
+// organization is who the page calls the API as.
+type organization struct {
+	ID  string `json:"id"`
+	Key string `json:"key"`
 }
 
 type demoStatus struct {
@@ -39,14 +43,6 @@ type queueStatus struct {
 	Name       string `json:"name"`
 	DeadLetter bool   `json:"dead_letter"`
 	depth
-}
-
-// waitingStatus is the deliveries that wait in the log for an attempt, whether or not there is a message for it.
-type waitingStatus struct {
-	Table         string       `json:"table"`
-	Count         int          `json:"count"`
-	More          bool         `json:"more"`            // and more, which were not read
-	NextAttemptAt webhook.Time `json:"next_attempt_at"` // the earliest of those that were read
 }
 
 type functionStatus struct {
@@ -62,7 +58,10 @@ func (c *Control) pageStatus(ctx context.Context) (any, error) {
 	}
 	status := pageStatus{
 		Started: c.Stack.Clock.Start(), API: c.Stack.APIURL(), Endpoint: c.Stack.Endpoint(), TimeScale: c.Stack.Clock.Scale(),
-		Organizations: c.organizationIDs(), Statuses: webhook.Statuses(), Denied: []string{}, PassedOver: c.Journal.PassedOver(),
+		Statuses: webhook.Statuses(), Denied: []string{}, PassedOver: c.Journal.PassedOver(),
+	}
+	for _, o := range c.Stack.Organizations {
+		status.Organizations = append(status.Organizations, organization(o))
 	}
 	if endpoint := c.Demo.Endpoint(); endpoint != nil {
 		status.Demo = &demoStatus{endpoint.URL, endpoint.Behaviour()}
@@ -70,9 +69,6 @@ func (c *Control) pageStatus(ctx context.Context) (any, error) {
 	dead := c.Stack.Template.DeadLetterQueues()
 	for _, q := range c.Stack.Template.Queues {
 		status.Queues = append(status.Queues, queueStatus{q.Name, slices.Contains(dead, q.Name), depths[q.Name]})
-	}
-	if status.Waiting, err = c.waiting(ctx); err != nil {
-		return nil, err
 	}
 	instances := c.Stack.Functions.Instances()
 	for _, f := range c.Stack.Template.Functions {
@@ -93,39 +89,6 @@ func (c *Control) pageStatus(ctx context.Context) (any, error) {
 	return status, nil
 }
 
-const (
-	waitingIndex = "due" // of the table that has the waiting deliveries
-	readWaiting  = 1000  // are counted at most
-)
-
-// waiting reads what waits in the log.
-func (c *Control) waiting(ctx context.Context) (*waitingStatus, error) {
-	at := slices.IndexFunc(c.Stack.Template.Tables, func(t template.Table) bool {
-		return slices.ContainsFunc(t.Global, func(i template.Index) bool { return i.Name == waitingIndex })
-	})
-	if at < 0 {
-		return nil, nil
-	}
-	status := &waitingStatus{Table: c.Stack.Template.Tables[at].Name}
-	var page struct {
-		Items []map[string]struct{ S string }
-	}
-	err := ask(ctx, c.Stack.Database.Service(), "Scan", map[string]any{
-		"TableName": status.Table, "IndexName": waitingIndex, "Limit": readWaiting + 1,
-	}, &page)
-	if err != nil {
-		return nil, err
-	}
-	status.Count, status.More = min(len(page.Items), readWaiting), len(page.Items) > readWaiting
-	for _, item := range page.Items {
-		due, err := webhook.ParseTime(item["next_attempt_at"].S)
-		if err == nil && (status.NextAttemptAt.IsZero() || due.Before(status.NextAttemptAt.Time)) {
-			status.NextAttemptAt = due
-		}
-	}
-	return status, nil
-}
-
 // ask makes a request to one of the stack's own services.
 func ask(ctx context.Context, service awsjson.Service, operation string, request map[string]any, answer any) error {
 	body, err := json.Marshal(request)
@@ -141,17 +104,6 @@ func ask(ctx context.Context, service awsjson.Service, operation string, request
 		return err
 	}
 	return json.Unmarshal(raw, answer)
-}
-
-// organizationIDs are the organizations with an API key, each once.
-func (c *Control) organizationIDs() []string {
-	var ids []string
-	for _, o := range c.Stack.Organizations {
-		if !slices.Contains(ids, o.ID) {
-			ids = append(ids, o.ID)
-		}
-	}
-	return ids
 }
 
 // depth is how many messages a queue has.

@@ -67,7 +67,7 @@ func (d *Demo) show(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("registering the receiver: %w", err)
 	}
-	endpoint.setCredentials(config.token, config.secret)
+	endpoint.Learn(config.token, config.secret)
 	fmt.Fprintf(stdout, "  registered  POST /v1/webhooks/configs -> config %s\n", config.id)
 	for _, status := range []string{"processing", "processed"} {
 		if _, err := s.PutDocument(ctx, demoDocument, map[string]any{"status": status, "title": "Invoice 4711"}); err != nil {

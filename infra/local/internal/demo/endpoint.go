@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,27 +30,43 @@ type arrival struct {
 // Behaviour is what the endpoint does with requests that it could accept.
 type Behaviour string
 
-// The behaviours.
-const (
-	succeed Behaviour = "succeed"
-	fail    Behaviour = "fail" // with 500
-	hang    Behaviour = "hang" // until the behaviour changes or the sender gives up
-)
+// succeed is what it does at first.
+const succeed Behaviour = "succeed"
 
-// Endpoint is an organization's endpoint. It trusts nothing before it knows its credentials.
+// answer is what the endpoint does with one request.
+type answer struct {
+	status int         // HTTP status; 0: none until the behaviour changes or the sender gives up
+	header http.Header // beside the status
+	after  time.Duration
+}
+
+// answers are the behaviours.
+var answers = map[Behaviour]answer{
+	succeed:    {status: http.StatusNoContent},
+	"fail":     {status: http.StatusInternalServerError},
+	"gone":     {status: http.StatusGone},
+	"limit":    {status: http.StatusTooManyRequests, header: http.Header{"Retry-After": {"120"}}},
+	"redirect": {status: http.StatusPermanentRedirect, header: http.Header{"Location": {"/elsewhere"}}},
+	"slow":     {status: http.StatusNoContent, after: 3 * time.Second}, // which is too slow for DeliveryQueue
+	"hang":     {},
+}
+
+// Endpoint is an organization's endpoint. It trusts nothing before it knows the credentials of a config.
 type Endpoint struct {
 	URL     string
 	arrived chan<- arrival
 	journal *journal.Journal
 
-	mu            sync.Mutex
-	token, secret string
-	does          Behaviour
-	changed       chan struct{} // closed when it does something else
+	mu      sync.Mutex
+	secrets map[string]string // by token
+	does    Behaviour
+	changed chan struct{} // closed when it does something else
 }
 
 func newEndpoint(url string, arrived chan<- arrival, told *journal.Journal) *Endpoint {
-	return &Endpoint{URL: url, arrived: arrived, journal: told, does: succeed, changed: make(chan struct{})}
+	return &Endpoint{
+		URL: url, arrived: arrived, journal: told, secrets: map[string]string{}, does: succeed, changed: make(chan struct{}),
+	}
 }
 
 // Behaviour is what it does now.
@@ -59,10 +76,10 @@ func (e *Endpoint) Behaviour() Behaviour {
 	return e.does
 }
 
-// Behave changes what it does. Requests that hang are answered accordingly.
+// Behave changes what it does. Requests that it has not answered yet are answered accordingly.
 func (e *Endpoint) Behave(b Behaviour) error {
-	if b != succeed && b != fail && b != hang {
-		return fmt.Errorf("behaviour must be %s, %s or %s, got %q", succeed, fail, hang, b)
+	if _, ok := answers[b]; !ok {
+		return fmt.Errorf("behaviour must be one of %v, got %q", slices.Sorted(maps.Keys(answers)), b)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -72,30 +89,31 @@ func (e *Endpoint) Behave(b Behaviour) error {
 	return nil
 }
 
-// decide returns the status to answer a sound request with, or 0 if the sender gives up before.
-func (e *Endpoint) decide(ctx context.Context) int {
+// decide returns the answer to a sound request, or none if the sender gives up before.
+func (e *Endpoint) decide(ctx context.Context) answer {
 	for {
 		e.mu.Lock()
-		does, changed := e.does, e.changed
+		does, changed := answers[e.does], e.changed
 		e.mu.Unlock()
-		switch does {
-		case succeed:
-			return http.StatusNoContent
-		case fail:
-			return http.StatusInternalServerError
+		var due <-chan time.Time // never
+		if does.status != 0 {
+			due = time.After(does.after)
 		}
 		select {
+		case <-due:
+			return does
 		case <-changed:
 		case <-ctx.Done():
-			return 0
+			return answer{}
 		}
 	}
 }
 
-func (e *Endpoint) setCredentials(token, secret string) {
+// Learn lets it accept what is signed with a config's credentials, beside those that it knows already.
+func (e *Endpoint) Learn(token, secret string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.token, e.secret = token, secret
+	e.secrets[token] = secret
 }
 
 // ServeHTTP implements http.Handler.
@@ -106,19 +124,21 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		http.Error(w, "reading the body failed", http.StatusBadRequest)
 		return
 	}
-	hook := arrival{header: request.Header, body: body, answered: http.StatusUnauthorized, rejected: e.verify(request.Header, body)}
+	hook := arrival{header: request.Header, body: body, rejected: e.verify(request.Header, body)}
 	answered := e.journal.Arrived(arrived, request.Header, body, hook.rejected)
+	does := answer{status: http.StatusUnauthorized}
 	if hook.rejected == nil {
-		hook.answered = e.decide(request.Context())
+		does = e.decide(request.Context())
 	}
-	answered(time.Now(), hook.answered)
-	switch hook.answered {
-	case 0:
+	hook.answered = does.status
+	answered(time.Now(), does.status)
+	if does.status == 0 {
 		return
-	case http.StatusInternalServerError:
-		http.Error(w, "the demo's endpoint fails, as it was told to", hook.answered)
-	default:
-		w.WriteHeader(hook.answered)
+	}
+	maps.Copy(w.Header(), does.header)
+	w.WriteHeader(does.status)
+	if hook.rejected == nil && does.status >= 300 {
+		io.WriteString(w, "the demo's endpoint answers so, as it was told to")
 	}
 	select {
 	case e.arrived <- hook:
@@ -129,13 +149,10 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // verify checks the token and both signatures, each as an organization would.
 func (e *Endpoint) verify(header http.Header, body []byte) error {
 	e.mu.Lock()
-	token, secret := e.token, e.secret
+	secret, ok := e.secrets[header.Get("X-Webhook-Token")]
 	e.mu.Unlock()
-	if token == "" || secret == "" {
-		return errors.New("the endpoint has no credentials yet")
-	}
-	if subtle.ConstantTimeCompare([]byte(header.Get("X-Webhook-Token")), []byte(token)) != 1 {
-		return errors.New("X-Webhook-Token is not the config's token")
+	if !ok {
+		return errors.New("X-Webhook-Token is the token of no config that the endpoint knows")
 	}
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(body)

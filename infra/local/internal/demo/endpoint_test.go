@@ -5,16 +5,20 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
+	"github.com/docuhook/docuhook/shared/signature"
 )
 
 func TestEndpointVerifies(t *testing.T) {
@@ -51,8 +55,10 @@ func TestEndpointVerifies(t *testing.T) {
 		"one of two standard signatures is enough": {
 			token, plain(secret, body), standard(other, body, now) + " " + standard(secret, body, now), now, false, "",
 		},
-		"another token is refused":  {"whtok_x", plain(secret, body), standard(secret, body, now), now, false, "X-Webhook-Token"},
-		"another secret is refused": {token, plain(other, body), standard(secret, body, now), now, false, "X-Webhook-Signature"},
+		"another token is refused": {"whtok_x", plain(secret, body), standard(secret, body, now), now, false, "X-Webhook-Token"},
+		"the secret of another config is refused": {
+			token, plain(other, body), standard(secret, body, now), now, false, "X-Webhook-Signature",
+		},
 		"another body is refused": {
 			token, plain(secret, body+" "), standard(secret, body, now), now, false, "X-Webhook-Signature",
 		},
@@ -61,13 +67,14 @@ func TestEndpointVerifies(t *testing.T) {
 		"an old timestamp is refused": {
 			token, plain(secret, body), standard(secret, body, now.Add(-time.Hour)), now.Add(-time.Hour), false, "webhook-signature",
 		},
-		"before registration all is refused": {"", plain("", body), standard(secret, body, now), now, true, "no credentials yet"},
+		"before registration all is refused": {"", plain("", body), standard(secret, body, now), now, true, "X-Webhook-Token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arrived := make(chan arrival, 1)
 			endpoint := newEndpoint("http://127.0.0.1:1", arrived, journal.New(journal.Options{}))
 			if !test.unregistered {
-				endpoint.setCredentials(token, secret)
+				endpoint.Learn("whtok_other", other)
+				endpoint.Learn(token, secret)
 			}
 			request := httptest.NewRequest("POST", "/", strings.NewReader(body))
 			request.Header.Set("X-Webhook-Token", test.token)
@@ -102,43 +109,65 @@ func TestEndpointBehaves(t *testing.T) {
 		token  = "whtok_abc"
 		secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 	)
-	ctx, giveUp := context.WithCancel(t.Context())
-	r := newEndpoint("http://127.0.0.1:1", make(chan arrival, 1), journal.New(journal.Options{}))
-	for _, b := range []Behaviour{"", "dance"} {
-		if err := r.Behave(b); err == nil {
-			t.Errorf("it does %q", b)
+	synctest.Test(t, func(t *testing.T) {
+		arrived := make(chan arrival, 1)
+		e := newEndpoint("http://127.0.0.1:1", arrived, journal.New(journal.Options{}))
+		e.Learn(token, secret)
+		behave := func(b Behaviour) {
+			t.Helper()
+			if err := e.Behave(b); err != nil || e.Behaviour() != b {
+				t.Fatalf("told to %s it does %q (%v)", b, e.Behaviour(), err)
+			}
 		}
-	}
-	if got := r.decide(ctx); got != http.StatusNoContent {
-		t.Errorf("at first it answers %d", got)
-	}
-	if err := r.Behave(fail); err != nil || r.decide(ctx) != http.StatusInternalServerError || r.Behaviour() != fail {
-		t.Errorf("told to fail it does %q (%v)", r.Behaviour(), err)
-	}
-	if err := r.Behave(hang); err != nil {
-		t.Fatal(err)
-	}
-	answers := make(chan int)
-	go func() { answers <- r.decide(t.Context()) }()
-	if err := r.Behave(succeed); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-answers; got != http.StatusNoContent {
-		t.Errorf("recovered it answers %d", got)
-	}
-	if err := r.Behave(hang); err != nil {
-		t.Fatal(err)
-	}
-	giveUp()
-	if got := r.decide(ctx); got != 0 {
-		t.Errorf("to a sender that gave up it answers %d", got)
-	}
-
-	// What cannot be verified is refused, whatever else the endpoint would do.
-	r.setCredentials(token, secret)
-	answer := httptest.NewRecorder()
-	r.ServeHTTP(answer, httptest.NewRequest("POST", "/", strings.NewReader("{}")))
-	if answer.Code != http.StatusUnauthorized {
-		t.Errorf("a forged request is answered %d", answer.Code)
-	}
+		// ask sends a request with this token and says what it is answered, and when; 200 stands for no answer.
+		ask := func(ctx context.Context, token signature.Secret) string {
+			request := httptest.NewRequestWithContext(ctx, "POST", "/", strings.NewReader("{}"))
+			credentials := signature.Credentials{Token: token, Secret: secret}
+			if err := signature.Sign(request.Header, "evt_1", []byte("{}"), time.Now(), credentials, nil); err != nil {
+				t.Fatal(err)
+			}
+			recorder, began := httptest.NewRecorder(), time.Now()
+			e.ServeHTTP(recorder, request)
+			header := recorder.Header()
+			return fmt.Sprint(recorder.Code, header.Get("Retry-After"), header.Get("Location"), " after ", time.Since(began))
+		}
+		for _, b := range []Behaviour{"", "dance"} {
+			if err := e.Behave(b); err == nil || e.Behaviour() != succeed {
+				t.Errorf("told to %q it does %q (%v)", b, e.Behaviour(), err)
+			}
+		}
+		got := map[Behaviour]string{}
+		for b := range answers {
+			behave(b)
+			asked := make(chan string)
+			go func() { asked <- ask(t.Context(), token) }()
+			if b == "hang" {
+				synctest.Wait()
+				behave("slow")
+			}
+			got[b] = <-asked
+			<-arrived
+		}
+		want := map[Behaviour]string{
+			"succeed":  "204 after 0s",
+			"fail":     "500 after 0s",
+			"gone":     "410 after 0s",
+			"limit":    "429120 after 0s",
+			"redirect": "308/elsewhere after 0s",
+			"slow":     "204 after 3s",
+			"hang":     "204 after 3s", // once it is slow
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+		behave("hang")
+		ctx, giveUp := context.WithTimeout(t.Context(), time.Second)
+		defer giveUp()
+		if got := ask(ctx, token); got != "200 after 1s" {
+			t.Errorf("to a sender that gives up it answers %s", got)
+		}
+		if got := ask(t.Context(), "whtok_x"); got != "401 after 0s" {
+			t.Errorf("a forged request is answered %s, whatever else the endpoint would do", got)
+		}
+	})
 }

@@ -178,21 +178,6 @@ func (j *Journal) Changed(c Change) {
 	j.touch(f)
 }
 
-// Owner returns the organization of a delivery that is still remembered.
-func (j *Journal) Owner(deliveryID string) (organizationID string, ok bool) {
-	_, eventID, err := webhook.ParseDeliveryID(deliveryID)
-	if err != nil {
-		return "", false
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	f := j.flows[eventID]
-	if f == nil {
-		return "", false
-	}
-	return f.OrganizationID, f.OrganizationID != ""
-}
-
 // take takes in what happened to a message. One that is none of this system's is passed over: it is
 // seen in the depth of its queue.
 func (j *Journal) take(e sqs.Event) {

@@ -67,8 +67,8 @@ receivers: ## run the example receivers and the libraries of Standard Webhooks (
 	PYTHON=$(PYTHON) go test -count=1 ./infra/receivers -prepare
 servers: ## show what PHP, Tomcat, Apache with a firewall, Node.js, Python and nginx make of our requests (needs Debian)
 	PYTHON=$(PYTHON) go test -count=1 -v ./infra/servers -prepare
-browser: ## click through the local stack's page in headless Chromium (needs chromium and chromedriver)
-	go test -count=1 ./infra/local/browser -browser $(FLAGS)
+browser: .build/axe/node_modules/axe-core/axe.min.js ## click through the local stack's page in headless Chromium (needs chromium, chromedriver and Node.js)
+	go test -count=1 ./infra/local/browser -browser -axe $(abspath $<) $(FLAGS)
 conformance: .build/moto/bin/moto_server .build/dynalite/node_modules/.bin/dynalite .build/dynoxide-$(DYNOXIDE)/bin/dynoxide ## compare the local services with moto, dynalite and dynoxide (needs Node.js and Rust)
 	go test -count=1 ./infra/local/conformance -moto $(abspath $<) -dynalite $(abspath $(word 2,$^)) -dynoxide $(abspath $(word 3,$^)) $(FLAGS)
 contract: .build/schemathesis/bin/st ## check the local stack's API against infra/openapi.yaml with made-up requests
@@ -100,6 +100,11 @@ clean: ## remove what the other targets have made
 	@command -v npm >/dev/null || { echo "make conformance needs Node.js with npm"; exit 1; }
 	mkdir -p .build/dynalite && cp infra/local/conformance/package.json $< .build/dynalite
 	npm ci --prefix .build/dynalite --ignore-scripts --no-audit --no-fund
+	@touch $@
+.build/axe/node_modules/axe-core/axe.min.js: infra/local/browser/package-lock.json
+	@command -v npm >/dev/null || { echo "make browser needs Node.js with npm"; exit 1; }
+	mkdir -p .build/axe && cp infra/local/browser/package.json $< .build/axe
+	npm ci --prefix .build/axe --ignore-scripts --no-audit --no-fund
 	@touch $@
 .build/dynoxide-%/bin/dynoxide:
 	@command -v cargo >/dev/null || { echo "make conformance needs Rust with cargo"; exit 1; }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -163,10 +162,15 @@ func (b *tab) await(selector string) element {
 	return found
 }
 
-// click clicks, as a person would, on what matches: it must be visible and not be covered.
+// click clicks, as a person would, on what matches, once it is in the middle of the window: it must be visible and not
+// be covered.
 func (b *tab) click(selector string) {
 	b.t.Helper()
-	b.call("POST", "/element/"+b.await(selector).id()+"/click", nil, nil)
+	found := b.await(selector)
+	b.call("POST", "/execute/sync", map[string]any{
+		"script": "arguments[0].scrollIntoView({block: 'center'})", "args": []any{found},
+	}, nil)
+	b.call("POST", "/element/"+found.id()+"/click", nil, nil)
 }
 
 // fill types a text into a field in place of what it holds.
@@ -195,40 +199,71 @@ func (b *tab) evaluate(script string, value any) {
 	b.call("POST", "/execute/sync", map[string]any{"script": script, "args": []any{}}, value)
 }
 
+// command is one of the browser's own, of Chromium's protocol for its developers.
+func (b *tab) command(name string, parameters map[string]any) {
+	b.t.Helper()
+	b.call("POST", "/goog/cdp/execute", map[string]any{"cmd": name, "params": parameters}, nil)
+}
+
+// press presses a key, by its name.
+func (b *tab) press(key string) {
+	b.t.Helper()
+	codes := map[string]string{"Tab": "\uE004", "Enter": "\uE007"}
+	b.call("POST", "/actions", map[string]any{"actions": []any{map[string]any{
+		"type": "key", "id": "keyboard", "actions": []any{
+			map[string]string{"type": "keyDown", "value": codes[key]}, map[string]string{"type": "keyUp", "value": codes[key]},
+		},
+	}}}, nil)
+}
+
 // resize makes the page so wide, whatever the window's frame, in a light or a dark scheme.
 func (b *tab) resize(width, height int, scheme string) {
 	b.t.Helper()
-	command := func(name string, parameters map[string]any) {
-		b.t.Helper()
-		b.call("POST", "/goog/cdp/execute", map[string]any{"cmd": name, "params": parameters}, nil)
-	}
-	command("Emulation.setDeviceMetricsOverride", map[string]any{
+	b.command("Emulation.setDeviceMetricsOverride", map[string]any{
 		"width":             width,
 		"height":            height,
 		"deviceScaleFactor": 1,
 		"mobile":            width < 600,
 	})
-	command("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
+	b.command("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
 		{"name": "prefers-color-scheme", "value": scheme},
 		{"name": "prefers-reduced-motion", "value": "reduce"}, // what moves cannot be clicked or read reliably
 	}})
 }
 
-// screenshot writes a picture of the page into a directory; "" is none.
-func (b *tab) screenshot(directory, name string) {
+// screenshot writes a picture of the window, or of the whole page, into a directory; "" is none.
+func (b *tab) screenshot(directory, name string, whole bool) {
 	b.t.Helper()
 	if directory == "" {
 		return
 	}
-	var encoded string
-	b.call("GET", "/screenshot", nil, &encoded)
-	picture, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
+	var taken struct{ Data []byte }
+	b.call("POST", "/goog/cdp/execute", map[string]any{"cmd": "Page.captureScreenshot", "params": map[string]any{
+		"captureBeyondViewport": whole,
+	}}, &taken)
+	if err := os.WriteFile(filepath.Join(directory, name+".png"), taken.Data, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(directory, name+".png"), picture, 0o600); err != nil {
-		b.t.Fatal(err)
-	}
+}
+
+// execute runs an asynchronous script and decodes what it passes to done.
+func (b *tab) execute(script string, value any) {
+	b.t.Helper()
+	script = "const done = arguments[0];" + script
+	b.call("POST", "/execute/async", map[string]any{"script": script, "args": []any{}}, value)
+}
+
+// copied is what a click on what matches puts into the clipboard.
+func (b *tab) copied(selector string) (text string) {
+	b.t.Helper()
+	b.execute("navigator.clipboard.writeText('').then(done)", new(any))
+	b.click(selector)
+	b.execute(`(async () => {
+		let text = "";
+		while (text === "") text = await navigator.clipboard.readText();
+		done(text);
+	})()`, &text)
+	return text
 }
 
 // complaints are the errors in the browser's console: scripts, and what the security policy forbids.

@@ -120,8 +120,9 @@ func (c *Control) request(ctx context.Context, wanted attempted) (*sent, error) 
 func accept(connection net.Conn, body int) (headers [][2]string) {
 	defer connection.Close()
 	reader := bufio.NewReader(connection)
-	line, err := reader.ReadString('\n') // which says POST
+	_, err := reader.ReadString('\n') // which says POST
 	for err == nil {
+		var line string
 		if line, err = reader.ReadString('\n'); line == "\r\n" {
 			break
 		}

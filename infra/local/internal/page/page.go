@@ -1,9 +1,10 @@
 // Package page serves the page on which the local stack shows what flows through it.
 //
-// The page is three embedded files; nothing comes from elsewhere, and a content security policy says
-// so. It learns everything from one stream of server-sent events: "flows" are the flows that have
+// The page is a few embedded files; nothing comes from elsewhere, and a content security policy says
+// so. It learns what happens from one stream of server-sent events: "flows" are the flows that have
 // changed, each complete as it is now, and "status" is the rest, sent when it differs from the last.
 // So a page that reconnects, or that is too slow for what happens, shows the present and no backlog.
+// Configs and what waits it reads, and changes, with the API, as anybody would with an organization's key.
 package page
 
 import (

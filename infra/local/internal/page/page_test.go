@@ -25,10 +25,12 @@ func serve(t *testing.T, options page.Options) *httptest.Server {
 func TestFilesComeFromHereOnly(t *testing.T) {
 	server := serve(t, page.Options{})
 	for path, kind := range map[string]string{
-		"/":         "text/html",
-		"/page.css": "text/css",
-		"/page.js":  "text/javascript",
-		"/icon.svg": "image/svg+xml",
+		"/":           "text/html",
+		"/page.css":   "text/css",
+		"/page.js":    "text/javascript",
+		"/element.js": "text/javascript",
+		"/request.js": "text/javascript",
+		"/icon.svg":   "image/svg+xml",
 	} {
 		response, err := http.Get(server.URL + path)
 		if err != nil {

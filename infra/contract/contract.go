@@ -251,7 +251,37 @@ func (c *Contract) allows(o *operation, r *http.Response, body []byte) error {
 	if media == nil {
 		return fmt.Errorf("the media type %q is not documented", r.Header.Get("Content-Type"))
 	}
-	return c.checkBody(media, body)
+	if err := c.checkBody(media, body); err != nil {
+		return err
+	}
+	return checkErrors(documented, r.StatusCode, body)
+}
+
+// checkErrors checks the errors of an answer, if it has some, against its status and the codes that the contract lists.
+func checkErrors(documented *openapi3.Response, status int, body []byte) error {
+	document, err := readErrors(body)
+	if err != nil {
+		return err
+	}
+	codes, _ := documented.Extensions["x-codes"].([]any)
+	for _, one := range document {
+		if !slices.Contains(codes, any(one.Code)) {
+			return fmt.Errorf("the code %s is not documented", one.Code)
+		}
+		if one.Status != strconv.Itoa(status) && status != http.StatusBadRequest { // which also stands for several problems
+			return fmt.Errorf("an error has the status %s", one.Status)
+		}
+	}
+	return nil
+}
+
+// fault is what is looked at of a JSON:API error object.
+type fault struct{ Status, Code string }
+
+func readErrors(body []byte) ([]fault, error) {
+	var document struct{ Errors []fault }
+	err := json.Unmarshal(body, &document)
+	return document.Errors, err
 }
 
 // unknownRoute checks what API Gateway answers for a route that does not exist.
@@ -288,11 +318,11 @@ func refusal(status int, body []byte) error {
 	if !slices.Contains([]int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity}, status) {
 		return nil
 	}
-	var document struct{ Errors []struct{ Code string } }
-	if err := json.Unmarshal(body, &document); err != nil {
+	document, err := readErrors(body)
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
-	for _, one := range document.Errors {
+	for _, one := range document {
 		if !inexpressible(one.Code) {
 			return fmt.Errorf("%w: the contract allows this request", ErrMismatch)
 		}

@@ -60,8 +60,12 @@ func File(name string) (string, error) {
 	}
 }
 
-// location is where the compiler of the schemas finds the whole document.
-const location = "contract:///openapi.json"
+// Where the compiler of the schemas finds the whole document: as it is, for what others send, and sealed, for what
+// Docuhook sends. There the contract is open, since attributes may come later, but must name all that there are.
+const (
+	location       = "contract:///openapi.json"
+	sealedLocation = "contract:///sealed.json"
+)
 
 // parse reads a contract in JSON and compiles every schema that an exchange is checked against.
 func parse(text []byte) (*Contract, error) {
@@ -87,22 +91,58 @@ func parse(text []byte) (*Contract, error) {
 	if err := c.compiler.AddResource(location, value); err != nil {
 		return nil, err
 	}
-	if c.operations, err = c.read(document.Paths.Map()); err != nil {
+	sealed, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
 		return nil, err
 	}
-	c.webhooks, err = c.read(document.Webhooks)
+	components, _ := sealed.(map[string]any)["components"].(map[string]any)
+	schemas, _ := components["schemas"].(map[string]any)
+	for _, schema := range schemas {
+		seal(schema, true)
+	}
+	if err := c.compiler.AddResource(sealedLocation, sealed); err != nil {
+		return nil, err
+	}
+	if c.operations, err = c.read(document.Paths.Map(), false); err != nil {
+		return nil, err
+	}
+	c.webhooks, err = c.read(document.Webhooks, true)
 	return c, err
 }
 
-// read returns the operations of paths and compiles their schemas.
-func (c *Contract) read(paths map[string]*openapi3.PathItem) ([]*operation, error) {
+// seal lets no object of a schema have members that are not declared. part says that the schema is itself a part of
+// others, which declare more, so that the seal is theirs.
+func seal(schema any, part bool) {
+	switch node := schema.(type) {
+	case []any:
+		for _, one := range node {
+			seal(one, part)
+		}
+	case map[string]any:
+		for keyword, inner := range node {
+			seal(inner, keyword == "allOf")
+		}
+		if !part && (node["$ref"] != nil || node["properties"] != nil || node["allOf"] != nil) {
+			node["unevaluatedProperties"] = false
+		}
+	}
+}
+
+// read returns the operations of paths and compiles their schemas. ours says that the requests are Docuhook's.
+func (c *Contract) read(paths map[string]*openapi3.PathItem, ours bool) ([]*operation, error) {
 	var operations []*operation
 	for path, item := range paths {
 		for method, o := range item.Operations() {
 			one := &operation{o, method, path, append(o.Parameters[:len(o.Parameters):len(o.Parameters)], item.Parameters...)}
 			operations = append(operations, one)
-			for _, s := range one.schemas() {
-				if err := c.compile(s); err != nil {
+			requests, responses := one.schemas()
+			for _, s := range requests {
+				if err := c.compile(s, ours); err != nil {
+					return nil, fmt.Errorf("%s %s: %w", method, path, err)
+				}
+			}
+			for _, s := range responses {
+				if err := c.compile(s, !ours); err != nil {
 					return nil, fmt.Errorf("%s %s: %w", method, path, err)
 				}
 			}
@@ -111,31 +151,34 @@ func (c *Contract) read(paths map[string]*openapi3.PathItem) ([]*operation, erro
 	return operations, nil
 }
 
-// schemas returns those of everything that an exchange has.
-func (o *operation) schemas() []*openapi3.SchemaRef {
-	var schemas []*openapi3.SchemaRef
-	add := func(content openapi3.Content) {
-		for _, media := range content {
-			schemas = append(schemas, media.Schema)
-		}
-	}
+// schemas returns those of everything that a request and its responses have.
+func (o *operation) schemas() (requests, responses []*openapi3.SchemaRef) {
 	for _, p := range o.parameters {
-		schemas = append(schemas, p.Value.Schema)
+		requests = append(requests, p.Value.Schema)
 	}
 	if o.RequestBody != nil {
-		add(o.RequestBody.Value.Content)
+		requests = append(requests, bodies(o.RequestBody.Value.Content)...)
 	}
 	for _, r := range o.Responses.Map() {
-		add(r.Value.Content)
+		responses = append(responses, bodies(r.Value.Content)...)
 		for _, h := range r.Value.Headers {
-			schemas = append(schemas, h.Value.Schema)
+			responses = append(responses, h.Value.Schema)
 		}
+	}
+	return requests, responses
+}
+
+func bodies(content openapi3.Content) []*openapi3.SchemaRef {
+	var schemas []*openapi3.SchemaRef
+	for _, media := range content {
+		schemas = append(schemas, media.Schema)
 	}
 	return schemas
 }
 
-// compile compiles a schema as a document of its own, which refers to the components of the contract.
-func (c *Contract) compile(s *openapi3.SchemaRef) error {
+// compile compiles a schema as a document of its own, which refers to the components of the contract. ours says that
+// it is of what Docuhook sends.
+func (c *Contract) compile(s *openapi3.SchemaRef, ours bool) error {
 	if c.schemas[s] != nil {
 		return nil
 	}
@@ -143,10 +186,17 @@ func (c *Contract) compile(s *openapi3.SchemaRef) error {
 	if err != nil {
 		return err
 	}
-	text = bytes.ReplaceAll(text, []byte(`"$ref":"#/`), []byte(`"$ref":"`+location+`#/`))
+	components := location
+	if ours {
+		components = sealedLocation
+	}
+	text = bytes.ReplaceAll(text, []byte(`"$ref":"#/`), []byte(`"$ref":"`+components+`#/`))
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return err
+	}
+	if ours {
+		seal(value, false)
 	}
 	at := fmt.Sprintf("contract:///%d.json", len(c.schemas))
 	if err := c.compiler.AddResource(at, value); err != nil {

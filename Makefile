@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers servers browser conformance contract fuzz soak model mutants bench cost scale clean
+.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers servers browser conformance contract clients fuzz soak model mutants bench cost scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,8 @@ conformance: .build/moto/bin/moto_server .build/dynalite/node_modules/.bin/dynal
 	go test -count=1 ./infra/local/conformance -moto $(abspath $<) -dynalite $(abspath $(word 2,$^)) -dynoxide $(abspath $(word 3,$^)) $(FLAGS)
 contract: .build/schemathesis/bin/st ## check the local stack's API against infra/openapi.yaml with made-up requests
 	go test -count=1 -v -timeout 30m -run '^TestSchemathesis$$' ./infra/contract -schemathesis $(CURDIR)/$<
+clients: .build/clients/bin/openapi-python-client .build/clients-node/node_modules/.bin/redocly ## lint the contract, generate clients from it and use them, and JSON:API libraries (needs Java, Node.js)
+	go test -count=1 -v -timeout 30m ./infra/clients -tools $(abspath .build/clients) -modules $(abspath .build/clients-node) $(FLAGS)
 fuzz: ## run every fuzz target for FUZZTIME (default 5m)
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' shared infra functions); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
@@ -91,15 +93,17 @@ scale: ## measure what API calls read from large tables
 	go run ./infra/bench/scale
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st: infra/tools/%.txt
+.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st .build/%/bin/openapi-python-client: infra/tools/%.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "this target needs Python 3.11 or newer (set PYTHON)"; exit 1; }
 	$(PYTHON) -m venv --clear .build/$*
 	.build/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 .build/dynalite/node_modules/.bin/dynalite: infra/local/conformance/package-lock.json
-	@command -v npm >/dev/null || { echo "make conformance needs Node.js with npm"; exit 1; }
-	mkdir -p .build/dynalite && cp infra/local/conformance/package.json $< .build/dynalite
-	npm ci --prefix .build/dynalite --ignore-scripts --no-audit --no-fund
+.build/clients-node/node_modules/.bin/redocly: infra/clients/node/package-lock.json
+.build/dynalite/node_modules/.bin/dynalite .build/clients-node/node_modules/.bin/redocly:
+	@command -v npm >/dev/null || { echo "this target needs Node.js with npm"; exit 1; }
+	mkdir -p $(firstword $(subst /node_modules/, ,$@)) && cp $(dir $<)package.json $< $(firstword $(subst /node_modules/, ,$@))
+	npm ci --prefix $(firstword $(subst /node_modules/, ,$@)) --ignore-scripts --no-audit --no-fund
 	@touch $@
 .build/axe/node_modules/axe-core/axe.min.js: infra/local/browser/package-lock.json
 	@command -v npm >/dev/null || { echo "make browser needs Node.js with npm"; exit 1; }

@@ -95,7 +95,6 @@ type ResendDelivery struct {
 	Configs    ConfigReader
 	Lanes      Lanes
 	Now        func() time.Time
-	Random     io.Reader
 }
 
 // Route implements Operation.
@@ -118,11 +117,7 @@ func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error
 	if err != nil {
 		return nil, err
 	}
-	id, err := newID(o.Random)
-	if err != nil {
-		return nil, err
-	}
-	if err := send(ctx, o.Lanes.of(c, now), []webhook.Message{webhook.NewResend(d, now, id)}); err != nil {
+	if err := send(ctx, o.Lanes.of(c, now), []webhook.Message{webhook.NewResend(d, now)}); err != nil {
 		return nil, err
 	}
 	return single(202, deliveryResource(d)), nil

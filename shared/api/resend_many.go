@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -33,7 +32,6 @@ type Resend struct {
 	RetryQueue  Queue
 	DocumentURL webhook.DocumentURL
 	Now         func() time.Time
-	Random      io.Reader
 }
 
 // scope says which events of a period are sent again.
@@ -133,13 +131,9 @@ func (o Resend) document(ctx context.Context, r *Request, wanted order) (*Respon
 	for _, configID := range record.ConfigIDs {
 		d, ok := known[webhook.Key{OrganizationID: r.OrganizationID, ConfigID: configID, EventID: event.ID}]
 		if !ok {
-			d = webhook.Delivery{OrganizationID: r.OrganizationID, ConfigID: configID, Event: event, Round: webhook.FirstRound}
+			d = unlogged(&record, configID, now)
 		}
-		id, err := newID(o.Random)
-		if err != nil {
-			return nil, err
-		}
-		messages = append(messages, webhook.NewResend(&d, now, id))
+		messages = append(messages, webhook.NewResend(&d, now))
 	}
 	return o.send(ctx, []webhook.EventRecord{record}, messages, nil)
 }
@@ -294,10 +288,7 @@ func (o Resend) included(ctx context.Context, events []webhook.EventRecord, want
 		if !wanted.scope.includes(&e, d, wanted.configID, now) {
 			continue
 		}
-		m, err := o.message(&e, d, wanted.configID, wanted.scope, now)
-		if err != nil {
-			return nil, err
-		}
+		m := wanted.scope.message(&e, d, wanted.configID, now)
 		e.ConfigIDs, e.ExpiresAt = []string{wanted.configID}, webhook.At(now.Add(webhook.Retention))
 		included = append(included, resent{event: e, message: m})
 	}
@@ -322,25 +313,30 @@ func (s scope) includes(e *webhook.EventRecord, d *webhook.Delivery, configID st
 // message returns the message that sends an event again. What has not succeeded keeps its request, so that it is not
 // sent again if it succeeds meanwhile. Where nothing was logged, the message stands for the attempt that the first one
 // stood for, and asks the log before the POST, so that of several only one makes it.
-func (o Resend) message(e *webhook.EventRecord, d *webhook.Delivery, configID string, s scope, now time.Time) (webhook.Message, error) {
-	if d == nil && s != allOnes {
+func (s scope) message(e *webhook.EventRecord, d *webhook.Delivery, configID string, now time.Time) webhook.Message {
+	switch {
+	case d == nil && s == allOnes:
+		nothing := unlogged(e, configID, now)
+		return webhook.NewResend(&nothing, now)
+	case d == nil:
 		m := webhook.NewFirst(e.OrganizationID, configID, e.Event, e.CreatedAt(), now)
 		m.Trigger, m.Again = webhook.Resend, true
-		return m, nil
+		return m
+	case s == allOnes:
+		return webhook.NewResend(d, now)
 	}
-	id, err := newID(o.Random)
-	if err != nil {
-		return webhook.Message{}, err
+	return webhook.NewRepeat(d, now)
+}
+
+// unlogged is the delivery of an event to a config before anything of it is logged. A snapshot may be of a time to come.
+func unlogged(e *webhook.EventRecord, configID string, now time.Time) webhook.Delivery {
+	requested := e.CreatedAt()
+	if requested.After(now) {
+		requested = webhook.At(now)
 	}
-	if d == nil {
-		d = &webhook.Delivery{
-			OrganizationID: e.OrganizationID, ConfigID: configID, Event: e.Event, RequestedAt: e.CreatedAt(), Round: webhook.FirstRound,
-		}
+	return webhook.Delivery{
+		OrganizationID: e.OrganizationID, ConfigID: configID, Event: e.Event, RequestedAt: requested, Round: webhook.FirstRound,
 	}
-	if s == allOnes {
-		return webhook.NewResend(d, now, id), nil
-	}
-	return webhook.NewRepeat(d, now, id), nil
 }
 
 // known returns what was logged of the deliveries of events to configs.

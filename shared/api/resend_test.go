@@ -72,19 +72,14 @@ func deliverable(t *testing.T, m webhook.Message) {
 	}
 }
 
-// messages returns what was sent. A round that began at start has the name "now".
+// messages returns what was sent. A round that is not the first has the name "later".
 func (w *world) messages(t *testing.T) []webhook.Message {
 	t.Helper()
 	got := []webhook.Message{}
-	rounds := map[string]bool{}
 	for _, m := range w.sent {
 		deliverable(t, m)
-		if rounds[m.Round] && m.Round != webhook.FirstRound {
-			t.Errorf("two messages have the round %s", m.Round)
-		}
-		rounds[m.Round] = true
-		if strings.HasPrefix(m.Round, webhook.LaterRound(start, "")) {
-			m.Round = "now"
+		if m.Round != webhook.FirstRound {
+			m.Round = "later"
 		}
 		got = append(got, m)
 	}
@@ -95,13 +90,13 @@ func (w *world) messages(t *testing.T) []webhook.Message {
 func resent(d webhook.Delivery, want string) webhook.Message {
 	m := webhook.Message{
 		OrganizationID: ours, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: d.RequestedAt, Trigger: webhook.Resend,
-		Round: "now", Attempt: 1, NotBefore: webhook.At(start),
+		Round: "later", Attempt: 1, NotBefore: webhook.At(start), Again: true,
 	}
 	switch want {
 	case asNew:
-		m.RequestedAt = webhook.At(start)
+		m.RequestedAt = webhook.At(d.RequestedAt.Add(time.Millisecond))
 	case asFirst:
-		m.Round, m.Again = webhook.FirstRound, true
+		m.Round = webhook.FirstRound
 	}
 	return m
 }
@@ -121,6 +116,33 @@ func TestResendDelivery(t *testing.T) {
 	want := []webhook.Message{resent(d, asNew)}
 	if diff := gocmp.Diff(want, w.messages(t)); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsOnItsWayIsNotSentTwice(t *testing.T) {
+	for name, again := range map[string]func(c *webhook.Config, d webhook.Delivery) call{
+		"a delivery": func(_ *webhook.Config, d webhook.Delivery) call {
+			return call{method: "POST", target: listDeliveries + "/" + d.ID() + "/resend"}
+		},
+		"a document": func(_ *webhook.Config, d webhook.Delivery) call {
+			return resendOf(`"document_id":"` + d.Event.DocumentID + `"`)
+		},
+		"a period": func(c *webhook.Config, _ webhook.Delivery) call {
+			return resendOf(`"webhook_config_id":"` + c.ID + `","since":"2026-01-01T00:00:00Z"`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.config(ours, 1, nil)
+			d := w.delivery(c, 60, failing)
+			w.documents[d.Event.DocumentID] = webhook.Document{OrganizationID: ours, Status: d.Event.Status}
+			for range 2 {
+				w.must(202, again(c, d))
+			}
+			if len(w.sent) != 2 || w.sent[0] != w.sent[1] || !w.sent[0].Again {
+				t.Errorf("sent %+v, want the same attempt twice, which asks the log first", w.sent)
+			}
+		})
 	}
 }
 
@@ -162,7 +184,7 @@ func TestResendDocument(t *testing.T) {
 	made := func(status webhook.Status, occurred webhook.Time) webhook.Event {
 		return webhook.Event{Version: 1, DocumentID: id, Status: status, OccurredAt: occurred}
 	}
-	now := webhook.At(start)
+	now, after := webhook.At(start), func(at time.Time) webhook.Time { return webhook.At(at.Add(time.Millisecond)) }
 	for _, test := range []struct {
 		name  string
 		build func(w *world) (attributes string, want []webhook.Message) // "" as an event id stands for a snapshot's
@@ -174,24 +196,35 @@ func TestResendDocument(t *testing.T) {
 			newest := w.delivery(a, 20, func(d *webhook.Delivery) { d.DoneFor = later })
 			w.delivery(a, 10, func(d *webhook.Delivery) { d.Event.Status = webhook.Failed })
 			return `"document_id":"` + id + `"`, []webhook.Message{
-				{ConfigID: a.ID, Event: newest.Event, RequestedAt: webhook.At(later.Add(time.Millisecond))},
-				{ConfigID: b.ID, Event: newest.Event, RequestedAt: now},
+				{ConfigID: a.ID, Event: newest.Event, RequestedAt: after(later.Time)},
+				{ConfigID: b.ID, Event: newest.Event, RequestedAt: after(start.Add(-20 * time.Minute))},
 			}
 		}},
 		{"takes one that was sent to nobody", func(w *world) (string, []webhook.Message) {
 			a, e := w.config(ours, 1, nil), event(1, webhook.Processed)
 			w.record(ours, e)
-			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, Event: e, RequestedAt: now}}
+			return `"document_id":"` + id + `"`, []webhook.Message{{
+				ConfigID: a.ID, Event: e, RequestedAt: after(start.Add(-time.Minute)),
+			}}
 		}},
 		{"makes a snapshot where none is recorded", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
-			snapshot := webhook.Message{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Processed, updated)}
+			snapshot := webhook.Message{ConfigID: a.ID, RequestedAt: after(updated.Time), Event: made(webhook.Processed, updated)}
 			return `"document_id":"` + id + `"`, []webhook.Message{snapshot}
 		}},
 		{"makes a snapshot of now where the document does not say when", func(w *world) (string, []webhook.Message) {
 			a := w.config(ours, 1, nil)
 			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: "yesterday"}
-			return `"document_id":"` + id + `"`, []webhook.Message{{ConfigID: a.ID, RequestedAt: now, Event: made(webhook.Failed, now)}}
+			return `"document_id":"` + id + `"`, []webhook.Message{{
+				ConfigID: a.ID, RequestedAt: after(start), Event: made(webhook.Failed, now),
+			}}
+		}},
+		{"asks now for a snapshot of a time to come", func(w *world) (string, []webhook.Message) {
+			a, tomorrow := w.config(ours, 1, nil), webhook.At(start.Add(23*time.Hour))
+			w.documents[id] = webhook.Document{OrganizationID: ours, Status: webhook.Failed, UpdatedAt: tomorrow.String()}
+			return `"document_id":"` + id + `"`, []webhook.Message{{
+				ConfigID: a.ID, RequestedAt: after(start), Event: made(webhook.Failed, tomorrow),
+			}}
 		}},
 		{"passes over configs that are inactive, not subscribed or another organization's", func(w *world) (string, []webhook.Message) {
 			w.config(ours, 1, func(c *webhook.Config) { c.Active = false })
@@ -203,7 +236,7 @@ func TestResendDocument(t *testing.T) {
 			w.config(ours, 1, nil)
 			b := w.config(ours, 2, nil)
 			return `"document_id":"` + id + `","webhook_config_id":"` + b.ID + `"`, []webhook.Message{{
-				ConfigID: b.ID, RequestedAt: now, Event: made(webhook.Processed, updated),
+				ConfigID: b.ID, RequestedAt: after(updated.Time), Event: made(webhook.Processed, updated),
 			}}
 		}},
 	} {

@@ -95,7 +95,7 @@ func (w *world) operations() []api.Operation {
 		api.GetEvent{Events: records{w}, Deliveries: deliveries{w}, Now: clock},
 		api.ListDeliveries{Deliveries: deliveries{w}, Events: records{w}, Configs: configs{w}, Now: clock},
 		api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
-		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock, Random: w.random},
+		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock},
 		api.Resend{
 			DocumentURL: w.documentURL,
 			Configs:     configs{w},
@@ -104,7 +104,6 @@ func (w *world) operations() []api.Operation {
 			Deliveries:  deliveries{w},
 			RetryQueue:  queue{w, retryQueue},
 			Now:         clock,
-			Random:      w.random,
 		},
 	}
 }

@@ -238,7 +238,7 @@ func TestACanceledDeliveryIsSentAgainOnceItsConfigIsActive(t *testing.T) {
 			if d.Status != want {
 				t.Errorf("event %d: %s", n, f.Line(d))
 			}
-			f.RetryQueue.Put(fmt.Sprint("r", n), webhook.NewRepeat(d, f.Now(), fmt.Sprint("r", n)))
+			f.RetryQueue.Put(fmt.Sprint("r", n), webhook.NewRepeat(d, f.Now()))
 		}
 		f.Run(t.Context(), t, f.Now().Add(time.Hour))
 		for n := range 6 {

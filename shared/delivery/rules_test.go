@@ -156,10 +156,10 @@ func TestRule2Superseded(t *testing.T) {
 			name: "done when a later round of the same request is live",
 			arrange: func(f *fixture) {
 				f.Logged(2)
-				f.LoggedBy(webhook.NewRepeat(f.Delivery(1), f.Now(), "again"), 1)
+				f.LoggedBy(webhook.NewRepeat(f.Delivery(1), f.Now()), 1)
 			},
 			arrivals: one(attempt(3)),
-			want:     did{Log: "retrying again/1 due 0s wakes 15m0s, 3 listed"},
+			want:     did{Log: "retrying resend/1 due 0s wakes 15m0s, 3 listed"},
 		},
 		{
 			name:     "done when it is redriven although a later round has failed for good",

@@ -60,7 +60,7 @@ func (t *Deliveries) List(ctx context.Context, s webhook.Selection) ([]webhook.D
 		examined += len(candidates)
 		last = placeOf(candidates[len(candidates)-1])
 		if byKey {
-			if candidates, err = t.read(ctx, candidates); err != nil {
+			if candidates, err = t.read(ctx, candidates, false); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -79,9 +79,10 @@ func placeOf(d *webhook.Delivery) *webhook.Place {
 	return &webhook.Place{EventID: d.Event.ID, ConfigID: d.ConfigID}
 }
 
-// read reads the items of deliveries of which only the keys are known. Those that are gone are left out.
-func (t *Deliveries) read(ctx context.Context, deliveries []*webhook.Delivery) ([]*webhook.Delivery, error) {
-	request := types.KeysAndAttributes{}
+// read reads the items of deliveries of which only the keys are known. Those that are gone are left out. consistent
+// says that they must be as they are now.
+func (t *Deliveries) read(ctx context.Context, deliveries []*webhook.Delivery, consistent bool) ([]*webhook.Delivery, error) {
+	request := types.KeysAndAttributes{ConsistentRead: &consistent}
 	for _, d := range deliveries {
 		request.Keys = append(request.Keys, deliveryKey(d.ConfigID, d.Event.ID))
 	}
@@ -95,7 +96,7 @@ func (t *Deliveries) read(ctx context.Context, deliveries []*webhook.Delivery) (
 	return toDeliveries(items)
 }
 
-// Find returns the deliveries with any of these keys that there are, newest first.
+// Find returns the deliveries with any of these keys that there are, as they are now, newest first.
 func (t *Deliveries) Find(ctx context.Context, keys []webhook.Key) ([]webhook.Delivery, error) {
 	var found []webhook.Delivery
 	for from := 0; from < len(keys); from += maxChunk {
@@ -103,7 +104,7 @@ func (t *Deliveries) Find(ctx context.Context, keys []webhook.Key) ([]webhook.De
 		for _, k := range keys[from:min(from+maxChunk, len(keys))] {
 			wanted = append(wanted, &webhook.Delivery{ConfigID: k.ConfigID, Event: webhook.Event{ID: k.EventID}})
 		}
-		read, err := t.read(ctx, wanted)
+		read, err := t.read(ctx, wanted, true)
 		if err != nil {
 			return nil, err
 		}

@@ -48,30 +48,29 @@ func (m Message) Redriven(messageID string, sentAt time.Time) Message {
 	return m
 }
 
-// NewResend returns the message that sends d again, in a round of its own that comes after all that d has
-// had. Its RequestedAt is now, or just after the last one of d if that is later, so that it is never taken
-// for a duplicate of what succeeded. id makes the name of the round unique.
-func NewResend(d *Delivery, now time.Time, id string) Message {
-	m := NewRepeat(d, now, id)
-	m.RequestedAt = At(now)
-	for _, last := range []Time{d.RequestedAt, d.DoneFor} {
-		if !m.RequestedAt.After(last.Time) {
-			m.RequestedAt = At(last.Add(time.Millisecond))
-		}
+// NewResend returns the message that sends d again, in a round of its own that comes after all that d has had. It asks
+// for what comes just after the last request and the last success of d, so that it is never taken for a duplicate of them.
+// Request and round are made of d alone: until the first attempt of one resend is logged, another is the same one again,
+// and the log admits one of them. So d is sent once, however often that is asked for meanwhile.
+func NewResend(d *Delivery, now time.Time) Message {
+	asked := *d
+	if d.DoneFor.After(d.RequestedAt.Time) {
+		asked.RequestedAt = d.DoneFor
 	}
-	return m
+	asked.RequestedAt = At(asked.RequestedAt.Add(time.Millisecond))
+	return NewRepeat(&asked, now)
 }
 
 // NewRepeat is NewResend for a request that has not succeeded: RequestedAt stays what it was, so that the
 // message is obsolete if the request succeeds meanwhile.
-func NewRepeat(d *Delivery, now time.Time, id string) Message {
-	begin := now
+func NewRepeat(d *Delivery, now time.Time) Message {
+	begin := d.RequestedAt.Time
 	if last := roundTime(d.Round); !begin.After(last) {
 		begin = last.Add(time.Millisecond)
 	}
 	return Message{
 		OrganizationID: d.OrganizationID, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: d.RequestedAt, Trigger: Resend,
-		Round: LaterRound(begin, id), Attempt: 1, NotBefore: At(now),
+		Round: LaterRound(begin, string(Resend)), Attempt: 1, NotBefore: At(now), Again: true,
 	}
 }
 

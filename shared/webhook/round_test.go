@@ -58,13 +58,10 @@ func TestAResendIsNeverTakenForADuplicate(t *testing.T) {
 		requested, done Time
 		want            Time
 	}{
-		{name: "now", requested: before, done: before, want: noon},
-		{name: "now, for what was never requested", want: noon},
-		{name: "a millisecond after the last request of this millisecond", requested: noon, want: At(noon.Add(time.Millisecond))},
-		{name: "a millisecond after a success of this millisecond", requested: before, done: noon, want: At(noon.Add(time.Millisecond))},
-		{name: "after a request in the future, of another clock", requested: later, done: before, want: At(later.Add(time.Millisecond))},
-		{name: "after a success in the future", requested: before, done: later, want: At(later.Add(time.Millisecond))},
-		{name: "after the later one", requested: noon, done: later, want: At(later.Add(time.Millisecond))},
+		{name: "just after the last request", requested: before, want: At(before.Add(time.Millisecond))},
+		{name: "just after the last success", requested: before, done: noon, want: At(noon.Add(time.Millisecond))},
+		{name: "just after a request that came after the last success", requested: noon, done: before, want: At(noon.Add(time.Millisecond))},
+		{name: "just after one in the future, of another clock", requested: later, done: noon, want: At(later.Add(time.Millisecond))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := someDelivery()
@@ -75,16 +72,35 @@ func TestAResendIsNeverTakenForADuplicate(t *testing.T) {
 				Event:          d.Event,
 				RequestedAt:    test.want,
 				Trigger:        Resend,
-				Round:          LaterRound(noon.Time, "id"),
+				Round:          LaterRound(test.want.Time, "resend"),
 				Attempt:        1,
 				NotBefore:      noon,
+				Again:          true,
 			}
-			got := NewResend(&d, noon.Add(999*time.Microsecond), "id")
+			got := NewResend(&d, noon.Add(999*time.Microsecond))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("message (-want +got):\n%s", diff)
 			}
 			if d.CompareRound(&got) != 1 {
 				t.Error("its round is not later than the one there was")
+			}
+		})
+	}
+}
+
+func TestTwoResendsAreOneUntilTheFirstIsLogged(t *testing.T) {
+	for name, how := range map[string]func(*Delivery, time.Time) Message{"resend": NewResend, "repeat": NewRepeat} {
+		t.Run(name, func(t *testing.T) {
+			d := someDelivery()
+			d.RequestedAt, d.Round = noon, FirstRound
+			first, second := how(&d, noon.Add(time.Second)), how(&d, noon.Add(time.Minute))
+			if first.RequestedAt != second.RequestedAt || first.Round != second.Round {
+				t.Errorf("%s of %s and %s of %s", first.Round, first.RequestedAt, second.Round, second.RequestedAt)
+			}
+			d.RequestedAt, d.Round = first.RequestedAt, first.Round
+			third := how(&d, noon.Add(time.Minute))
+			if d.CompareRound(&third) != 1 {
+				t.Errorf("after %s of %s comes %s of %s", first.Round, first.RequestedAt, third.Round, third.RequestedAt)
 			}
 		})
 	}
@@ -101,8 +117,8 @@ func TestARepeatIsALaterRoundOfTheSameRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := someDelivery()
-			d.Round = round
-			m := NewRepeat(&d, noon.Time, "id")
+			d.RequestedAt, d.Round = noon, round
+			m := NewRepeat(&d, noon.Time)
 			if m.RequestedAt != d.RequestedAt {
 				t.Errorf("it asks for %s, the delivery for %s", m.RequestedAt, d.RequestedAt)
 			}

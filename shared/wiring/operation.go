@@ -100,7 +100,6 @@ func (e *Environment) ResendDelivery() api.ResendDelivery {
 		Configs:    e.configs(),
 		Lanes:      e.lanes(),
 		Now:        e.now,
-		Random:     e.machine.Random,
 	}
 }
 
@@ -125,7 +124,6 @@ func (e *Environment) Resend() api.Resend {
 		RetryQueue:  e.retryQueue(),
 		DocumentURL: e.documentURL(),
 		Now:         e.now,
-		Random:      e.machine.Random,
 	}
 }
 

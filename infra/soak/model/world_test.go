@@ -543,9 +543,9 @@ func (w *world) first(event webhook.Event) webhook.Message {
 	return webhook.NewFirst(deliverytest.Organization, deliverytest.ConfigID, event, event.OccurredAt, w.T)
 }
 
-func (w *world) resend(d *webhook.Delivery, how func(*webhook.Delivery, time.Time, string) webhook.Message) {
+func (w *world) resend(d *webhook.Delivery, how func(*webhook.Delivery, time.Time) webhook.Message) {
 	w.left.Resends--
-	m := how(d, w.T, fmt.Sprint("resend-", w.left.Resends))
+	m := how(d, w.T)
 	w.asked = append(slices.Clip(w.asked), request{event: m.Event.ID, round: m.Round, at: m.RequestedAt})
 	w.queue(w.config().Fast(w.T)).Put(fmt.Sprint("resend-", w.left.Resends), m)
 }

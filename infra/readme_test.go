@@ -147,6 +147,8 @@ func TestPagesHaveTheNumbersOfTheCode(t *testing.T) {
 			fmt.Sprintf("| Configs of an organization | %s | `ConfigLimit` |", defaults["ConfigLimit"]),
 			fmt.Sprintf("| API requests | %s a second, %s at once, of all organizations |",
 				defaults["ApiRateLimit"], defaults["ApiBurstLimit"]),
+			fmt.Sprintf("| Resends; test events | %s; %s in each minute of the clock, of one organization |",
+				defaults["ResendsPerMinute"], defaults["TestsPerMinute"]),
 			fmt.Sprintf("| %d KiB; %d items, up to %d |", jsonapi.MaxBody>>10, jsonapi.DefaultPageSize, jsonapi.MaxPageSize),
 			fmt.Sprintf("| %s bytes; %d characters; %d bytes |",
 				thousands(webhook.MaxURLLength), webhook.MaxDescriptionLength, webhook.MaxDocumentIDLength),

@@ -34,7 +34,8 @@ func TestSchemathesis(t *testing.T) {
 	}
 	// It makes more configs and requests than one customer would.
 	api := localtest.Start(t, "-demo=false", "-organization", "org_one=dk_test_one", "-organization", "org_two=dk_test_two",
-		"-parameter", "ConfigLimit=100000", "-parameter", "ApiRateLimit=100000", "-parameter", "ApiBurstLimit=100000")
+		"-parameter", "ConfigLimit=100000", "-parameter", "ApiRateLimit=100000", "-parameter", "ApiBurstLimit=100000",
+		"-parameter", "ResendsPerMinute=100000", "-parameter", "TestsPerMinute=100000")
 	var printed bytes.Buffer
 	command := exec.Command(*schemathesis, "run", document, "--url", api)
 	command.Dir, command.Stdout, command.Stderr = directory, io.MultiWriter(os.Stdout, &printed), os.Stderr

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -214,4 +215,22 @@ func TestCredentialsThatDoNotOpenEndAsFailed(t *testing.T) {
 	endpoint.verified(t, rotated)
 	c.delivery(config.id, "delivered")
 	endpoint.none(t)
+}
+
+// TestTestEventsHaveABudget sends more of them than two minutes of the clock allow, if one ends meanwhile.
+func TestTestEventsHaveABudget(t *testing.T) {
+	t.Parallel()
+	c := newClient(t)
+	config := c.register(newReceiver(t).url, "failed")
+	for range 61 {
+		got := c.call("POST", configPath(config.id, "test"), nil)
+		if got.status == http.StatusTooManyRequests {
+			if seconds, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 60 {
+				t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
+			}
+			c.must(200, "GET", configPath(config.id), nil)
+			return
+		}
+	}
+	t.Error("61 test events were accepted")
 }

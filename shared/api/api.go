@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -80,7 +81,11 @@ func (h *Handler) Handle(ctx context.Context, event events.APIGatewayV2HTTPReque
 	if problems.Status() >= 500 {
 		h.log.ErrorContext(ctx, "request failed", "route", event.RouteKey, "api_request_id", requestID, "error", err.Error())
 	}
-	return answerErrors(problems, requestID), nil
+	out := answerErrors(problems, requestID)
+	if limited, ok := errors.AsType[spent](err); ok {
+		out.Headers["Retry-After"] = strconv.Itoa(seconds(limited.wait))
+	}
+	return out, nil
 }
 
 func (h *Handler) serve(ctx context.Context, event events.APIGatewayV2HTTPRequest) (response *Response, err error) {

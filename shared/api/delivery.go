@@ -205,7 +205,7 @@ func (f *filters) read(raw string) (*jsonapi.Query, error) {
 		"filter[status]": func(value string) error {
 			f.Statuses = []webhook.DeliveryStatus{webhook.DeliveryStatus(value)}
 			if !slices.Contains(webhook.DeliveryStatuses(), f.Statuses[0]) {
-				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be one of %v", webhook.DeliveryStatuses())
+				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be %s", oneOf(webhook.DeliveryStatuses()))
 			}
 			return nil
 		},

@@ -101,7 +101,7 @@ func readEventSelection(raw string, s *webhook.EventSelection) (*jsonapi.Query, 
 		"filter[document_status]": func(value string) error {
 			s.Statuses = []webhook.Status{webhook.Status(value)}
 			if !s.Statuses[0].Known() {
-				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be one of %v", webhook.Statuses())
+				return jsonapi.Invalidf(jsonapi.CodeInvalidParameter, "must be %s", oneOf(webhook.Statuses()))
 			}
 			return nil
 		},

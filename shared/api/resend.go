@@ -91,6 +91,7 @@ func sentResponse(messages []webhook.Message, links *jsonapi.Links) *Response {
 
 // ResendDelivery is POST /v1/webhooks/deliveries/{id}/resend.
 type ResendDelivery struct {
+	Budget     Budget // of all resends
 	Deliveries DeliveryReader
 	Configs    ConfigReader
 	Lanes      Lanes
@@ -117,6 +118,9 @@ func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error
 	if err != nil {
 		return nil, err
 	}
+	if err := o.Budget.use(ctx, r.OrganizationID, now); err != nil {
+		return nil, err
+	}
 	if err := send(ctx, o.Lanes.of(c, now), []webhook.Message{webhook.NewResend(d, now)}); err != nil {
 		return nil, err
 	}
@@ -125,6 +129,7 @@ func (o ResendDelivery) Serve(ctx context.Context, r *Request) (*Response, error
 
 // SendTest is POST /v1/webhooks/configs/{id}/test.
 type SendTest struct {
+	Budget      Budget // of tests
 	Configs     ConfigReader
 	Lanes       Lanes
 	DocumentURL webhook.DocumentURL
@@ -145,6 +150,9 @@ func (o SendTest) Serve(ctx context.Context, r *Request) (*Response, error) {
 		return nil, err
 	}
 	now := o.Now()
+	if err := o.Budget.use(ctx, r.OrganizationID, now); err != nil {
+		return nil, err
+	}
 	id, err := newID(o.Random)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 // Resend is POST /v1/webhooks/resend: a document's current status, or a config's events of a period. Whatever it
 // sends goes through RetryQueue, so that many resent deliveries do not hold up first attempts.
 type Resend struct {
+	Budget  Budget // of all resends; a call counts as one
 	Configs interface {
 		ConfigReader
 		ListActive(ctx context.Context, organizationID string) ([]webhook.Config, error)
@@ -65,7 +66,14 @@ func (o Resend) Serve(ctx context.Context, r *Request) (*Response, error) {
 		parameters = nil // it is answered in one page
 	}
 	query := jsonapi.ParseQuery(r.RawQuery, parameters)
+	now := o.Now()
+	if wanted.since.After(now) {
+		request.Refuse("since", jsonapi.Invalidf("out_of_range", "must not be in the future"))
+	}
 	if err := jsonapi.Join(query.Err(), request.Err()); err != nil {
+		return nil, err
+	}
+	if err := o.Budget.use(ctx, r.OrganizationID, now); err != nil {
 		return nil, err
 	}
 	if wanted.documentID != "" {
@@ -98,7 +106,7 @@ func readScope(target *scope) func(string) error {
 	return func(value string) error {
 		*target = scope(value)
 		if !slices.Contains(scopes(), *target) {
-			return jsonapi.Invalidf("unknown_scope", "must be one of %v", scopes())
+			return jsonapi.Invalidf("unknown_scope", "must be %s", oneOf(scopes()))
 		}
 		return nil
 	}

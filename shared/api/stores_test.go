@@ -257,3 +257,13 @@ func (s sealer) Open(_ context.Context, sealed, organizationID, configID string)
 	}
 	return c, nil
 }
+
+// Use counts like the table does.
+func (s configs) Use(_ context.Context, organizationID, what string, minute time.Time, limit int) (bool, error) {
+	key := organizationID + " " + what + " " + minute.String()
+	if s.uses[key] >= limit {
+		return false, s.useErr
+	}
+	s.uses[key]++
+	return true, s.useErr
+}

@@ -90,3 +90,13 @@ func invalid(problems []webhook.Problem) error {
 	}
 	return errors.Join(errs...)
 }
+
+// oneOf lists values as people do: a, b or c.
+func oneOf[T ~string](values []T) string {
+	var names []string
+	for _, value := range values {
+		names = append(names, string(value))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}

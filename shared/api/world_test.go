@@ -58,11 +58,13 @@ type world struct {
 
 	policy webhook.URLPolicy
 	limit  int
+	uses   map[string]int // by organization, what and minute
 
 	documentURL  webhook.DocumentURL
 	openErr      error          // of the keyring
 	beforeUpdate func()         // called by Update before it looks at the version
 	sendErr      func() []error // what a queue answers
+	useErr       error          // what counting a use answers
 	addErr       func() []error // what the record of events answers
 	pageOf       int            // how many deliveries or events one List examines; 0: all
 }
@@ -77,11 +79,13 @@ func newWorld(t testing.TB) *world {
 		documents: map[string]webhook.Document{},
 		policy:    webhook.URLPolicy{Address: endpoint.NewGuard(false).Check},
 		limit:     100,
+		uses:      map[string]int{},
 	}
 }
 
 func (w *world) operations() []api.Operation {
 	clock := func() time.Time { return w.now }
+	resends, tests := api.Budget{Uses: configs{w}, What: "resends", Limit: 60}, api.Budget{Uses: configs{w}, What: "tests", Limit: 30}
 	lanes := api.Lanes{Fast: queue{w, deliveryQueue}, Retry: queue{w, retryQueue}}
 	return []api.Operation{
 		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
@@ -90,13 +94,14 @@ func (w *world) operations() []api.Operation {
 		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Now: clock},
 		api.DeleteConfig{Configs: configs{w}, Now: clock},
 		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
-		api.SendTest{Configs: configs{w}, Lanes: lanes, DocumentURL: w.documentURL, Now: clock, Random: w.random},
+		api.SendTest{Budget: tests, Configs: configs{w}, Lanes: lanes, DocumentURL: w.documentURL, Now: clock, Random: w.random},
 		api.ListEvents{Events: records{w}, Now: clock},
 		api.GetEvent{Events: records{w}, Deliveries: deliveries{w}, Now: clock},
 		api.ListDeliveries{Deliveries: deliveries{w}, Events: records{w}, Configs: configs{w}, Now: clock},
 		api.GetDelivery{Deliveries: deliveries{w}, Now: clock},
-		api.ResendDelivery{Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock},
+		api.ResendDelivery{Budget: resends, Deliveries: deliveries{w}, Configs: configs{w}, Lanes: lanes, Now: clock},
 		api.Resend{
+			Budget:      resends,
 			DocumentURL: w.documentURL,
 			Configs:     configs{w},
 			Documents:   documents{w},

@@ -23,6 +23,7 @@ const (
 	inactivePrefix = "inactive#"
 	deletedPrefix  = "tombstone#" // the time of the deletion follows; sorts after the others
 	counterID      = "#counter"   // sorts before every UUID
+	usesPrefix     = "#uses#"     // what is counted and the minute follow; sorts before every UUID
 	firstID        = "0"          // sorts before every UUID and after counterID
 	lastID         = "g"          // sorts after every UUID and time
 
@@ -205,6 +206,24 @@ func (t *Configs) transact(ctx context.Context, actions []types.TransactWriteIte
 			return -1, err
 		}
 	}
+}
+
+// Use counts a use of something by an organization in a minute, named by its beginning. It reports false, and counts
+// nothing, if there have been limit of them.
+func (t *Configs) Use(ctx context.Context, organizationID, what string, minute time.Time, limit int) (bool, error) {
+	_, err := t.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName:           &t.Table,
+		Key:                 configKey(organizationID, usesPrefix+what+"#"+webhook.At(minute).String()),
+		UpdateExpression:    aws.String("SET expires_at = :expires ADD uses :one"),
+		ConditionExpression: aws.String("attribute_not_exists(uses) OR uses < :limit"),
+		ExpressionAttributeValues: item{
+			":expires": number(minute.Add(time.Hour).Unix()), ":one": number(1), ":limit": number(int64(limit)),
+		},
+	})
+	if _, failed := conditionFailed(err); failed {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Get returns a config. It errors with webhook.ErrNotFound, also for a deleted one.

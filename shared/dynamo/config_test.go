@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -512,5 +513,45 @@ func TestActiveConfigsPassOverWhatMakesNoSense(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{configID(3)}, broken); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestUsesAreLimitedByOrganizationAndMinute(t *testing.T) {
+	db := dynamotest.New(t)
+	configs := configsOf(db)
+	minute := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	var used atomic.Int64
+	var calls sync.WaitGroup
+	for range 20 {
+		calls.Go(func() {
+			ok, err := configs.Use(t.Context(), "org_1", "resends", minute, 5)
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				used.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	if used.Load() != 5 {
+		t.Errorf("%d of 20 uses at once, want 5", used.Load())
+	}
+	for name, use := range map[string]func() (bool, error){
+		"another organization":   func() (bool, error) { return configs.Use(t.Context(), "org_2", "resends", minute, 5) },
+		"something else":         func() (bool, error) { return configs.Use(t.Context(), "org_1", "tests", minute, 5) },
+		"the next minute":        func() (bool, error) { return configs.Use(t.Context(), "org_1", "resends", minute.Add(time.Minute), 5) },
+		"a limit that is raised": func() (bool, error) { return configs.Use(t.Context(), "org_1", "resends", minute, 6) },
+	} {
+		if ok, err := use(); !ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+	if ids, err := configs.ListIDs(t.Context(), "org_1"); err != nil || len(ids) != 0 {
+		t.Errorf("what is counted is listed as %v, %v", ids, err)
+	}
+	always(db, "UpdateItem", down())
+	if ok, err := configs.Use(canceled(t), "org_1", "resends", minute, 5); ok || err == nil {
+		t.Errorf("%v, %v while the table is away", ok, err)
 	}
 }

@@ -60,7 +60,7 @@ func TestAResendIsNeverTakenForADuplicate(t *testing.T) {
 	}{
 		{name: "just after the last request", requested: before, want: At(before.Add(time.Millisecond))},
 		{name: "just after the last success", requested: before, done: noon, want: At(noon.Add(time.Millisecond))},
-		{name: "just after a request that came after the last success", requested: noon, done: before, want: At(noon.Add(time.Millisecond))},
+		{name: "just after a request since the last success", requested: noon, done: before, want: At(noon.Add(time.Millisecond))},
 		{name: "just after one in the future, of another clock", requested: later, done: noon, want: At(later.Add(time.Millisecond))},
 	} {
 		t.Run(test.name, func(t *testing.T) {

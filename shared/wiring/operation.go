@@ -96,6 +96,7 @@ func (e *Environment) GetDelivery() api.GetDelivery {
 // ResendDelivery sends a delivery again.
 func (e *Environment) ResendDelivery() api.ResendDelivery {
 	return api.ResendDelivery{
+		Budget:     e.resends(),
 		Deliveries: e.deliveries(),
 		Configs:    e.configs(),
 		Lanes:      e.lanes(),
@@ -106,6 +107,7 @@ func (e *Environment) ResendDelivery() api.ResendDelivery {
 // SendTest sends a test event.
 func (e *Environment) SendTest() api.SendTest {
 	return api.SendTest{
+		Budget:      api.Budget{Uses: e.configs(), What: "tests", Limit: e.number("TESTS_PER_MINUTE", 1)},
 		Configs:     e.configs(),
 		Lanes:       e.lanes(),
 		DocumentURL: e.documentURL(),
@@ -117,6 +119,7 @@ func (e *Environment) SendTest() api.SendTest {
 // Resend sends a document's status, or a config's events of a period, again.
 func (e *Environment) Resend() api.Resend {
 	return api.Resend{
+		Budget:      e.resends(),
 		Configs:     e.configs(),
 		Documents:   e.documents(),
 		Events:      e.events(),
@@ -125,6 +128,10 @@ func (e *Environment) Resend() api.Resend {
 		DocumentURL: e.documentURL(),
 		Now:         e.now,
 	}
+}
+
+func (e *Environment) resends() api.Budget {
+	return api.Budget{Uses: e.configs(), What: "resends", Limit: e.number("RESENDS_PER_MINUTE", 1)}
 }
 
 func (e *Environment) lanes() api.Lanes {

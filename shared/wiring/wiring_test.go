@@ -22,7 +22,8 @@ func variables() map[string]string {
 		"CONFIGS_TABLE": "configs", "DELIVERIES_TABLE": "deliveries", "DOCUMENTS_TABLE": "documents", "API_KEYS_TABLE": "keys",
 		"EVENTS_TABLE": "events", "DELIVERY_QUEUE_URL": "https://sqs.example/queue", "RETRY_QUEUE_URL": "https://sqs.example/retry",
 		"DISPATCH_RETRY_QUEUE_URL": "https://sqs.example/held-up", "KEYRING_SECRET_ARN": "arn:secret",
-		"CONFIG_LIMIT": "100", "RETRY_DELAYS": "10,60,300,900", "ENDPOINT_FAILURE_THRESHOLD": "20",
+		"CONFIG_LIMIT": "100", "RESENDS_PER_MINUTE": "60", "TESTS_PER_MINUTE": "30",
+		"RETRY_DELAYS": "10,60,300,900", "ENDPOINT_FAILURE_THRESHOLD": "20",
 		"LOG_ENDPOINT_ANSWERS": "true", "DOCUMENT_URL_TEMPLATE": "https://documents.example/{document_id}",
 	}
 }
@@ -123,15 +124,15 @@ func TestEnvironment(t *testing.T) {
 		},
 		"a resend of a delivery": {
 			func(e *Environment) { e.ResendDelivery() },
-			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL"),
+			append(aws, "DELIVERIES_TABLE", "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL", "RESENDS_PER_MINUTE"),
 		},
 		"a test": {
 			func(e *Environment) { e.SendTest() },
-			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL"),
+			append(aws, "CONFIGS_TABLE", "DELIVERY_QUEUE_URL", "RETRY_QUEUE_URL", "TESTS_PER_MINUTE"),
 		},
 		"a resend": {
 			func(e *Environment) { e.Resend() },
-			append(aws, "CONFIGS_TABLE", "DOCUMENTS_TABLE", "EVENTS_TABLE", "DELIVERIES_TABLE", "RETRY_QUEUE_URL"),
+			append(aws, "CONFIGS_TABLE", "DOCUMENTS_TABLE", "EVENTS_TABLE", "DELIVERIES_TABLE", "RETRY_QUEUE_URL", "RESENDS_PER_MINUTE"),
 		},
 	} {
 		t.Run(part+" can be built", func(t *testing.T) {

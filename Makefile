@@ -22,8 +22,9 @@ endif
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 run: ## start the local stack and show a webhook delivered (FLAGS=-help lists what can be set)
-	@echo "Compiling the local stack …"
-	@go build -ldflags '$(LDFLAGS)' -o .build/local ./infra/local
+	@command -v go >/dev/null && ! go version | grep -Eq 'go1\.(1?[0-9]|20)[. ]' || { echo "make run needs Go 1.26 or newer"; exit 1; }
+	@echo "Compiling the local stack; the first time takes a minute or two …"
+	@(while sleep 10; do echo "… still compiling"; done) & clock=$$!; go build -ldflags '$(LDFLAGS)' -o .build/local ./infra/local; status=$$?; kill $$clock; exit $$status
 	@exec .build/local $(FLAGS)
 test: ## run all tests: unit, adapters, end to end
 	go test ./...

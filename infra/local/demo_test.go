@@ -43,16 +43,8 @@ func TestDemoShowsTheWholePath(t *testing.T) {
 		t.Errorf("denied on the way: %v", denied)
 	}
 
-	t.Run("every further webhook is shown as well", func(t *testing.T) {
-		second := r.stdout.await(`(?s)A webhook arrived.*A webhook arrived.*"status": "failed".*verified`)
-		if status, body := r.do(t, "PUT", "/_local/documents/doc_demo", `{"status":"failed"}`); status != http.StatusOK {
-			t.Fatalf("got %d %s", status, body)
-		}
-		select {
-		case <-second:
-		case <-time.After(time.Minute):
-			t.Error("no second webhook was shown")
-		}
+	t.Run("every further webhook is one line", func(t *testing.T) {
+		fails(t, r, `webhook evt_\w{26}, attempt 1: doc_demo failed, verified, answered 204\n`)
 	})
 
 	t.Run("the commands work as they are printed", func(t *testing.T) {
@@ -129,6 +121,54 @@ func TestDemoShowsTheWholePath(t *testing.T) {
 	})
 	if code := r.stop(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// fails lets the demo's document fail, and waits for what is to be shown then.
+func fails(t *testing.T, r *running, shown string) {
+	t.Helper()
+	second := r.stdout.await(shown)
+	if status, body := r.do(t, "PUT", "/_local/documents/doc_demo", `{"status":"failed"}`); status != http.StatusOK {
+		t.Fatalf("got %d %s", status, body)
+	}
+	select {
+	case <-second:
+	case <-time.After(time.Minute):
+		t.Error("no second webhook was shown")
+	}
+}
+
+func TestDemoTellsDetailsWhenAsked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds every function of the system")
+	}
+	r := start(t, "-template", "../../template.yaml", "-details")
+	select {
+	case <-r.stdout.await(`Ctrl-C stops`):
+		fails(t, r, `(?s)A webhook arrived.*A webhook arrived.*"status": "failed".*verified`)
+	case <-time.After(2 * time.Minute):
+		t.Error("the demo did not come to its end")
+	}
+}
+
+func TestASecondStackSaysWhatToDo(t *testing.T) {
+	r := start(t, "-demo=false", "-template", "testdata/template.yaml")
+	address := strings.TrimPrefix(r.api, "http://")
+	arguments := []string{"-addr", address, "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml"}
+	var stdout, stderr screen
+	if code := run(t.Context(), arguments, &stdout, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	for _, want := range []string{
+		address + " is in use by a local stack", "http://" + address + "/_local/", "Ctrl-C", "-addr 127.0.0.1:0 -aws-addr 127.0.0.1:0",
+	} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("it says %q, want %q", &stderr, want)
+		}
+	}
+	stderr = screen{}
+	if code := run(t.Context(), append(arguments, "-ignored"), &stdout, &stderr); code != 0 {
+		t.Errorf("-ignored beside a running stack: exit code %d, %s", code, &stderr)
 	}
 }
 

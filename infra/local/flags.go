@@ -25,6 +25,7 @@ type settings struct {
 	concurrency   int
 	inFlightLimit int
 	demo          bool
+	details       bool
 	public        bool
 	ca            string
 	race          bool
@@ -44,6 +45,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.concurrency, "account-concurrency", lambda.Account, "how many invocations the account may run at once, `N`")
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
+	flags.BoolVar(&s.details, "details", false, "print every webhook that the demo's receiver gets with headers and body; else the first one")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.StringVar(&s.ca, "ca", "", "trust the authorities of endpoints in this `file` of PEM certificates")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")

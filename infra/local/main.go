@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/build"
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
@@ -68,6 +70,9 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading the template: %w", err)
 	}
+	if s.ignored {
+		return listIgnored(source, s, stdout)
+	}
 	api, err := listen("-addr", s.addr)
 	if err != nil {
 		return err
@@ -82,13 +87,6 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", s.template, err)
 	}
-	if s.ignored {
-		for _, i := range declared.Ignored {
-			fmt.Fprintf(stdout, "%s:%d: %s: %s\n", s.template, i.Line, i.Where, i.Reason)
-		}
-		return nil
-	}
-
 	binaries, err := build.Directory(os.TempDir())
 	if err != nil {
 		return err
@@ -121,7 +119,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	defer cancel()
 	page := &control.Control{Stack: running, Journal: told, Closing: ctx.Done()}
 	if s.demo {
-		page.Demo = &demo.Demo{Stack: running, Journal: told, Out: stdout}
+		page.Demo = &demo.Demo{Stack: running, Journal: told, Out: stdout, Details: s.details}
 	}
 	failed := running.Start(ctx, page.Handler())
 	fmt.Fprint(stdout, banner(s, running))
@@ -141,6 +139,18 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	return errors.Join(err, running.Stop())
 }
 
+// listIgnored prints what of the template has no effect. It needs no address, so that it works beside a stack that runs.
+func listIgnored(source []byte, s settings, stdout io.Writer) error {
+	declared, err := template.Parse(source, template.Options{Parameters: s.parameters, Endpoint: "http://" + s.awsAddr})
+	if err != nil {
+		return fmt.Errorf("%s:\n%w", s.template, err)
+	}
+	for _, i := range declared.Ignored {
+		fmt.Fprintf(stdout, "%s:%d: %s: %s\n", s.template, i.Line, i.Where, i.Reason)
+	}
+	return nil
+}
+
 // listen opens a loopback address; it refuses every other one, because nothing here is protected.
 func listen(flagName, address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
@@ -152,12 +162,27 @@ func listen(flagName, address string) (net.Listener, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use; choose another address with %s", address, flagName)
+		return nil, fmt.Errorf("%s is in use%s; choose another address with %s", address, byStack(address), flagName)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flagName, err)
 	}
 	return listener, nil
+}
+
+// byStack says so if it is a local stack that listens on an address as its API.
+func byStack(address string) string {
+	client := http.Client{Timeout: 2 * time.Second}
+	answer, err := client.Get("http://" + address + "/_local/config")
+	if err != nil {
+		return ""
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return ""
+	}
+	return fmt.Sprintf(" by a local stack: look at http://%s/_local/, or end it with Ctrl-C where it runs. For another one beside it"+
+		" there is -addr 127.0.0.1:0 -aws-addr 127.0.0.1:0", address)
 }
 
 // banner says what runs where.

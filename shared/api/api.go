@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 
 	"github.com/aws/aws-lambda-go/events"
 
@@ -207,7 +206,7 @@ func encode(document any) string {
 	if err := encoder.Encode(document); err != nil {
 		panic(err) // the documents are made of strings, numbers and times only
 	}
-	return strings.TrimRight(out.String(), "\n")
+	return out.String() // ends the line, so that a terminal's prompt begins another one
 }
 
 // bare refuses query parameters and a body, for operations that take neither.

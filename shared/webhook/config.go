@@ -170,7 +170,7 @@ func (c *Config) Validate(policy URLPolicy) []Problem {
 		attribute := fmt.Sprintf("subscribed_statuses/%d", i)
 		switch {
 		case !status.Known():
-			add(attribute, "unknown_status", "must be one of these: %s", joinStatuses())
+			add(attribute, "unknown_status", "must be one of %s", joinStatuses())
 		case slices.Contains(statuses[:i], status):
 			add(attribute, "duplicate", "%s is named twice", status)
 		}

@@ -24,6 +24,7 @@ type Demo struct {
 	Stack   *stack.Stack
 	Journal *journal.Journal
 	Out     io.Writer
+	Details bool // print headers and body of every webhook, else of the first one
 
 	endpoint atomic.Pointer[Endpoint] // nil before it listens
 }
@@ -81,6 +82,10 @@ func (d *Demo) show(ctx context.Context) error {
 	for n := 0; ; n++ {
 		select {
 		case hook := <-arrived:
+			if n > 0 && !d.Details {
+				fmt.Fprint(stdout, hook.line(style))
+				continue
+			}
 			fmt.Fprint(stdout, hook.describe(style))
 			if n > 0 {
 				continue

@@ -41,6 +41,26 @@ func (h arrival) describe(style palette) string {
 	return out.String()
 }
 
+// line is how a webhook that arrived later is printed.
+func (h arrival) line(style palette) string {
+	var body struct {
+		Data struct {
+			ID         string
+			Attributes struct {
+				Status     string
+				DocumentID string `json:"document_id"`
+			}
+		}
+	}
+	outcome := style.green("verified")
+	if h.rejected != nil {
+		outcome = style.red("refused: " + h.rejected.Error())
+	}
+	json.Unmarshal(h.body, &body) // what makes no sense has no words to show
+	return fmt.Sprintf("%s %s, attempt %s: %s %s, %s, answered %d\n", style.dim("webhook"), body.Data.ID,
+		h.header.Get("X-Webhook-Attempt"), body.Data.Attributes.DocumentID, body.Data.Attributes.Status, outcome, h.answered)
+}
+
 // commands are lines to copy and paste, with the values of this run.
 func (d *Demo) commands(ctx context.Context, config string, style palette) string {
 	s := d.Stack
@@ -49,12 +69,7 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 	api := func(arguments, path string) string {
 		return fmt.Sprintf("curl -s %s-H 'X-Api-Key: %s' '%s%s'", arguments, key, s.APIURL(), path)
 	}
-	aws := func(arguments string) string {
-		return fmt.Sprintf(
-			"AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s %s", template.Region,
-			s.Endpoint(), arguments,
-		)
-	}
+	aws := func(arguments string) string { return "aws_local " + arguments }
 	const jsonAPI = "-H 'Content-Type: application/vnd.api+json' "
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("Try it"))
@@ -63,7 +78,11 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 			"change a document's status",
 			fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument),
 		},
-		{"the same as the document system does it", aws(
+		{"the AWS CLI for this stack", fmt.Sprintf(
+			`aws_local() { AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s "$@"; }`,
+			template.Region, s.Endpoint(),
+		)},
+		{"change one as the document system does it", aws(
 			fmt.Sprintf(
 				`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`,
 				s.DocumentsTable(), s.Organizations[0].ID,

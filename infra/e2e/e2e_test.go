@@ -253,7 +253,7 @@ func startLocal(scale int, delays string) (*system, error) {
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false",
 		"-time-scale", fmt.Sprint(scale), "-parameter", "RetryDelays=" + delays,
 		// All that there is to be printed, for the secrets that must not be in it.
-		"-metrics", "-parameter", "LogLevel=DEBUG",
+		"-details", "-parameter", "LogLevel=DEBUG",
 		// The suite makes more requests at once than one customer would.
 		"-parameter", "ApiRateLimit=10000", "-parameter", "ApiBurstLimit=10000",
 	}

@@ -45,6 +45,9 @@ func TestDemoShowsTheWholePath(t *testing.T) {
 
 	t.Run("every further webhook is one line", func(t *testing.T) {
 		fails(t, r, `webhook evt_\w{26}, attempt 1: doc_demo failed, verified, answered 204\n`)
+		if logged := r.stderr.String(); strings.Contains(logged, "batch") {
+			t.Errorf("beside it there is %s", logged)
+		}
 	})
 
 	t.Run("the commands work as they are printed", func(t *testing.T) {
@@ -146,6 +149,9 @@ func TestDemoTellsDetailsWhenAsked(t *testing.T) {
 	select {
 	case <-r.stdout.await(`Ctrl-C stops`):
 		fails(t, r, `(?s)A webhook arrived.*A webhook arrived.*"status": "failed".*verified`)
+		if logged := r.stderr.String(); !strings.Contains(logged, `"batch"`) {
+			t.Errorf("no line tells of a batch: %s", logged)
+		}
 	case <-time.After(2 * time.Minute):
 		t.Error("the demo did not come to its end")
 	}

@@ -30,7 +30,6 @@ type settings struct {
 	ca            string
 	race          bool
 	enforceIAM    bool
-	metrics       bool
 	ignored       bool
 }
 
@@ -45,12 +44,11 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.concurrency, "account-concurrency", lambda.Account, "how many invocations the account may run at once, `N`")
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
-	flags.BoolVar(&s.details, "details", false, "print every webhook that the demo's receiver gets with headers and body; else the first one")
+	flags.BoolVar(&s.details, "details", false, "print every webhook in full, and the functions' lines of batches and metrics")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.StringVar(&s.ca, "ca", "", "trust the authorities of endpoints in this `file` of PEM certificates")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
 	flags.BoolVar(&s.enforceIAM, "enforce-iam", true, "refuse what a function's policies do not allow; false: only report it")
-	flags.BoolVar(&s.metrics, "metrics", false, "show the metrics among the functions' log lines")
 	flags.BoolVar(&s.ignored, "ignored", false, "list what of the template has no effect here, and why, and exit")
 	flags.Func("faults", "plan of faults, `JSON` or a file's name; see the package fault", func(value string) error {
 		text := []byte(value)

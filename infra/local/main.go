@@ -71,7 +71,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		return fmt.Errorf("reading the template: %w", err)
 	}
 	if s.ignored {
-		return listIgnored(source, s, stdout)
+		s.addr, s.awsAddr = "127.0.0.1:0", "127.0.0.1:0" // also while a stack runs
 	}
 	api, err := listen("-addr", s.addr)
 	if err != nil {
@@ -87,6 +87,13 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", s.template, err)
 	}
+	if s.ignored {
+		for _, i := range declared.Ignored {
+			fmt.Fprintf(stdout, "%s:%d: %s: %s\n", s.template, i.Line, i.Where, i.Reason)
+		}
+		return nil
+	}
+
 	binaries, err := build.Directory(os.TempDir())
 	if err != nil {
 		return err
@@ -105,7 +112,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	running, err := stack.New(stack.Options{
 		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations,
 		Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
-		Enforce: s.enforceIAM, Metrics: s.metrics, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public, CA: s.ca,
+		Enforce: s.enforceIAM, Details: s.details, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public, CA: s.ca,
 		Observe: told.Queued, Log: stderr,
 	})
 	if err != nil {
@@ -139,18 +146,6 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	return errors.Join(err, running.Stop())
 }
 
-// listIgnored prints what of the template has no effect. It needs no address, so that it works beside a stack that runs.
-func listIgnored(source []byte, s settings, stdout io.Writer) error {
-	declared, err := template.Parse(source, template.Options{Parameters: s.parameters, Endpoint: "http://" + s.awsAddr})
-	if err != nil {
-		return fmt.Errorf("%s:\n%w", s.template, err)
-	}
-	for _, i := range declared.Ignored {
-		fmt.Fprintf(stdout, "%s:%d: %s: %s\n", s.template, i.Line, i.Where, i.Reason)
-	}
-	return nil
-}
-
 // listen opens a loopback address; it refuses every other one, because nothing here is protected.
 func listen(flagName, address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
@@ -172,16 +167,14 @@ func listen(flagName, address string) (net.Listener, error) {
 
 // byStack says so if it is a local stack that listens on an address as its API.
 func byStack(address string) string {
-	client := http.Client{Timeout: 2 * time.Second}
-	answer, err := client.Get("http://" + address + "/_local/config")
-	if err != nil {
+	answer, err := (&http.Client{Timeout: 2 * time.Second}).Get("http://" + address + "/_local/config")
+	if err == nil {
+		defer answer.Body.Close()
+	}
+	if err != nil || answer.StatusCode != http.StatusOK {
 		return ""
 	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return ""
-	}
-	return fmt.Sprintf(" by a local stack: look at http://%s/_local/, or end it with Ctrl-C where it runs. For another one beside it"+
+	return fmt.Sprintf(" by a local stack: look at http://%s/_local/, or end it with Ctrl-C where it runs; for another one beside it"+
 		" there is -addr 127.0.0.1:0 -aws-addr 127.0.0.1:0", address)
 }
 

@@ -69,54 +69,34 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 	api := func(arguments, path string) string {
 		return fmt.Sprintf("curl -s %s-H 'X-Api-Key: %s' '%s%s'", arguments, key, s.APIURL(), path)
 	}
-	aws := func(arguments string) string { return "aws_local " + arguments }
 	const jsonAPI = "-H 'Content-Type: application/vnd.api+json' "
 	var out strings.Builder
+	show := func(what, command string) { fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# "+what), command) }
 	fmt.Fprintf(&out, "\n%s\n", style.bold("Try it"))
-	for _, line := range [][2]string{
-		{
-			"change a document's status",
-			fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument),
-		},
-		{"the AWS CLI for this stack", fmt.Sprintf(
-			`aws_local() { AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s "$@"; }`,
-			template.Region, s.Endpoint(),
-		)},
-		{"change one as the document system does it", aws(
-			fmt.Sprintf(
-				`dynamodb put-item --table-name %s --item '{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`,
-				s.DocumentsTable(), s.Organizations[0].ID,
-			),
-		)},
-		{"list the configs", api("", "/v1/webhooks/configs")},
-		{"create a config", api(
-			"-X POST "+jsonAPI+`-d '{"data":{"type":"webhook_config","attributes":{"url":"http://127.0.0.1:8080/hook",`+
-				`"subscribed_statuses":["processed"]}}}' `,
-			"/v1/webhooks/configs",
-		)},
-		{"send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test")},
-		{"list the events", api("", "/v1/webhooks/events")},
-		{"list the deliveries", api("", "/v1/webhooks/deliveries")},
-		{"send a delivery again", api("-X POST ", "/v1/webhooks/deliveries/"+delivery+"/resend")},
-		{"look inside the stack", fmt.Sprintf("curl -s '%s/_local/config'", s.APIURL())},
-	} {
-		fmt.Fprintf(&out, "  %s\n  %s\n", style.dim("# "+line[0]), line[1])
-	}
+	show("change a document's status",
+		fmt.Sprintf(`curl -s -X PUT '%s/_local/documents/%s' -d '{"status":"failed"}'`, s.APIURL(), demoDocument))
+	show("list the configs", api("", "/v1/webhooks/configs"))
+	show("create a config", api("-X POST "+jsonAPI+`-d '{"data":{"type":"webhook_config","attributes":{`+
+		`"url":"http://127.0.0.1:8080/hook","subscribed_statuses":["processed"]}}}' `, "/v1/webhooks/configs"))
+	show("send a test event", api("-X POST ", "/v1/webhooks/configs/"+config+"/test"))
+	show("list the events", api("", "/v1/webhooks/events"))
+	show("list the deliveries", api("", "/v1/webhooks/deliveries"))
+	show("send a delivery again", api("-X POST ", "/v1/webhooks/deliveries/"+delivery+"/resend"))
+	show("look inside the stack", fmt.Sprintf("curl -s '%s/_local/config'", s.APIURL()))
+	show("the AWS CLI for this stack", fmt.Sprintf(
+		`aws_local() { AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s aws --endpoint-url %s "$@"; }`,
+		template.Region, s.Endpoint()))
+	show("change a document as the document system does it", fmt.Sprintf("aws_local dynamodb put-item --table-name %s --item "+
+		`'{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`, s.DocumentsTable(), s.Organizations[0].ID))
 	for _, queue := range s.Template.Queues {
 		if queue.DeadLetterQueue != "" {
-			fmt.Fprintf(
-				&out, "  %s\n  %s\n", style.dim("# look at "+queue.Name),
-				aws("sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name)),
-			)
+			show("look at "+queue.Name, "aws_local sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name))
 		}
 	}
 	for _, queue := range s.Template.DeadLetterQueues() {
-		fmt.Fprintf(
-			&out, "  %s\n  %s\n", style.dim("# redrive the dead-letter queue"),
-			aws("sqs start-message-move-task --source-arn "+template.QueueARN(queue)),
-		)
+		show("redrive the dead-letter queue", "aws_local sqs start-message-move-task --source-arn "+template.QueueARN(queue))
 	}
-	fmt.Fprintf(&out, "  %s\n  %s/_local/\n", style.dim("# or do most of this on the page"), s.APIURL())
+	show("or do most of this on the page", s.APIURL()+"/_local/")
 	out.WriteString("\nCtrl-C stops.\n")
 	return out.String()
 }

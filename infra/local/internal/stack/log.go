@@ -23,14 +23,14 @@ func (s *Stack) reportDenial(d identity.Denial) {
 }
 
 // functionLog takes the functions' lines, one in each Write. The documents that carry metrics are
-// for CloudWatch and only clutter a terminal.
+// for CloudWatch and only clutter a terminal, and so do the lines that tell of each batch.
 type functionLog struct {
 	w       io.Writer
-	metrics bool
+	details bool
 }
 
 func (l functionLog) Write(line []byte) (int, error) {
-	if !l.metrics && bytes.Contains(line, []byte(`"CloudWatchMetrics":`)) {
+	if !l.details && (bytes.Contains(line, []byte(`"CloudWatchMetrics":`)) || bytes.Contains(line, []byte(`:"batch",`))) {
 		return len(line), nil
 	}
 	return l.w.Write(line)

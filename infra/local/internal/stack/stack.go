@@ -50,7 +50,7 @@ type Options struct {
 	Concurrency   int             // of the account; 0: lambda.Account
 	InFlightLimit int             // of every queue; 0: that of SQS
 	Enforce       bool            // IAM policies; false: denials are only reported
-	Metrics       bool            // among the functions' log lines
+	Details       bool            // metrics and batches, among the functions' log lines
 	Sandbox       bool            // endpoints may have private addresses
 	Public        bool            // endpoints may be on other machines
 	CA            string          // file of certificates that endpoints may have, "" for the system's
@@ -176,7 +176,7 @@ func (s *Stack) makeFunctions() error {
 		return err
 	}
 	var err error
-	log := functionLog{w: s.Log, metrics: s.Metrics}
+	log := functionLog{w: s.Log, details: s.Details}
 	if s.Functions, err = lambda.New(lambda.Options{
 		Log: log, Concurrency: s.Concurrency, Env: s.skew,
 		Strike: func(function string) fault.Fault {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
+	"net/url"
 	"slices"
 	"time"
 
@@ -328,6 +330,7 @@ type UpdateConfig struct {
 	Configs ConfigUpdater
 	Keyring Keyring
 	Policy  webhook.URLPolicy
+	Log     *slog.Logger // of changed URLs
 	Now     func() time.Time
 }
 
@@ -336,8 +339,10 @@ func (UpdateConfig) Route() string { return "PATCH " + configsPath + "/{id}" }
 
 // Serve implements Operation.
 func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) {
+	urlBefore := ""
 	c, err := change(ctx, o.Configs, r, func(c *webhook.Config) error {
 		before := *c
+		urlBefore = c.URL
 		var headers map[string]signature.Secret
 		request := jsonapi.ReadRequest(r.Body, jsonapi.Schema{
 			Type:       configType,
@@ -364,7 +369,20 @@ func (o UpdateConfig) Serve(ctx context.Context, r *Request) (*Response, error) 
 	if err != nil {
 		return nil, err
 	}
+	if c.URL != urlBefore {
+		o.Log.InfoContext(ctx, "url changed", "organization_id", c.OrganizationID, "config_id", c.ID,
+			"url_host_before", host(urlBefore), "url_host", host(c.URL))
+	}
 	return configResponse(200, c, o.Now(), nil), nil
+}
+
+// host returns the host and port of an endpoint's URL. The rest of one may be a secret, which no log shows.
+func host(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // change reads a config, applies f and writes it. If another request changed the config between the

@@ -406,3 +406,30 @@ func TestOurOwnFailuresSayNothing(t *testing.T) {
 		t.Errorf("the log does not tell of the panic:\n%s", w.log.String())
 	}
 }
+
+// TestAChangedURLIsLogged: with a leaked key, a URL can be changed and changed back, which nothing else tells.
+func TestAChangedURLIsLogged(t *testing.T) {
+	w := newWorld(t)
+	c := w.config(ours, 1, func(c *webhook.Config) { c.URL = "https://hooks.example.com/secret-path" })
+	patch := func(attributes string) {
+		w.must(200, call{method: "PATCH", target: configPath(c.ID), body: `{"data":{"type":"webhook_config","id":"` + c.ID +
+			`","attributes":{` + attributes + `}}}`})
+	}
+	patch(`"description":"Billing"`)
+	patch(`"url":"https://hooks.example.com/secret-path"`)
+	if w.log.Len() > 0 {
+		t.Errorf("nothing changed, and the log says %s", &w.log)
+	}
+	patch(`"url":"https://thief.example:8443/?token=4711"`)
+	logged := w.log.String()
+	for _, want := range []string{
+		"organization_id=" + ours, "config_id=" + c.ID, "url_host_before=hooks.example.com", "url_host=thief.example:8443",
+	} {
+		if !strings.Contains(logged, want) {
+			t.Errorf("the log says %q, want %q", logged, want)
+		}
+	}
+	if strings.Contains(logged, "secret-path") || strings.Contains(logged, "4711") {
+		t.Errorf("the log shows more than the host: %s", logged)
+	}
+}

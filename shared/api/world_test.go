@@ -91,7 +91,7 @@ func (w *world) operations() []api.Operation {
 		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
 		api.ListConfigs{Configs: configs{w}, Now: clock},
 		api.GetConfig{Configs: configs{w}, Now: clock},
-		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Now: clock},
+		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: clock},
 		api.DeleteConfig{Configs: configs{w}, Now: clock},
 		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
 		api.SendTest{Budget: tests, Configs: configs{w}, Lanes: lanes, DocumentURL: w.documentURL, Now: clock, Random: w.random},
@@ -286,10 +286,9 @@ func golden(t *testing.T, name string, r reply) {
 	}
 	text.WriteString("\n")
 	if r.body != "" {
-		if err := json.Indent(&text, []byte(r.body), "", "  "); err != nil {
+		if err := json.Indent(&text, []byte(r.body), "", "  "); err != nil { // it keeps the end of the last line
 			t.Fatal(err)
 		}
-		text.WriteString("\n")
 	}
 	got := strings.ReplaceAll(text.String(), "\r\n", "\n")
 	path := filepath.Join("testdata", name+".http")

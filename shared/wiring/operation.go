@@ -36,6 +36,7 @@ func (e *Environment) UpdateConfig() api.UpdateConfig {
 		Configs: e.configs(),
 		Keyring: e.keyring(),
 		Policy:  e.urlPolicy(),
+		Log:     e.log,
 		Now:     e.now,
 	}
 }

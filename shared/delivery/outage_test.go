@@ -249,6 +249,30 @@ func TestACanceledDeliveryIsSentAgainOnceItsConfigIsActive(t *testing.T) {
 	})
 }
 
+// TestResendsAskedForAtOnceAreOneRound: twenty of a delivery that goes on to fail are five POSTs, not a hundred.
+func TestResendsAskedForAtOnceAreOneRound(t *testing.T) {
+	for name, how := range map[string]func(*webhook.Delivery, time.Time) webhook.Message{
+		"resends": webhook.NewResend, "repeats": webhook.NewRepeat,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := deliverytest.New(deliverytest.Bubble{})
+				f.Logged(5)
+				d := f.Delivery(1)
+				f.Poster.OnPost = deliverytest.Always(deliverytest.Failure(500))
+				for n := range 20 {
+					f.RetryQueue.Put(fmt.Sprint("r", n), how(d, f.Now()))
+				}
+				f.Run(t.Context(), t, f.Now().Add(48*time.Hour))
+				posts := len(f.Poster.Posts())
+				if after := f.Delivery(1); posts != webhook.MaxAttempts || after.Status != webhook.DeliveryFailed {
+					t.Errorf("%d POSTs, %s", posts, f.Line(after))
+				}
+			})
+		})
+	}
+}
+
 // TestARequestOfTheFarFutureSwallowsNoResend: it is no message of ours, so what succeeds for it does not count.
 func TestARequestOfTheFarFutureSwallowsNoResend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -217,7 +217,7 @@ func TestCredentialsThatDoNotOpenEndAsFailed(t *testing.T) {
 	endpoint.none(t)
 }
 
-// TestTestEventsHaveABudget sends more of them than two minutes of the clock allow, if one ends meanwhile.
+// TestTestEventsHaveABudget sends more of them than two minutes allow where the template's default holds.
 func TestTestEventsHaveABudget(t *testing.T) {
 	t.Parallel()
 	c := newClient(t)

@@ -182,7 +182,7 @@ func TestPlantedSecretsShowNowhere(t *testing.T) {
 	// While deliver waits for the endpoint in all of its places, the other messages wait in the queues.
 	release := endpoint.hold(t, http.StatusOK)
 	for range 50 {
-		c.must(202, "POST", configPath(config.id, "test"), nil)
+		c.put(newDocument(), "processed")
 	}
 	eventually(t, func() (int, bool) {
 		received := 0

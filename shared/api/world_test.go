@@ -85,13 +85,14 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) operations() []api.Operation {
 	clock := func() time.Time { return w.now }
+	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	resends, tests := api.Budget{Uses: configs{w}, What: "resends", Limit: 60}, api.Budget{Uses: configs{w}, What: "tests", Limit: 30}
 	lanes := api.Lanes{Fast: queue{w, deliveryQueue}, Retry: queue{w, retryQueue}}
 	return []api.Operation{
 		api.CreateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Limit: w.limit, Now: clock, Random: w.random},
 		api.ListConfigs{Configs: configs{w}, Now: clock},
 		api.GetConfig{Configs: configs{w}, Now: clock},
-		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: clock},
+		api.UpdateConfig{Configs: configs{w}, Keyring: sealer{w}, Policy: w.policy, Log: log, Now: clock},
 		api.DeleteConfig{Configs: configs{w}, Now: clock},
 		api.RotateSecret{Configs: configs{w}, Keyring: sealer{w}, Now: clock, Random: w.random},
 		api.SendTest{Budget: tests, Configs: configs{w}, Lanes: lanes, DocumentURL: w.documentURL, Now: clock, Random: w.random},

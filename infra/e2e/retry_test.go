@@ -20,7 +20,7 @@ type attemptLine struct {
 	NextAttemptAt  string `json:"next_attempt_at"`
 }
 
-var attemptPattern = regexp.MustCompile(`\{"time":.*"msg":"attempt",.*\}`)
+var attemptPattern = regexp.MustCompile(`\{"timestamp":.*"message":"attempt",.*\}`)
 
 // delays returns how long after each failure of a delivery's first round the next attempt was planned, by the number
 // of the attempt that failed, on the stack's clock.

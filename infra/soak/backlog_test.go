@@ -81,7 +81,7 @@ func (s *stack) now() time.Time {
 	return s.Started.Add(s.queued(time.Since(s.Started)))
 }
 
-var sweepPattern = regexp.MustCompile(`"msg":"sweep","sent":([0-9]+)`)
+var sweepPattern = regexp.MustCompile(`"message":"sweep","sent":([0-9]+)`)
 
 // sweeps returns how many messages each run of the sweep has sent.
 func (s *stack) sweeps() []int {

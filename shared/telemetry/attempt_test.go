@@ -61,8 +61,8 @@ func splitAttempts(t *testing.T, printed []byte) (wide []map[string]any, others 
 		if err := json.Unmarshal(line, &fields); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
-		if fields["msg"] == "attempt" {
-			delete(fields, "time")
+		if fields["message"] == "attempt" {
+			delete(fields, "timestamp")
 			wide = append(wide, fields)
 		} else {
 			others = append(others, line)
@@ -80,7 +80,7 @@ func TestAttemptIsOneWideLine(t *testing.T) {
 	wide := func(changes map[string]any) map[string]any {
 		fields := map[string]any{
 			"level":            "INFO",
-			"msg":              "attempt",
+			"message":          "attempt",
 			"request_id":       "8f5e-1",
 			"organization_id":  "org_1",
 			"config_id":        configID,

@@ -23,9 +23,25 @@ import (
 )
 
 // NewLogger returns a logger that writes JSON lines to out from level on, with the id of the Lambda
-// request that the context belongs to.
+// request that the context belongs to. Time, level and message have Lambda's own keys, by which its log levels and
+// what reads the logs of other functions find them.
+//
+// Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
 func NewLogger(out io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(requestHandler{slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})})
+	return slog.New(requestHandler{slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: lambdaKeys})})
+}
+
+// lambdaKeys renames what slog adds to every line.
+func lambdaKeys(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch a.Key {
+		case slog.TimeKey:
+			a.Key = "timestamp"
+		case slog.MessageKey:
+			a.Key = "message"
+		}
+	}
+	return a
 }
 
 type requestHandler struct{ slog.Handler }

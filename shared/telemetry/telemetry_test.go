@@ -249,22 +249,22 @@ func TestLogger(t *testing.T) {
 		{
 			name: "adds the request's id",
 			log:  func() { logger.InfoContext(ctx, "batch", "messages", 3) },
-			want: map[string]any{"level": "INFO", "msg": "batch", "messages": 3.0, "request_id": "8f5e-1"},
+			want: map[string]any{"level": "INFO", "message": "batch", "messages": 3.0, "request_id": "8f5e-1"},
 		},
 		{
 			name: "adds it beside attributes of its own",
 			log:  func() { logger.With("function", "deliver").WarnContext(ctx, "put back") },
-			want: map[string]any{"level": "WARN", "msg": "put back", "function": "deliver", "request_id": "8f5e-1"},
+			want: map[string]any{"level": "WARN", "message": "put back", "function": "deliver", "request_id": "8f5e-1"},
 		},
 		{
 			name: "has groups",
 			log:  func() { logger.WithGroup("g").Info("x", "a", 1) },
-			want: map[string]any{"level": "INFO", "msg": "x", "g": map[string]any{"a": 1.0}},
+			want: map[string]any{"level": "INFO", "message": "x", "g": map[string]any{"a": 1.0}},
 		},
 		{
 			name: "has no id outside of a request",
 			log:  func() { logger.InfoContext(context.Background(), "start") },
-			want: map[string]any{"level": "INFO", "msg": "start"},
+			want: map[string]any{"level": "INFO", "message": "start"},
 		},
 		{name: "leaves out what is below its level", log: func() { logger.DebugContext(ctx, "obsolete") }},
 	}
@@ -277,10 +277,10 @@ func TestLogger(t *testing.T) {
 				if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := time.Parse(time.RFC3339Nano, got["time"].(string)); err != nil {
+				if _, err := time.Parse(time.RFC3339Nano, got["timestamp"].(string)); err != nil {
 					t.Error(err)
 				}
-				delete(got, "time")
+				delete(got, "timestamp")
 			}
 			if diff := cmp.Diff(l.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -105,9 +105,19 @@ func (h *Handler) serve(ctx context.Context, event events.APIGatewayV2HTTPReques
 	return operation.Serve(ctx, request)
 }
 
+// header returns a header of the request. API Gateway's names are in lower case, those of sam local start-api are not.
+func header(event events.APIGatewayV2HTTPRequest, name string) string {
+	for key, value := range event.Headers {
+		if strings.EqualFold(key, name) {
+			return value
+		}
+	}
+	return ""
+}
+
 // decode reads what API Gateway hands over: bodies of any type but text are base64-encoded.
 func decode(event events.APIGatewayV2HTTPRequest) (*Request, error) {
-	if err := jsonapi.CheckAccept(event.Headers["accept"]); err != nil {
+	if err := jsonapi.CheckAccept(header(event, "accept")); err != nil {
 		return nil, err
 	}
 	body := []byte(event.Body)
@@ -122,7 +132,7 @@ func decode(event events.APIGatewayV2HTTPRequest) (*Request, error) {
 	}
 	method := event.RequestContext.HTTP.Method
 	if len(body) > 0 && (method == http.MethodPost || method == http.MethodPatch) {
-		if err := jsonapi.CheckContentType(event.Headers["content-type"]); err != nil {
+		if err := jsonapi.CheckContentType(header(event, "content-type")); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/docuhook/docuhook/shared/api"
 )
 
-func TestHandlerRefusesWhatTheGatewayNeverSends(t *testing.T) {
+func TestHandlerTakesWhatTheGatewayNeverSends(t *testing.T) {
 	served := func(change func(*events.APIGatewayV2HTTPRequest)) events.APIGatewayV2HTTPResponse {
 		w := newWorld(t)
 		event := events.APIGatewayV2HTTPRequest{
@@ -35,6 +35,15 @@ func TestHandlerRefusesWhatTheGatewayNeverSends(t *testing.T) {
 		change func(*events.APIGatewayV2HTTPRequest)
 	}{
 		{"a request as it should be is served", 200, func(*events.APIGatewayV2HTTPRequest) {}},
+		{"a header is found however its name is written", 415, func(e *events.APIGatewayV2HTTPRequest) {
+			e.RouteKey, e.RequestContext.HTTP.Method = "POST /v1/webhooks/configs", "POST"
+			e.Headers, e.Body = map[string]string{"Content-Type": "text/plain"}, `{"data":{}}`
+		}},
+		{"and is not missed", 422, func(e *events.APIGatewayV2HTTPRequest) {
+			e.RouteKey, e.RequestContext.HTTP.Method = "POST /v1/webhooks/configs", "POST"
+			e.Headers = map[string]string{"Content-Type": "application/json"}
+			e.Body = `{"data":{"type":"webhook_config","attributes":{}}}`
+		}},
 		{"an unknown route is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RouteKey = "$default" }},
 		{"no authorizer is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RequestContext.Authorizer = nil }},
 		{"no organization is our fault", 500, func(e *events.APIGatewayV2HTTPRequest) { e.RequestContext.Authorizer.Lambda = nil }},

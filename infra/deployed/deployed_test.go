@@ -176,3 +176,11 @@ func TestNames(t *testing.T) {
 		})
 	}
 }
+
+func TestHostOfLambda(t *testing.T) {
+	for region, want := range map[string]string{"eu-central-1": "amazonaws.com", "cn-north-1": "amazonaws.com.cn"} {
+		if got := suffix(region); got != want {
+			t.Errorf("%s: %s, want %s", region, got, want)
+		}
+	}
+}

@@ -27,6 +27,8 @@ type Guard struct {
 	// OnlyLoopback refuses, on top of everything else, what is not on this machine. All names but
 	// localhost and those below it are then refused without being looked up.
 	OnlyLoopback bool
+	// Bridge counts as this machine too: its address for its containers, one of which a function may be in.
+	Bridge netip.Addr
 
 	allowPrivate bool
 	guardian     *ssrf.Guardian
@@ -40,7 +42,7 @@ func NewGuard(allowPrivate bool) *Guard {
 // Control is a net.Dialer's Control function.
 func (g *Guard) Control(network, address string, c syscall.RawConn) error {
 	if g.OnlyLoopback {
-		if to, err := netip.ParseAddrPort(address); err != nil || !to.Addr().IsLoopback() {
+		if to, err := netip.ParseAddrPort(address); err != nil || !to.Addr().IsLoopback() && to.Addr().Unmap() != g.Bridge {
 			return errElsewhere
 		}
 	}

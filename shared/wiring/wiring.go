@@ -16,6 +16,7 @@ import (
 	standardlog "log"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -84,14 +85,14 @@ func On(machine Machine) *Environment {
 }
 
 // localClock returns the clock of the local stack: the machine's at its start, from then on so many times
-// faster, and so far ahead. Only the local stack sets the variable.
+// faster, or 0 for one that stands still, and so far ahead. Only the local stack sets the variable.
 func (e *Environment) localClock(text string) func() time.Time {
 	var began, offset string
 	var scale float64
 	_, incomplete := fmt.Sscan(text, &began, &scale, &offset)
 	start, noTime := time.Parse(time.RFC3339Nano, began)
 	ahead, noDuration := time.ParseDuration(offset)
-	if errors.Join(incomplete, noTime, noDuration) != nil || !(scale > 0) {
+	if errors.Join(incomplete, noTime, noDuration) != nil || !(scale >= 0) {
 		e.exit("environment variable LOCAL_CLOCK is not a time, how many times faster the clock is, and how far it is ahead")
 	}
 	return func() time.Time { return start.Add(time.Duration(float64(e.machine.Now().Sub(start))*scale) + ahead) }
@@ -162,10 +163,13 @@ func (e *Environment) allowPrivate() bool {
 	return e.sandbox() && e.machine.Getenv("ALLOW_PRIVATE_ADDRESSES") == "true"
 }
 
-// guard returns the guard of the addresses that are called. OnlyLoopback can only make it stricter.
+// guard returns the guard of the addresses that are called. ONLY_LOOPBACK can only make it stricter: its value is true,
+// or the one address that may be called beside those.
 func (e *Environment) guard() *endpoint.Guard {
 	guard := endpoint.NewGuard(e.allowPrivate())
-	guard.OnlyLoopback = e.machine.Getenv("ONLY_LOOPBACK") == "true"
+	only := e.machine.Getenv("ONLY_LOOPBACK")
+	bridge, notAddress := netip.ParseAddr(only)
+	guard.OnlyLoopback, guard.Bridge = only == "true" || notAddress == nil, bridge
 	return guard
 }
 

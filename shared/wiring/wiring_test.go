@@ -270,6 +270,14 @@ func TestGuard(t *testing.T) {
 			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": "true"},
 			called:    []string{loopback},
 		},
+		"and the one address that counts as this machine's": {
+			variables: map[string]string{"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": private},
+			called:    []string{loopback, private},
+		},
+		"which counts for nothing in production": {
+			variables: map[string]string{"ENVIRONMENT": "production", "ALLOW_PRIVATE_ADDRESSES": "true", "ONLY_LOOPBACK": private},
+			called:    nil,
+		},
 		"a sandbox restricted in other words is not, and not loosened": {
 			variables: map[string]string{"ENVIRONMENT": "sandbox", "ONLY_LOOPBACK": "false"},
 			called:    []string{public},
@@ -354,7 +362,7 @@ func TestNow(t *testing.T) {
 		"is not guessed without how far it is ahead": {variable: "2000-01-01T00:00:00Z 60", stops: true},
 		"is not guessed without a scale":             {variable: "2000-01-01T00:00:00Z 0s", stops: true},
 		"is not guessed without a start":             {variable: "60 0s", stops: true},
-		"is not that of a clock that stands still":   {variable: "2000-01-01T00:00:00Z 0 0s", stops: true},
+		"may stand still":                            {variable: "2000-01-01T00:00:00Z 0 0s", want: 0},
 		"is not that of a clock that runs backwards": {variable: "2000-01-01T00:00:00Z -1 0s", stops: true},
 	} {
 		t.Run(name, func(t *testing.T) {

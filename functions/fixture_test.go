@@ -3,7 +3,6 @@ package functions_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,39 +22,16 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/infra/local/localtest"
+	"github.com/docuhook/docuhook/infra/samples"
 	"github.com/docuhook/docuhook/shared/api"
-	"github.com/docuhook/docuhook/shared/apikey"
-	"github.com/docuhook/docuhook/shared/dynamo"
-	"github.com/docuhook/docuhook/shared/keyring"
-	"github.com/docuhook/docuhook/shared/secrets"
-	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 	"github.com/docuhook/docuhook/shared/wiring"
 )
 
-// What the sample events speak of.
-const (
-	organization  = "9b2f4c1e-5d3a-4f7b-8a60-1c2d3e4f5a6b"
-	foreign       = "00000000-5d3a-4f7b-8a60-1c2d3e4f5a6b"
-	document      = "5b1ff6c2-95d3-4b8e-8e53-9f2d4ad1b7c4"
-	activeConfig  = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708192"
-	offConfig     = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708193"
-	failingConfig = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708194" // its endpoint answers 500
-	foreignConfig = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708195"
-	goneConfig    = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708196" // of TestAnEndpointThatWasGone alone
-)
-
-// now is the time of every replay, half a minute after the sample events.
-func now() time.Time { return time.Date(2026, 3, 14, 15, 10, 0, 0, time.UTC) }
-
-// sample is the time of the sample events.
-func sample() time.Time { return time.Unix(1773500966, 0).UTC() }
+// goneConfig is of TestAnEndpointThatWasGone alone.
+const goneConfig = "0195f3a0-7c1d-7b3e-9f2a-4d5e6f708196"
 
 // post is a request that an endpoint has received.
 type post struct {
@@ -83,14 +59,11 @@ type effects struct {
 
 // world is everything around the functions: the services of AWS and endpoints, in this process.
 type world struct {
-	services   *localtest.Services
-	aws        aws.Config // of an administrator
-	configs    *dynamo.Configs
-	events     *dynamo.Events
-	deliveries *dynamo.Deliveries
-	endpoints  *httptest.Server
-	messages   map[string]string // ids of the messages that are being received, by receipt handle
-	before     map[string]bool   // lines of events and deliveries that were there before
+	samples.World
+	services  *localtest.Services
+	endpoints *httptest.Server
+	messages  map[string]string // ids of the messages that are being received, by receipt handle
+	before    map[string]bool   // lines of events and deliveries that were there before
 
 	status atomic.Int64 // that the endpoint /changing answers
 
@@ -100,20 +73,23 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{messages: map[string]string{}, before: map[string]bool{}}
+	w := &world{before: map[string]bool{}}
 	w.services = localtest.NewServices(t, w.intercept)
-	w.aws = aws.Config{
-		Region:       "us-east-1",
-		Credentials:  credentials.NewStaticCredentialsProvider("administrator", "-", ""),
-		BaseEndpoint: &w.services.URL,
-	}
-	client := dynamodb.NewFromConfig(w.aws)
-	w.configs = &dynamo.Configs{Client: client, Table: "ConfigsTable"}
-	w.events = &dynamo.Events{Client: client, Table: "EventsTable"}
-	w.deliveries = &dynamo.Deliveries{Client: client, Table: "DeliveriesTable"}
 	w.endpoints = httptest.NewServer(w)
 	t.Cleanup(w.endpoints.Close)
-	w.seed(t)
+	w.World = samples.World{
+		AWS: aws.Config{
+			Region:       "us-east-1",
+			Credentials:  credentials.NewStaticCredentialsProvider("administrator", "-", ""),
+			BaseEndpoint: &w.services.URL,
+		},
+		Endpoints: w.endpoints.URL,
+		Keyring:   w.services.Environment(t, "functions/deliver")["KEYRING_SECRET_ARN"],
+		Queues:    w.services.QueueURL(""),
+	}
+	if err := w.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range slices.Concat(w.recorded(t), w.log(t)) {
 		w.before[line] = true
 	}
@@ -131,18 +107,17 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	w.effects.Posted = append(w.effects.Posted, p)
 	w.mu.Unlock()
-	switch r.URL.Path {
-	case "/failing":
-		http.Error(out, "out of order", http.StatusInternalServerError)
-	case "/changing":
+	if r.URL.Path == "/changing" {
 		out.WriteHeader(int(w.status.Load()))
+		return
 	}
+	samples.Endpoints().ServeHTTP(out, r)
 }
 
 // intercept sees the requests to the services. It refuses to list the configs of the other organization,
 // so that a batch can fail in part, and notes what is sent to queues.
 func (w *world) intercept(target string, body []byte) (exception string) {
-	if target == "DynamoDB_20120810.Query" && bytes.Contains(body, []byte(foreign)) {
+	if target == "DynamoDB_20120810.Query" && bytes.Contains(body, []byte(samples.Foreign)) {
 		return "ResourceNotFoundException"
 	}
 	if operation, ok := strings.CutPrefix(target, "AmazonSQS."); ok {
@@ -191,39 +166,15 @@ func (w *world) note(operation string, body []byte) {
 	}
 }
 
-// receipt matches what a sample event says of the message that it hands over.
-var receipt = regexp.MustCompile(`"messageId": "([^"]*)",\s*"receiptHandle": "([^"]*)",\s*"body": ("(?:[^"\\]|\\.)*")`)
-
-// source matches the queue of a message in a sample event, by its logical id.
-var source = regexp.MustCompile(`"eventSourceARN": "(arn:aws:sqs:[^"]*:)docuhook-(\w+)-\w+"`)
-
-// receive puts the messages of a sample event into their queue and receives them, so that the event has
-// receipt handles that are valid.
+// receive makes the receipt handles of a sample event valid.
 func (w *world) receive(t *testing.T, event []byte) []byte {
 	t.Helper()
-	from := source.FindSubmatch(event)
-	if from == nil {
-		return event
+	event, messages, err := w.Receive(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
 	}
-	client, queue := sqs.NewFromConfig(w.aws), w.services.QueueURL(string(from[2]))
-	for _, match := range receipt.FindAllSubmatch(event, -1) {
-		var body string
-		if err := json.Unmarshal(match[3], &body); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := client.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &queue, MessageBody: &body}); err != nil {
-			t.Fatal(err)
-		}
-		out, err := client.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &queue})
-		if err != nil || len(out.Messages) != 1 {
-			t.Fatalf("received %v: %v", out, err)
-		}
-		handle := *out.Messages[0].ReceiptHandle
-		w.messages[handle] = string(match[1])
-		event = bytes.Replace(event, match[2], []byte(handle), 1)
-	}
-	w.effects = effects{}
-	return source.ReplaceAll(event, []byte(`"eventSourceARN": "$1$2"`)) // the queue's name is its logical id here
+	w.messages, w.effects = messages, effects{}
+	return event
 }
 
 // served matches what a function's main says that it serves.
@@ -255,7 +206,7 @@ func (w *world) handler(t *testing.T, folder string) lambda.Handler {
 		Getenv: func(name string) string { return variables[name] },
 		Out:    io.Discard,
 		Exit:   func(int) { panic("the function cannot start") },
-		Now:    now,
+		Now:    samples.Now,
 		Random: rand.NewChaCha8([32]byte{}),
 		Jitter: func() float64 { return 0.5 },
 	})
@@ -269,198 +220,6 @@ func (w *world) handler(t *testing.T, folder string) lambda.Handler {
 		operations = append(operations, operation)
 	}
 	return lambda.NewHandler(env.Handler(operations...).Handle)
-}
-
-// config stores an active config, with credentials, that change makes special.
-func (w *world) config(t *testing.T, id string, change func(*webhook.Config)) {
-	t.Helper()
-	created := webhook.At(sample().Add(-24 * time.Hour))
-	c := &webhook.Config{
-		OrganizationID:     organization,
-		ID:                 id,
-		URL:                w.endpoints.URL + "/",
-		Active:             true,
-		SubscribedStatuses: webhook.Statuses(),
-		SecretPrefix:       "whsec_example",
-		Version:            1,
-		CreatedAt:          created,
-		UpdatedAt:          created,
-	}
-	change(c)
-	ring := &keyring.Cache{
-		Source: &secrets.Secret{
-			Client: secretsmanager.NewFromConfig(w.aws),
-			ARN:    w.services.Environment(t, "functions/deliver")["KEYRING_SECRET_ARN"],
-		},
-		Now: now,
-	}
-	var err error
-	issued := signature.Credentials{
-		Token:  "whtok_of_" + signature.Secret(id),
-		Secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-	}
-	if c.Sealed, err = ring.Seal(t.Context(), issued, c.OrganizationID, c.ID); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.configs.Create(t.Context(), c, 100); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// seed puts into the tables what the sample events speak of.
-func (w *world) seed(t *testing.T) {
-	t.Helper()
-	ctx := t.Context()
-	for id, change := range map[string]func(*webhook.Config){
-		activeConfig: func(c *webhook.Config) {
-			c.URL, c.FastUntil = w.endpoints.URL+"/ok", webhook.At(sample().Add(20*24*time.Hour))
-		},
-		offConfig: func(c *webhook.Config) { c.Active, c.DeactivatedReason = false, webhook.EndpointGone },
-		failingConfig: func(c *webhook.Config) {
-			c.URL, c.SubscribedStatuses = w.endpoints.URL+"/failing", []webhook.Status{webhook.Processed}
-		},
-		foreignConfig: func(c *webhook.Config) { c.OrganizationID = foreign },
-	} {
-		w.config(t, id, change)
-	}
-	first := round{name: webhook.FirstRound, requestedAt: webhook.At(sample()), trigger: webhook.StatusChange}
-	again := round{
-		name:        webhook.LaterRound(sample().Add(10*time.Second), "again"),
-		requestedAt: webhook.At(sample().Add(10 * time.Second)),
-		trigger:     webhook.Resend,
-	}
-	w.logged(t, activeConfig, "delivered", first, webhook.Retrying, 1)
-	w.logged(t, activeConfig, "delivered", first, webhook.Delivered, 2)
-	w.logged(t, failingConfig, "delivered", first, webhook.Canceled, 1)
-	w.logged(t, failingConfig, "retrying", first, webhook.Retrying, 1)
-	w.logged(t, failingConfig, "fifth", first, webhook.Retrying, 4)
-	w.logged(t, failingConfig, "failed", first, webhook.DeliveryFailed, 5)
-	w.logged(t, activeConfig, "redriven", first, webhook.DeliveryFailed, 5)
-	w.logged(t, activeConfig, "resent", first, webhook.Retrying, 1)
-	w.logged(t, activeConfig, "resent", again, webhook.Retrying, 1)
-	w.logged(t, activeConfig, "due", round{
-		name:        webhook.FirstRound,
-		requestedAt: webhook.At(sample().Add(-2 * time.Hour)),
-		trigger:     webhook.StatusChange,
-	}, webhook.Retrying, 3)
-	w.record(t, organization, "missing", sample().Add(-2*time.Hour), activeConfig, failingConfig)
-	w.record(t, organization, "nobody's", sample().Add(-time.Hour))
-	w.record(t, foreign, "foreign", sample(), foreignConfig)
-	client := dynamodb.NewFromConfig(w.aws)
-	keys := &dynamo.APIKeys{Client: client, Table: "ApiKeysTable"}
-	for key, revoked := range map[string]string{
-		"dk_test_abcdefghijklmnopqrstuvwxyz234567": "",
-		"dk_test_revokedrevokedrevokedrevoked2222": sample().Format(time.RFC3339),
-	} {
-		if err := keys.Add(ctx, apikey.Key{
-			Hash:           apikey.Hash(key),
-			OrganizationID: organization,
-			CreatedAt:      sample().Format(time.RFC3339),
-			RevokedAt:      revoked,
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
-	if _, err := client.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: aws.String("DocumentsTable"),
-		Item: map[string]types.AttributeValue{
-			"id":              text(document),
-			"organization_id": text(organization),
-			"status":          text("processed"),
-			"updated_at":      text("2026-03-14T15:09:26.535Z"),
-		},
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// event returns the event of a seed, of the organization's document.
-func event(seed string, at time.Time) webhook.Event {
-	return webhook.Event{
-		Version:        webhook.RenderVersion,
-		ID:             webhook.NewEventID(at, seed),
-		DocumentID:     document,
-		Status:         webhook.Processed,
-		PreviousStatus: webhook.Processing,
-		Sequence:       "0000000000004421584500000000017450439091",
-		OccurredAt:     webhook.At(at),
-	}
-}
-
-// record records the event of a seed as one that was sent to configs.
-func (w *world) record(t *testing.T, organizationID, seed string, at time.Time, configs ...string) {
-	t.Helper()
-	if errs := w.events.Add(t.Context(), []webhook.EventRecord{{
-		OrganizationID: organizationID,
-		Event:          event(seed, at),
-		ConfigIDs:      configs,
-		ExpiresAt:      webhook.At(at.Add(webhook.Retention)),
-	}}); errs != nil {
-		t.Fatal(errs)
-	}
-}
-
-// round is a round of a delivery.
-type round struct {
-	name        string
-	requestedAt webhook.Time
-	trigger     webhook.Trigger
-}
-
-// logged adds an attempt to the delivery of the event of a seed, as many seconds after the round was asked for as it
-// has attempts, and records the event.
-func (w *world) logged(t *testing.T, config, seed string, r round, status webhook.DeliveryStatus, number int) {
-	t.Helper()
-	happened := sample()
-	if r.requestedAt.Before(happened) {
-		happened = r.requestedAt.Time
-	}
-	e := event(seed, happened)
-	w.record(t, organization, seed, happened, config)
-	known, err := w.deliveries.Get(t.Context(), organization, config, e.ID)
-	if err != nil && !errors.Is(err, webhook.ErrNotFound) {
-		t.Fatal(err)
-	}
-	at := webhook.At(r.requestedAt.Add(time.Duration(number) * time.Second))
-	outcome := webhook.Outcome{
-		Known:      known,
-		MessageID:  "b7e1f0a9-f796-459a-8184-9c92662be6db",
-		Status:     status,
-		At:         at,
-		DeadLetter: status == webhook.DeliveryFailed,
-		Message: webhook.Message{
-			OrganizationID: organization,
-			ConfigID:       config,
-			Event:          e,
-			RequestedAt:    r.requestedAt,
-			Trigger:        r.trigger,
-			Round:          r.name,
-			Attempt:        number,
-			NotBefore:      at,
-		},
-	}
-	if status != webhook.Canceled {
-		outcome.Tried = &webhook.Attempt{
-			Number:         number,
-			MessageID:      outcome.MessageID,
-			StartedAt:      at,
-			Duration:       100 * time.Millisecond,
-			ResponseStatus: 204,
-		}
-	}
-	if status == webhook.Retrying || status == webhook.DeliveryFailed {
-		outcome.Tried.ResponseStatus, outcome.Tried.ErrorCode, outcome.Tried.Error = 500, "http_status", "the endpoint answered 500"
-	}
-	if status == webhook.Retrying {
-		outcome.NextAttemptAt = webhook.At(at.Add(10 * time.Second))
-	}
-	if number == 3 { // so late that no message waits for it
-		outcome.NextAttemptAt = webhook.At(at.Add(90 * time.Minute))
-	}
-	if recorded := w.deliveries.Record(t.Context(), []webhook.Outcome{outcome}); recorded[0].Err != nil {
-		t.Fatal(recorded[0].Err)
-	}
 }
 
 // done returns what has happened, in an order that does not change.
@@ -483,11 +242,11 @@ func (w *world) done(t *testing.T) effects {
 // log returns a line for every delivery of the organization.
 func (w *world) log(t *testing.T) (lines []string) {
 	t.Helper()
-	all, _, err := w.deliveries.List(t.Context(), webhook.Selection{
-		OrganizationID: organization,
-		ConfigIDs:      []string{activeConfig, offConfig, failingConfig},
+	all, _, err := w.Deliveries().List(t.Context(), webhook.Selection{
+		OrganizationID: samples.Organization,
+		ConfigIDs:      []string{samples.ActiveConfig, samples.OffConfig, samples.FailingConfig},
 		Limit:          100,
-		Now:            now(),
+		Now:            samples.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -508,7 +267,11 @@ func (w *world) log(t *testing.T) (lines []string) {
 // recorded returns a line for every event of the organization.
 func (w *world) recorded(t *testing.T) (lines []string) {
 	t.Helper()
-	events, _, err := w.events.List(t.Context(), webhook.EventSelection{OrganizationID: organization, Limit: 100, Now: now()})
+	events, _, err := w.Events().List(t.Context(), webhook.EventSelection{
+		OrganizationID: samples.Organization,
+		Limit:          100,
+		Now:            samples.Now(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

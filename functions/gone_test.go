@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"github.com/docuhook/docuhook/infra/samples"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -19,15 +20,23 @@ import (
 // again, and after them the three that were never sent.
 func TestAnEndpointThatWasGone(t *testing.T) {
 	w := newWorld(t)
-	w.config(t, goneConfig, func(c *webhook.Config) { c.URL = w.endpoints.URL + "/changing" })
+	if err := w.AddConfig(t.Context(), goneConfig, func(c *webhook.Config) { c.URL = w.endpoints.URL + "/changing" }); err != nil {
+		t.Fatal(err)
+	}
+	record := func(seed string, at time.Time, configs ...string) {
+		t.Helper()
+		if err := w.Record(t.Context(), samples.Organization, seed, at, configs...); err != nil {
+			t.Fatal(err)
+		}
+	}
 	deliver, resend := w.handler(t, "deliver"), w.handler(t, "resend")
 	answer := func(status int) { w.status.Store(int64(status)) }
 	var first []json.RawMessage
 	for n := range 6 {
-		at := now().Add(-time.Duration(n) * time.Second)
+		at := samples.Now().Add(-time.Duration(n) * time.Second)
 		seed := fmt.Sprint("sent ", n)
-		w.record(t, organization, seed, at, goneConfig)
-		body, err := webhook.NewFirst(organization, goneConfig, event(seed, at), webhook.At(at), at).MarshalJSON()
+		record(seed, at, goneConfig)
+		body, err := webhook.NewFirst(samples.Organization, goneConfig, samples.Event(seed, at), webhook.At(at), at).MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,14 +53,14 @@ func TestAnEndpointThatWasGone(t *testing.T) {
 		t.Errorf("%d retries; %d messages after the end", len(retries), len(sent))
 	}
 	for n := range 3 {
-		w.record(t, organization, fmt.Sprint("unsent ", n), now().Add(-time.Duration(n)*time.Second))
+		record(fmt.Sprint("unsent ", n), samples.Now().Add(-time.Duration(n)*time.Second))
 	}
-	c, err := w.configs.Get(t.Context(), organization, goneConfig)
+	c, err := w.Configs().Get(t.Context(), samples.Organization, goneConfig)
 	if err != nil || c.Active || c.DeactivatedReason != webhook.EndpointGone {
 		t.Fatalf("config %+v, %v", c, err)
 	}
 	c.Active, c.DeactivatedReason = true, ""
-	if err := w.configs.Update(t.Context(), c); err != nil {
+	if err := w.Configs().Update(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 
@@ -81,7 +90,7 @@ func (w *world) deliver(t *testing.T, handler lambda.Handler, bodies []json.RawM
 			EventSourceARN: "arn:aws:sqs:us-east-1:000000000000:RetryQueue",
 			Attributes: map[string]string{
 				"ApproximateReceiveCount": "1",
-				"SentTimestamp":           fmt.Sprint(now().UnixMilli()),
+				"SentTimestamp":           fmt.Sprint(samples.Now().UnixMilli()),
 			},
 		})
 	}
@@ -107,7 +116,7 @@ func (w *world) resend(t *testing.T, handler lambda.Handler, scope string) {
 	}
 	request.IsBase64Encoded = false
 	request.Body = fmt.Sprintf(`{"data":{"type":"webhook_resend","attributes":{"webhook_config_id":%q,"since":%q,"scope":%q}}}`,
-		goneConfig, now().Add(-5*time.Second).Format(time.RFC3339), scope)
+		goneConfig, samples.Now().Add(-5*time.Second).Format(time.RFC3339), scope)
 	input, err := json.Marshal(request)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/docuhook/docuhook/infra/samples"
 	"github.com/docuhook/docuhook/shared/api"
 	"github.com/docuhook/docuhook/shared/wiring"
 )
@@ -64,7 +65,7 @@ func TestReplay(t *testing.T) {
 				got = bytes.ReplaceAll(got, []byte(w.endpoints.Listener.Addr().String()), []byte("hooks.example"))
 				if folder == "create-config" {
 					got = minted.ReplaceAllFunc(got, func(id []byte) []byte {
-						if strings.HasPrefix(string(id), activeConfig[:8]) {
+						if strings.HasPrefix(string(id), samples.ActiveConfig[:8]) {
 							return id
 						}
 						return []byte("<new id>")

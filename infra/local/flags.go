@@ -12,6 +12,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/lambda"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
+	"github.com/docuhook/docuhook/infra/samples"
 )
 
 // settings are the flags.
@@ -26,6 +27,8 @@ type settings struct {
 	inFlightLimit int
 	demo          bool
 	details       bool
+	samples       bool
+	docker        bool
 	public        bool
 	ca            string
 	race          bool
@@ -45,6 +48,8 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
 	flags.BoolVar(&s.details, "details", false, "print every webhook in full, and the functions' lines of batches and metrics")
+	flags.BoolVar(&s.samples, "samples", false, "be the world of the sample events, in which nothing happens by itself")
+	flags.BoolVar(&s.docker, "docker", false, "let the AWS services listen on Docker's bridge too, for containers on Linux")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")
 	flags.StringVar(&s.ca, "ca", "", "trust the authorities of endpoints in this `file` of PEM certificates")
 	flags.BoolVar(&s.race, "race", false, "build the functions with the race detector")
@@ -106,6 +111,10 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	}
 	if len(s.organizations) == 0 {
 		s.organizations = []stack.Organization{{ID: "org_local", Key: "dk_test_local"}}
+	}
+	if s.samples && s.faults.Rules == nil {
+		// The sample events find one organization held up.
+		s.faults.Rules = []fault.Rule{{Operation: "Query", Contains: samples.Foreign, Kind: fault.Throttled, Probability: 1}}
 	}
 	return s, nil
 }

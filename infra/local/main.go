@@ -12,6 +12,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,6 +37,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/stack"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/infra/samples"
 )
 
 func main() {
@@ -83,6 +85,13 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer aws.Close()
+	var bridge net.Listener
+	if s.docker {
+		if bridge, err = listenOnBridge(aws); err != nil {
+			return err
+		}
+		defer bridge.Close()
+	}
 	declared, err := template.Parse(source, template.Options{Parameters: s.parameters, Endpoint: "http://" + aws.Addr().String()})
 	if err != nil {
 		return fmt.Errorf("%s:\n%w", s.template, err)
@@ -108,10 +117,14 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		functions[identity.AccessKey(f.Name)] = f.Name
 	}
 	stackClock := clock.New(s.timeScale, nil)
+	var still *clock.Clock
+	if s.samples {
+		still = clock.New(0, samples.Now)
+	}
 	told := journal.New(journal.Options{Clock: stackClock, DeadLetterQueues: declared.DeadLetterQueues(), Functions: functions})
 	running, err := stack.New(stack.Options{
-		Template: declared, Binaries: binaries, API: api, AWS: aws, Organizations: s.organizations,
-		Clock: stackClock, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
+		Template: declared, Binaries: binaries, API: api, AWS: aws, Docker: bridge, Organizations: s.organizations,
+		Clock: stackClock, Still: still, Faults: s.faults, Concurrency: s.concurrency, InFlightLimit: s.inFlightLimit,
 		Enforce: s.enforceIAM, Details: s.details, Sandbox: declared.Parameters["Environment"] == "sandbox", Public: s.public, CA: s.ca,
 		Observe: told.Queued, Log: stderr,
 	})
@@ -125,15 +138,28 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	page := &control.Control{Stack: running, Journal: told, Closing: ctx.Done()}
-	if s.demo {
+	var world *samples.World
+	if s.samples {
+		host, _, _ := net.SplitHostPort(cmp.Or(bridge, aws).Addr().String())
+		keyring := template.SecretARN(declared.Secrets[0].Name)
+		if world, err = samples.Serve(running.Endpoint(), template.Region, host, keyring, running.QueueURL("")); err != nil {
+			return errors.Join(err, running.Functions.Close(ctx))
+		}
+		page.Samples = world
+	} else if s.demo {
 		page.Demo = &demo.Demo{Stack: running, Journal: told, Out: stdout, Details: s.details}
 	}
 	failed := running.Start(ctx, page.Handler())
+	if s.samples {
+		if err := world.Begin(ctx); err != nil {
+			return errors.Join(err, running.Stop())
+		}
+	}
 	fmt.Fprint(stdout, banner(s, running))
 	var beside sync.WaitGroup
 	beside.Go(func() { told.Run(ctx, running) })
 	beside.Go(func() { page.Watch(ctx) })
-	if s.demo {
+	if page.Demo != nil {
 		beside.Go(func() { page.Demo.Run(ctx) })
 	}
 	select {
@@ -178,6 +204,22 @@ func byStack(address string) string {
 		" there is -addr 127.0.0.1:0 -aws-addr 127.0.0.1:0", address)
 }
 
+// listenOnBridge opens the port of another listener on Docker's bridge: this machine's address among its containers.
+func listenOnBridge(other net.Listener) (net.Listener, error) {
+	docker, err := net.InterfaceByName("docker0")
+	if err != nil {
+		return nil, errors.New("-docker: there is no network interface docker0: is Docker running, and on this machine? " +
+			"(With Docker Desktop containers reach loopback addresses, and need no -docker)")
+	}
+	addresses, err := docker.Addrs()
+	if err != nil || len(addresses) == 0 {
+		return nil, fmt.Errorf("-docker: docker0 has no address: %w", err)
+	}
+	host, _, _ := strings.Cut(addresses[0].String(), "/")
+	_, port, _ := net.SplitHostPort(other.Addr().String())
+	return net.Listen("tcp", net.JoinHostPort(host, port))
+}
+
 // banner says what runs where.
 func banner(s settings, running *stack.Stack) string {
 	var out strings.Builder
@@ -199,7 +241,13 @@ func banner(s settings, running *stack.Stack) string {
 	if !s.enforceIAM {
 		out.WriteString("  IAM           not enforced, denials are only reported\n")
 	}
-	if !s.demo {
+	if running.Docker != nil {
+		fmt.Fprintf(&out, "  containers    %s: all of this machine's may do everything there\n", running.DockerEndpoint())
+	}
+	if s.samples {
+		out.WriteString("  samples       the world of functions/*/events; make invoke begins it anew\n")
+	}
+	if !s.demo || s.samples {
 		out.WriteString("Ctrl-C stops.\n")
 	}
 	return out.String() + "\n"

@@ -552,3 +552,14 @@ func TestRunTellsWhyItCannotBuild(t *testing.T) {
 		})
 	}
 }
+
+func TestWithoutDockerThereIsNoBridge(t *testing.T) {
+	if _, err := net.InterfaceByName("docker0"); err == nil {
+		t.Skip("Docker runs here")
+	}
+	var stdout, stderr screen
+	args := []string{"-docker", "-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-template", "testdata/template.yaml", "-demo=false"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "no network interface docker0") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+}

@@ -13,9 +13,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
-	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
-	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
@@ -64,37 +62,12 @@ func NewServices(t testing.TB, intercept func(target string, body []byte) (excep
 	if err != nil {
 		t.Fatal(err)
 	}
-	aws.Services = s.services(t)
-	return s
-}
-
-func (s *Services) services(t testing.TB) map[string]awsjson.Service {
-	t.Helper()
-	database := dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account})
-	for _, table := range s.declared.Tables {
-		if err := database.CreateTable(definition.Table(table)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	broker := sqs.New(sqs.Options{Region: template.Region, Account: template.Account, BaseURL: s.URL})
-	var queues []sqs.Definition
-	for _, queue := range s.declared.Queues {
-		queues = append(queues, definition.Queue(queue))
-	}
-	if err := broker.CreateQueue(queues...); err != nil {
+	storage, err := definition.NewStorage(s.declared, nil, sqs.Options{BaseURL: s.URL})
+	if err != nil {
 		t.Fatal(err)
 	}
-	vault := secretsmanager.New(secretsmanager.Options{Region: template.Region, Account: template.Account})
-	for _, secret := range s.declared.Secrets {
-		if err := vault.CreateSecret(definition.Secret(secret)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return map[string]awsjson.Service{
-		"DynamoDB_20120810": database.Service(),
-		"AmazonSQS":         broker.Service(),
-		"secretsmanager":    vault.Service(),
-	}
+	aws.Services = storage.Services()
+	return s
 }
 
 // QueueURL is the URL of the queue with a logical id.
@@ -115,12 +88,7 @@ func (s *Services) Environment(t testing.TB, folder string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		variables := map[string]string{}
-		for _, pair := range function.Env {
-			name, value, _ := strings.Cut(pair, "=")
-			variables[name] = value
-		}
-		return variables
+		return function.Variables()
 	}
 	t.Fatalf("the template has no function in %s", folder)
 	return nil

@@ -8,7 +8,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
-	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
@@ -19,11 +19,9 @@ func New(source []byte) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the template: %w", err)
 	}
-	database := dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account})
-	for _, table := range read.Tables {
-		if err := database.CreateTable(definition.Table(table)); err != nil {
-			return nil, err
-		}
+	storage, err := definition.NewStorage(read, nil, sqs.Options{})
+	if err != nil {
+		return nil, err
 	}
-	return &awsjson.Server{Services: map[string]awsjson.Service{"DynamoDB_20120810": database.Service()}}, nil
+	return &awsjson.Server{Services: storage.Services()}, nil
 }

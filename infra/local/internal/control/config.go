@@ -11,6 +11,7 @@ import (
 type Configuration struct {
 	API           string                   `json:"api"`
 	Endpoint      string                   `json:"endpoint"`
+	Docker        string                   `json:"docker_endpoint,omitzero"` // the same for containers
 	Region        string                   `json:"region"`
 	Account       string                   `json:"account"`
 	Started       time.Time                `json:"started"` // when the stack's clock showed what the machine's did
@@ -51,6 +52,7 @@ func (c *Control) configuration() Configuration {
 	is := Configuration{
 		API:        c.Stack.APIURL(),
 		Endpoint:   c.Stack.Endpoint(),
+		Docker:     c.Stack.DockerEndpoint(),
 		Region:     template.Region,
 		Account:    template.Account,
 		Started:    c.Stack.Clock.Start(),

@@ -23,6 +23,7 @@ type Control struct {
 	Stack   *stack.Stack
 	Journal *journal.Journal
 	Demo    *demo.Demo      // nil: none
+	Samples http.Handler    // begins the world of the sample events anew; nil: there is none
 	Closing <-chan struct{} // closed when open pages are to end
 }
 
@@ -39,6 +40,9 @@ func (c *Control) Handler() http.Handler {
 	mux.HandleFunc("PUT /_local/endpoint", c.serveEndpoint)
 	mux.HandleFunc("POST /_local/queues/{name}/redrive", c.serveRedrive)
 	mux.HandleFunc("POST /_local/requests", c.serveRequest)
+	if c.Samples != nil {
+		mux.Handle("POST /_local/samples", c.Samples)
+	}
 	mux.Handle(
 		"GET /_local/",
 		http.StripPrefix("/_local", page.Handler(page.Options{Journal: c.Journal, Status: c.pageStatus, Closing: c.Closing})),

@@ -2,6 +2,7 @@
 package definition
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -89,6 +90,7 @@ type Options struct {
 	Endpoint string       // of the AWS services
 	Sandbox  bool         // endpoints may have private addresses
 	Public   bool         // endpoints may be on other machines
+	Bridge   string       // this machine's address in the network of its containers; "": they are not served
 	CA       string       // file of certificates that endpoints may have, "" for the system's
 	Clock    *clock.Clock // nil: the machine's
 }
@@ -133,7 +135,7 @@ func Function(f template.Function, o Options) (lambda.Function, error) {
 	}
 	if !o.Public {
 		// What is made up for a test may be somebody's host. The variable can only make a function stricter.
-		environment["ONLY_LOOPBACK"] = "true"
+		environment["ONLY_LOOPBACK"] = cmp.Or(o.Bridge, "true")
 	}
 	if o.CA != "" {
 		environment["SSL_CERT_FILE"] = o.CA // which crypto/x509 reads

@@ -4,14 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 )
 
 // Why an invocation did not reach the function.
 var (
-	ErrThrottled       = errors.New("TooManyRequestsException: Rate Exceeded")
-	ErrNotFound        = errors.New("ResourceNotFoundException: no such function")
-	ErrRequestTooLarge = errors.New("RequestEntityTooLargeException: payload too large")
-	ErrInvalidRequest  = errors.New("InvalidRequestContentException: could not parse request body into json")
+	ErrThrottled       = &awsjson.Error{Status: 429, Code: "TooManyRequestsException", Message: "Rate Exceeded"}
+	ErrNotFound        = &awsjson.Error{Status: 404, Code: "ResourceNotFoundException", Message: "no such function"}
+	ErrRequestTooLarge = &awsjson.Error{Status: 413, Code: "RequestEntityTooLargeException", Message: "payload too large"}
+	ErrInvalidRequest  = awsjson.Errorf("InvalidRequestContentException", "could not parse request body into json")
 	ErrClosed          = errors.New("lambda: closed")
 )
 

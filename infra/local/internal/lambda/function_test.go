@@ -82,6 +82,9 @@ func handle(ctx context.Context, r request) (any, error) {
 		fmt.Println("to stdout")
 		fmt.Fprintln(os.Stderr, "to stderr")
 		return nil, nil
+	case "print part": // of a line
+		fmt.Print(string(bytes.Repeat([]byte("x"), r.Size)))
+		return nil, nil
 	case "get": // tells the test that it has begun, and ends when the test answers
 		answer, err := http.Get(r.URL)
 		if err != nil {

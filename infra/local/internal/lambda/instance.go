@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/process"
+	"github.com/google/uuid"
 )
 
 // instance is one process of a function and the Runtime API that it talks to.
@@ -29,6 +31,10 @@ type instance struct {
 	isReady   bool
 	current   *invocation // handed over and not yet released
 	initError []byte      // reported by the runtime before it was ready
+	tail      []byte      // the end of what it has written since its last invocation
+
+	output  *os.File      // the end of its output that it writes to
+	flushed chan struct{} // for every mark of flush that has come out at the other end
 }
 
 // start starts a process for the function. It does not wait until the process is ready.
@@ -51,13 +57,15 @@ func (s *Service) start(f *function) (*instance, error) {
 		ready:      make(chan struct{}),
 		events:     make(chan *invocation),
 		exited:     make(chan struct{}),
+		output:     writer,
+		flushed:    make(chan struct{}, 1),
 	}
 	in.server = &http.Server{Handler: in.runtimeAPI(), ReadHeaderTimeout: time.Minute}
 	in.cmd = exec.Command(f.Path)
 	in.cmd.Dir = f.Dir
 	in.cmd.Env = append(f.Env[:len(f.Env):len(f.Env)],
 		"AWS_LAMBDA_RUNTIME_API="+listener.Addr().String(),
-		"AWS_LAMBDA_LOG_STREAM_NAME="+s.options.Clock.Now().UTC().Format("2006/01/02/")+"[$LATEST]"+s.options.NewID(),
+		"AWS_LAMBDA_LOG_STREAM_NAME="+s.options.Clock.Now().UTC().Format("2006/01/02/")+"[$LATEST]"+uuid.NewString(),
 	)
 	in.cmd.Env = append(in.cmd.Env, s.options.Env(f.Name)...)
 	// One pipe for both keeps their order.
@@ -72,8 +80,8 @@ func (s *Service) start(f *function) (*instance, error) {
 		s.processes.Add(1)
 	}
 	s.mu.Unlock()
-	writer.Close()
 	if err != nil {
+		writer.Close()
 		reader.Close()
 		listener.Close()
 		return nil, err
@@ -82,7 +90,7 @@ func (s *Service) start(f *function) (*instance, error) {
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		s.output.copy(f.Name, reader)
+		s.output.copy(f.Name, reader, in.keep)
 	}()
 	go func() {
 		defer s.processes.Done()
@@ -90,6 +98,7 @@ func (s *Service) start(f *function) (*instance, error) {
 		// What it started and did not wait for goes with it, as a Lambda sandbox would. Then the pipe has no writer
 		// left, unless one has left the process group.
 		process.Kill(in.cmd.Process)
+		writer.Close()
 		reader.SetReadDeadline(time.Now().Add(time.Second))
 		<-copied
 		reader.Close()
@@ -163,4 +172,46 @@ func (in *instance) exitFailure(requestID string) error {
 	default:
 		return sandboxFailure(requestID, "Runtime.ExitError", "Runtime exited with error: %s", in.state)
 	}
+}
+
+// maxTail is how much of a log an invocation can answer with.
+const maxTail = 4 << 10
+
+// mark ends what a process has written before the mark. No line of JSON or text has one.
+const mark = "\x00"
+
+// flush waits until everything that the process has written is through, unless the process ends before that.
+func (in *instance) flush() {
+	if _, err := in.output.WriteString(mark + "\n"); err != nil {
+		return // the process has ended
+	}
+	select {
+	case <-in.flushed:
+	case <-in.exited:
+	}
+}
+
+// keep adds a line to the tail, and returns it without the mark of flush and whether it is a line then.
+func (in *instance) keep(line []byte) ([]byte, bool) {
+	line, marked := bytes.CutSuffix(line, []byte(mark))
+	isLine := !marked || len(line) > 0
+	if isLine {
+		in.mu.Lock()
+		in.tail = append(append(in.tail, line...), '\n')
+		in.tail = in.tail[max(0, len(in.tail)-maxTail):]
+		in.mu.Unlock()
+	}
+	if marked {
+		in.flushed <- struct{}{}
+	}
+	return line, isLine
+}
+
+// takeTail returns the end of the log since it was taken last.
+func (in *instance) takeTail() []byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	tail := in.tail
+	in.tail = nil
+	return tail
 }

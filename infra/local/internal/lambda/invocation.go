@@ -19,11 +19,14 @@ type invocation struct {
 	function Function
 	payload  []byte
 	lineage  string    // the end of its tracing header
+	tail     bool      // somebody wants the end of the log
 	deadline time.Time // set before the event is handed over
 
 	answered chan struct{} // closed when the runtime has reported a result
 	released chan struct{} // closed when the runtime asks for the next event, that is when it is done
-	done     chan struct{} // closed when response and err are final
+	done     chan struct{} // closed when log, response and err are final
+
+	log []byte // the end of what the function has written, if tail
 
 	once     sync.Once // the first result stands
 	response []byte
@@ -62,6 +65,10 @@ func (s *Service) run(f *function, in *instance, inv *invocation) {
 	budget := s.newTimer(f.Timeout)
 	defer func() { budget.stop() }()
 	inv.deadline = s.options.Clock.Now().Add(f.Timeout)
+	if in != nil && inv.tail { // what the invocations before have written is none of its log
+		in.flush()
+		in.takeTail()
+	}
 	if in == nil || !in.hand(inv, budget.fired) {
 		if in != nil {
 			// It died between two invocations, unseen by the function's callers.
@@ -74,6 +81,7 @@ func (s *Service) run(f *function, in *instance, inv *invocation) {
 		}
 		if !in.hand(inv, budget.fired) {
 			in.end()
+			inv.log = in.takeTail()
 			inv.answer(nil, in.exitFailure(inv.id))
 			s.forget(f)
 			return
@@ -85,6 +93,10 @@ func (s *Service) run(f *function, in *instance, inv *invocation) {
 	}
 	select {
 	case <-inv.released:
+		if inv.tail {
+			in.flush()
+		}
+		inv.log = in.takeTail()
 		s.release(f, in, struck.Kind == fault.Frozen)
 		return
 	case <-in.exited:
@@ -94,6 +106,7 @@ func (s *Service) run(f *function, in *instance, inv *invocation) {
 		in.end()
 		inv.answer(nil, timeoutFailure(inv))
 	}
+	inv.log = in.takeTail()
 	s.forget(f)
 }
 
@@ -131,6 +144,7 @@ func (s *Service) coldStart(f *function, inv *invocation) (*instance, *timer) {
 		in.end()
 		inv.answer(nil, timeoutFailure(inv))
 	}
+	inv.log = in.takeTail()
 	return nil, budget
 }
 

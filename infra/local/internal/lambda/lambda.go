@@ -53,14 +53,8 @@ type Options struct {
 	// Log receives the output of the functions, one Write per line, each line prefixed with "[name] ". Writes
 	// never overlap. nil discards it.
 	Log io.Writer
-	// OnLine, if set, is called with every line as well, without prefix and newline; calls never overlap.
-	OnLine func(function, line string)
 	// Clock is the system's by default.
 	Clock Clock
-	// NewID makes request ids; UUIDs by default. Called from several goroutines at once.
-	NewID func() string
-	// IdleAfter is how long an instance stays without work; 5 minutes by default.
-	IdleAfter time.Duration
 	// Concurrency is the account's limit over all functions; 1000 by default.
 	Concurrency int
 	// Env, if set, adds to the environment of a process that starts.
@@ -79,6 +73,16 @@ type Function struct {
 	Timeout     time.Duration // of one invocation, more than zero
 	MemoryMB    int           // not enforced
 	Concurrency int           // the most instances at once; 0 means no limit but the account's
+}
+
+// Variables are its environment by name.
+func (f Function) Variables() map[string]string {
+	variables := map[string]string{}
+	for _, pair := range f.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		variables[name] = value
+	}
+	return variables
 }
 
 // Instance is a running process of a function.
@@ -121,12 +125,6 @@ func New(o Options) (*Service, error) {
 	if o.Clock == nil {
 		o.Clock = systemClock{}
 	}
-	if o.NewID == nil {
-		o.NewID = uuid.NewString
-	}
-	if o.IdleAfter == 0 {
-		o.IdleAfter = idleAfter
-	}
 	if o.Concurrency == 0 {
 		o.Concurrency = Account
 	}
@@ -136,13 +134,13 @@ func New(o Options) (*Service, error) {
 	if o.Strike == nil {
 		o.Strike = func(string) fault.Fault { return fault.Fault{} }
 	}
-	if o.IdleAfter < 0 || o.Concurrency < 0 {
-		return nil, errors.New("lambda: negative option")
+	if o.Concurrency < 0 {
+		return nil, errors.New("lambda: negative concurrency")
 	}
 	ctx, kill := context.WithCancel(context.Background())
 	return &Service{
 		options:   o,
-		output:    output{w: o.Log, hook: o.OnLine},
+		output:    output{w: o.Log},
 		starter:   process.NewStarter(),
 		ctx:       ctx,
 		kill:      kill,
@@ -176,6 +174,16 @@ func (s *Service) Register(f Function) error {
 // and failed, else one of this package's Err… values if it did not run, or ctx's. When ctx ends first, the
 // invocation goes on without its caller.
 func (s *Service) Invoke(ctx context.Context, name string, payload []byte) ([]byte, error) {
+	inv, err := s.invoke(ctx, name, payload, false)
+	if err != nil {
+		return nil, err
+	}
+	return inv.response, inv.err
+}
+
+// invoke is Invoke for who also wants to know the invocation's id and, if tail says so, the end of its log. An error is
+// that there was no invocation, or ctx's; what the function answered is in the invocation.
+func (s *Service) invoke(ctx context.Context, name string, payload []byte, tail bool) (*invocation, error) {
 	if len(payload) > MaxRequest {
 		return nil, fmt.Errorf("invoking %s: %w: %d bytes, limit %d", name, ErrRequestTooLarge, len(payload), MaxRequest)
 	}
@@ -192,14 +200,15 @@ func (s *Service) Invoke(ctx context.Context, name string, payload []byte) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("invoking %s: %w", name, err)
 	}
-	inv := newInvocation(s.options.NewID(), f.Function, slices.Clone(payload), lineage.FromContext(ctx))
+	inv := newInvocation(uuid.NewString(), f.Function, slices.Clone(payload), lineage.FromContext(ctx))
+	inv.tail = tail
 	go func() {
 		defer s.running.Done()
 		s.run(f, in, inv)
 	}()
 	select {
 	case <-inv.done:
-		return inv.response, inv.err
+		return inv, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -256,7 +265,7 @@ func (s *Service) release(f *function, in *instance, frozen bool) {
 	} else {
 		f.idle = append(f.idle, in)
 	}
-	in.stopReaper = s.options.Clock.AfterFunc(s.options.IdleAfter, func() {
+	in.stopReaper = s.options.Clock.AfterFunc(idleAfter, func() {
 		if s.removeIdle(in) {
 			in.kill()
 		}

@@ -56,7 +56,7 @@ func setUp(t *testing.T, change func(*Function, *Options)) *fixture {
 		Name: "Test", ARN: testARN, Path: os.Args[0], Dir: t.TempDir(), Timeout: time.Minute, MemoryMB: 256,
 		Env: []string{"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256"},
 	}
-	o := Options{Clock: x.clock, Log: x.log, OnLine: func(_, line string) { x.lines <- line }}
+	o := Options{Clock: x.clock, Log: io.MultiWriter(x.log, lineWriter(x.lines))}
 	if change != nil {
 		change(&f, &o)
 	}
@@ -76,6 +76,14 @@ func setUp(t *testing.T, change func(*Function, *Options)) *fixture {
 		}
 	})
 	return x
+}
+
+// lineWriter takes lines, each in one Write, without the function's name.
+type lineWriter chan<- string
+
+func (l lineWriter) Write(line []byte) (int, error) {
+	l <- strings.TrimPrefix(strings.TrimSuffix(string(line), "\n"), "[Test] ")
+	return len(line), nil
 }
 
 func (x *fixture) awaitLine(want string) {
@@ -433,14 +441,14 @@ func TestInitialization(t *testing.T) {
 
 func TestIdleInstancesEnd(t *testing.T) {
 	t.Parallel()
-	x := setUp(t, func(_ *Function, o *Options) { o.IdleAfter = 7 * time.Minute })
+	x := setUp(t, nil)
 	first := x.pid()
 	var in *instance
 	x.mu.Lock()
 	for in = range x.instances {
 	}
 	x.mu.Unlock()
-	x.clock.advance(7 * time.Minute)
+	x.clock.advance(idleAfter)
 	<-in.exited
 	if left := x.Instances(); len(left) != 0 {
 		t.Errorf("left: %v", left)

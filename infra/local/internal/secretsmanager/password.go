@@ -1,12 +1,10 @@
 package secretsmanager
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math/big"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -27,11 +25,11 @@ type GenerateSecretString struct {
 	GenerateStringKey    string
 }
 
-func (g *GenerateSecretString) generate(random io.Reader) (string, error) {
+func (g *GenerateSecretString) generate() (string, error) {
 	if (g.SecretStringTemplate == "") != (g.GenerateStringKey == "") {
 		return "", errors.New("SecretStringTemplate and GenerateStringKey go together")
 	}
-	password, err := draw(random, g.PasswordLength, g.ExcludePunctuation)
+	password, err := draw(g.PasswordLength, g.ExcludePunctuation)
 	if err != nil || g.GenerateStringKey == "" {
 		return password, err
 	}
@@ -47,8 +45,9 @@ func (g *GenerateSecretString) generate(random io.Reader) (string, error) {
 	return string(value), nil
 }
 
-// draw makes a password of letters, digits and punctuation, with at least one character of each type.
-func draw(random io.Reader, length int, excludePunctuation bool) (string, error) {
+// draw makes a password of letters, digits and punctuation, with at least one character of each type. It
+// protects nothing but what this machine holds in memory.
+func draw(length int, excludePunctuation bool) (string, error) {
 	if length < 4 || length > 4096 {
 		return "", fmt.Errorf("PasswordLength is %d, not 4 to 4096", length)
 	}
@@ -57,39 +56,14 @@ func draw(random io.Reader, length int, excludePunctuation bool) (string, error)
 		included = append(included, punctuation)
 	}
 	var password []byte
-	pick := func(characters string) error {
-		i, err := below(random, len(characters))
-		if err == nil {
-			password = append(password, characters[i])
-		}
-		return err
-	}
 	for _, characters := range included {
-		if err := pick(characters); err != nil {
-			return "", err
-		}
+		password = append(password, characters[rand.IntN(len(characters))])
 	}
 	all := strings.Join(included, "")
 	for len(password) < length {
-		if err := pick(all); err != nil {
-			return "", err
-		}
+		password = append(password, all[rand.IntN(len(all))])
 	}
-	for i := len(password) - 1; i > 0; i-- { // the required ones must not stand in front
-		j, err := below(random, i+1)
-		if err != nil {
-			return "", err
-		}
-		password[i], password[j] = password[j], password[i]
-	}
+	// The required ones must not stand in front.
+	rand.Shuffle(len(password), func(i, j int) { password[i], password[j] = password[j], password[i] })
 	return string(password), nil
-}
-
-// below draws a number from 0 to n-1, each as likely as the others.
-func below(random io.Reader, n int) (int, error) {
-	i, err := rand.Int(random, big.NewInt(int64(n)))
-	if err != nil {
-		return 0, fmt.Errorf("reading randomness: %w", err)
-	}
-	return int(i.Int64()), nil
 }

@@ -10,10 +10,8 @@ package secretsmanager
 
 import (
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"sync"
@@ -41,7 +39,6 @@ type Options struct {
 	Region  string           // default us-east-1; part of the ARN of secrets defined without one
 	Account string           // default 000000000000
 	Now     func() time.Time // default time.Now
-	Random  io.Reader        // default crypto/rand.Reader
 }
 
 // Definition declares a secret, as AWS::SecretsManager::Secret does. Exactly one of SecretString and
@@ -84,9 +81,6 @@ func New(opts Options) *Vault {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	if opts.Random == nil {
-		opts.Random = rand.Reader
-	}
 	return &Vault{opts: opts, secrets: map[string]*secret{}}
 }
 
@@ -106,7 +100,7 @@ func (v *Vault) CreateSecret(d Definition) error {
 	value := d.SecretString
 	if d.GenerateSecretString != nil {
 		var err error
-		if value, err = d.GenerateSecretString.generate(v.opts.Random); err != nil {
+		if value, err = d.GenerateSecretString.generate(); err != nil {
 			return fmt.Errorf("%w: GenerateSecretString of %s: %w", ErrDefinition, d.Name, err)
 		}
 	}

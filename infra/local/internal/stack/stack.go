@@ -18,13 +18,11 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/definition"
-	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/eventsource"
 	"github.com/docuhook/docuhook/infra/local/internal/fault"
 	"github.com/docuhook/docuhook/infra/local/internal/gateway"
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/lambda"
-	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -44,8 +42,10 @@ type Options struct {
 	Template      *template.Template
 	Binaries      string       // directory of the built functions
 	API, AWS      net.Listener // of the API and of the AWS services
+	Docker        net.Listener // of the AWS services for containers; nil: none
 	Organizations []Organization
 	Clock         *clock.Clock
+	Still         *clock.Clock    // of the functions, where nothing happens by itself: no source is read, no schedule kept, no item expires
 	Faults        fault.Plan      // from the start on
 	Concurrency   int             // of the account; 0: lambda.Account
 	InFlightLimit int             // of every queue; 0: that of SQS
@@ -61,14 +61,12 @@ type Options struct {
 // Stack is the running system. Its fields do not change.
 type Stack struct {
 	Options
+	definition.Storage
 	Policies  *identity.Policies
-	Database  *dynamodb.Database
-	Broker    *sqs.Broker
 	Functions *lambda.Service
 	Injector  *fault.Injector // of faults
 	Calls     *awsjson.Calls  // that reached the services
 
-	secrets    *secretsmanager.Vault
 	mappings   []*eventsource.Mapping
 	servers    map[*http.Server]net.Listener
 	local      http.Handler       // of what is below /_local/; set by Start
@@ -104,6 +102,14 @@ func (s *Stack) makePolicies() (err error) {
 // Endpoint is the URL of the AWS services.
 func (s *Stack) Endpoint() string { return "http://" + s.AWS.Addr().String() }
 
+// DockerEndpoint is the URL of the AWS services for containers; "" if these do not reach them.
+func (s *Stack) DockerEndpoint() string {
+	if s.Docker == nil {
+		return ""
+	}
+	return "http://" + s.Docker.Addr().String()
+}
+
 // APIURL is the URL of the API, without a path.
 func (s *Stack) APIURL() string { return "http://" + s.API.Addr().String() }
 
@@ -113,29 +119,12 @@ func (s *Stack) QueueURL(queue string) string {
 }
 
 // makeStorage makes tables, queues and secrets, and gives every organization its API key.
-func (s *Stack) makeStorage() error {
-	s.Database = dynamodb.New(dynamodb.Options{Region: template.Region, Account: template.Account, Clock: s.Clock.Now})
-	for _, t := range s.Template.Tables {
-		if err := s.Database.CreateTable(definition.Table(t)); err != nil {
-			return err
-		}
-	}
-	s.Broker = sqs.New(sqs.Options{
-		Region: template.Region, Account: template.Account, BaseURL: s.Endpoint(), InFlightLimit: s.InFlightLimit,
-		Clock: s.Clock, Observe: s.Observe, About: s.about(),
+func (s *Stack) makeStorage() (err error) {
+	s.Storage, err = definition.NewStorage(s.Template, s.Clock.Now, sqs.Options{
+		BaseURL: s.Endpoint(), InFlightLimit: s.InFlightLimit, Clock: s.Clock, Observe: s.Observe, About: s.about(),
 	})
-	var queues []sqs.Definition
-	for _, q := range s.Template.Queues {
-		queues = append(queues, definition.Queue(q))
-	}
-	if err := s.Broker.CreateQueue(queues...); err != nil {
+	if err != nil {
 		return err
-	}
-	s.secrets = secretsmanager.New(secretsmanager.Options{Region: template.Region, Account: template.Account})
-	for _, secret := range s.Template.Secrets {
-		if err := s.secrets.CreateSecret(definition.Secret(secret)); err != nil {
-			return err
-		}
 	}
 	return s.giveKeys()
 }
@@ -186,6 +175,12 @@ func (s *Stack) makeFunctions() error {
 		return err
 	}
 	told := definition.Options{Binaries: s.Binaries, Endpoint: s.Endpoint(), Sandbox: s.Sandbox, Public: s.Public, CA: s.CA, Clock: s.Clock}
+	if s.Still != nil {
+		told.Clock = s.Still
+	}
+	if s.Docker != nil {
+		told.Bridge, _, _ = net.SplitHostPort(s.Docker.Addr().String())
+	}
 	for _, f := range s.Template.Functions {
 		function, err := definition.Function(f, told)
 		if err != nil {
@@ -235,16 +230,15 @@ func (s *Stack) makeServers() error {
 		functions[identity.AccessKey(f.Name)] = f.Name
 	}
 	s.Calls = &awsjson.Calls{Functions: functions}
-	s.serve(s.AWS, s.Injector.Handler(&awsjson.Server{
-		Policies: s.Policies,
-		Calls:    s.Calls,
-		Services: map[string]awsjson.Service{
-			"DynamoDB_20120810":        s.Database.Service(),
-			"DynamoDBStreams_20120810": s.Database.Streams(),
-			"AmazonSQS":                s.Broker.Service(),
-			"secretsmanager":           s.secrets.Service(),
-		},
-	}, functions))
+	services := s.Injector.Handler(&awsjson.Server{Policies: s.Policies, Calls: s.Calls, Services: s.Services()}, functions)
+	invoke := (&lambda.API{Functions: s.Functions, Policies: s.Policies}).Handler()
+	aws := http.NewServeMux()
+	aws.Handle(lambda.Paths, invoke)
+	aws.Handle("/", services)
+	s.serve(s.AWS, aws)
+	if s.Docker != nil {
+		s.serve(s.Docker, aws)
+	}
 	return nil
 }
 
@@ -268,13 +262,16 @@ func (s *Stack) Start(ctx context.Context, local http.Handler) <-chan error {
 			}
 		}()
 	}
+	expiring, stop := context.WithCancel(ctx)
+	s.stopExpiry = stop
+	if s.Still != nil {
+		return failed
+	}
 	for _, mapping := range s.mappings {
 		if err := mapping.Start(ctx); err != nil {
 			failed <- err
 		}
 	}
-	expiring, stop := context.WithCancel(ctx)
-	s.stopExpiry = stop
 	s.expiring.Go(func() { s.expire(expiring) })
 	return failed
 }

@@ -33,7 +33,7 @@ func TestWhatIsOverIsDeletedNowAndThen(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		s := &Stack{Options: Options{Clock: clock.New(1, nil)}, Database: database}
+		s := &Stack{Options: Options{Clock: clock.New(1, nil)}, Storage: definition.Storage{Database: database}}
 		for _, item := range []string{
 			`{"id":{"S":"old"},"end":{"N":"946684800"}}`, // when the bubble's time begins
 			`{"id":{"S":"new"},"end":{"N":"4000000000"}}`,

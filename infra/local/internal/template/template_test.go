@@ -233,8 +233,10 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	parse := func() *reader {
-		// With tracing, so that no policy is left out.
-		options := Options{Endpoint: endpoint, Parameters: map[string]string{"Tracing": "Active"}}
+		// With tracing and a key, so that no policy is left out.
+		options := Options{Endpoint: endpoint, Parameters: map[string]string{
+			"Tracing": "Active", "DocumentsTableKeyArn": "arn:aws:kms:us-east-1:000000000000:key/1",
+		}}
 		r := &reader{scope: newScope(options), result: &Template{}}
 		r.read(root)
 		return r
@@ -248,6 +250,7 @@ func TestEveryNameOfTheSystemTemplateCounts(t *testing.T) {
 		return len(path) == 2 || // a parameter, condition, rule, resource or output
 			parent == "Variables" || // of a function's environment
 			parent == "Events" ||
+			slices.Contains(path, "Architectures") || // which is without effect, in Globals too
 			path[0] == "Mappings" || // whose keys are looked up, or kept for another value of a parameter
 			// The text for a table that exists already is not used here, and a call that is none is an object.
 			path[len(path)-1] == "Ref" && slices.Contains(path, "Fn::If") ||
@@ -472,5 +475,31 @@ func TestIntrinsicFunctionErrors(t *testing.T) {
 				t.Errorf("%v does not name a line", err)
 			}
 		})
+	}
+}
+
+// TestKeyOfAnExistingTable: who reads documents, or their stream, may decrypt them, and nobody else.
+func TestKeyOfAnExistingTable(t *testing.T) {
+	const key = "arn:aws:kms:us-east-1:000000000000:key/1"
+	for _, parameters := range []map[string]string{nil, {"DocumentsTableKeyArn": key}} {
+		system, err := readSystem(t, parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var may []string
+		for _, f := range system.Functions {
+			for _, s := range f.Statements {
+				if slices.Contains(s.Actions, "kms:Decrypt") && slices.Contains(s.Resources, key) {
+					may = append(may, f.Name)
+				}
+			}
+		}
+		var want []string
+		if parameters != nil {
+			want = []string{"ResendFunction", "DispatchFunction"}
+		}
+		if diff := cmp.Diff(want, may); diff != "" {
+			t.Errorf("with %v: %s", parameters, diff)
+		}
 	}
 }

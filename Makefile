@@ -5,8 +5,10 @@ DYNOXIDE := 3.2.0
 PYTHON   ?= python3
 FUZZTIME ?= 5m
 ENV      ?= sandbox
+ARCHITECTURES ?= arm64,x86_64
 F        ?= deliver
-EVENT    ?= $(firstword $(wildcard functions/$(F)/events/*.json))
+DOCKER   ?= auto
+ARCHITECTURE ?= $(or $(patsubst Architecture=%,%,$(filter Architecture=%,$(FLAGS))),arm64)
 SAM      := .build/aws-sam-cli/bin/sam
 # The release, by Git's tag of it, and between two releases also by the commit; dev where there is no tag.
 VERSION  ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null)),dev)
@@ -17,7 +19,7 @@ export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race check lint template build reproducible deploy invoke e2e receivers servers browser conformance contract clients fuzz soak model mutants bench cost scale clean
+.PHONY: help run test race check lint template build reproducible deploy invoke start-api samples e2e receivers servers browser conformance contract clients fuzz soak model mutants bench cost scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +51,7 @@ template: .build/cfn-lint/bin/cfn-lint .build/checkov/bin/checkov $(SAM) ## cfn-
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 # Not stripped and trimmed, a function would be twice as large and hold the path of this folder.
 build: $(SAM) ## build the functions as they are deployed, into .aws-sam
-	umask 022 && CGO_ENABLED=0 GOFLAGS="-tags=lambda.norpc -trimpath -buildvcs=false '-ldflags=-s -w -buildid= $(LDFLAGS)'" $(SAM) build
+	umask 022 && CGO_ENABLED=0 GOFLAGS="-tags=lambda.norpc -trimpath -buildvcs=false '-ldflags=-s -w -buildid= $(LDFLAGS)'" $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) $(BUILDFLAGS)
 reproducible: build ## show that the same source, in another folder, gives the same packages
 	@copy=$$(mktemp -d) && trap 'rm -rf '$$copy EXIT && \
 	tar -cf - --exclude=./.git --exclude=./.build --exclude=./.aws-sam . | tar -xf - -C $$copy && \
@@ -59,9 +61,12 @@ deploy: ## deploy to ENV, sandbox (default) or production: the stacks of samconf
 	@go run ./infra/concurrency -environment '$(ENV)' -- $(FLAGS)
 	@$(MAKE) --no-print-directory build
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)
-invoke: $(SAM) ## run function F in Docker with a sample event (make invoke F=deliver EVENT=functions/deliver/events/….json)
-	@docker info >/dev/null 2>&1 || { echo "make invoke needs Docker, in which SAM runs the function; make run needs none"; exit 1; } && $(MAKE) build
-	$(SAM) local invoke $(shell echo $(F) | awk -F- '{for (i = 1; i <= NF; i++) printf "%s", toupper(substr($$i, 1, 1)) substr($$i, 2)}')Function --event $(EVENT)
+invoke: ## run function F with event EVENT beside make run: in SAM's container, without Docker in the local stack itself
+	@go run ./infra/invoke -function '$(F)' -event '$(EVENT)' -docker '$(DOCKER)' -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
+start-api: ## serve the API from SAM's containers beside make run, on http://127.0.0.1:3001 (needs Docker)
+	@go run ./infra/invoke -function start-api -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
+samples: $(SAM) ## run every sample event in SAM's containers of ARCHITECTURES, arm64,x86_64, and compare the answers (needs Docker)
+	go test -count=1 -v -timeout 150m -run '^TestSampleEventsInContainers$$' ./infra/invoke -containers $(ARCHITECTURES) -sam $(abspath $(SAM)) -sam-flags '$(FLAGS)'
 e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
 receivers: ## run the example receivers and the libraries of Standard Webhooks (needs Node.js, Python, Rust, Java, Maven)

@@ -253,7 +253,7 @@ func TestPagesSpeakOfWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var targets []string
-	for _, match := range regexp.MustCompile(`(?m)^([a-z0-9]+):.* ## `).FindAllStringSubmatch(string(makefile), -1) {
+	for _, match := range regexp.MustCompile(`(?m)^([a-z0-9-]+):.* ## `).FindAllStringSubmatch(string(makefile), -1) {
 		targets = append(targets, match[1])
 	}
 	defaults, texts := parameters(t), pages(t)

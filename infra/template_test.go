@@ -67,7 +67,7 @@ func TestNothingWithDataIsDeletedWithTheStack(t *testing.T) {
 			continue
 		}
 		found[resource.Type] = true
-		if resource.DeletionPolicy != "Retain" || resource.UpdateReplacePolicy != "Retain" {
+		if resource.DeletionPolicy != "RetainExceptOnCreate" || resource.UpdateReplacePolicy != "Retain" {
 			t.Errorf("%s is not retained", id)
 		}
 		_, protected := resource.Properties["DeletionProtectionEnabled"]

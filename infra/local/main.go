@@ -206,14 +206,14 @@ func byStack(address string) string {
 
 // listenOnBridge opens the port of another listener on Docker's bridge: this machine's address among its containers.
 func listenOnBridge(other net.Listener) (net.Listener, error) {
+	var addresses []net.Addr
 	docker, err := net.InterfaceByName("docker0")
-	if err != nil {
-		return nil, errors.New("-docker: there is no network interface docker0: is Docker running, and on this machine? " +
-			"(With Docker Desktop containers reach loopback addresses, and need no -docker)")
+	if err == nil {
+		addresses, err = docker.Addrs()
 	}
-	addresses, err := docker.Addrs()
 	if err != nil || len(addresses) == 0 {
-		return nil, fmt.Errorf("-docker: docker0 has no address: %w", err)
+		return nil, errors.New("-docker: there is no network interface docker0 with an address: is Docker running, and on this machine? " +
+			"(With Docker Desktop containers reach loopback addresses, and need no -docker)")
 	}
 	host, _, _ := strings.Cut(addresses[0].String(), "/")
 	_, port, _ := net.SplitHostPort(other.Addr().String())
@@ -242,10 +242,7 @@ func banner(s settings, running *stack.Stack) string {
 		out.WriteString("  IAM           not enforced, denials are only reported\n")
 	}
 	if running.Docker != nil {
-		fmt.Fprintf(&out, "  containers    %s: all of this machine's may do everything there\n", running.DockerEndpoint())
-	}
-	if s.samples {
-		out.WriteString("  samples       the world of functions/*/events; make invoke begins it anew\n")
+		fmt.Fprintf(&out, "  containers    http://%s: all of this machine's may do everything there\n", running.Docker.Addr())
 	}
 	if !s.demo || s.samples {
 		out.WriteString("Ctrl-C stops.\n")

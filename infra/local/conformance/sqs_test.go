@@ -238,7 +238,7 @@ func secretsBehaviours() []behaviour {
 	}
 	return []behaviour{
 		{name: "a secret is found by its name and by its ARN", run: func(ctx context.Context, s services) string {
-			out, err := s.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: aws.String(secret)})
+			out, err := s.secrets.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: aws.String(secret)})
 			if err != nil {
 				return code(err)
 			}

@@ -4,26 +4,22 @@ import (
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
+	"github.com/docuhook/docuhook/infra/local/internal/lambda"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 // Configuration is what tests and tools need to know about a running stack.
 type Configuration struct {
-	API           string                   `json:"api"`
-	Endpoint      string                   `json:"endpoint"`
-	Docker        string                   `json:"docker_endpoint,omitzero"` // the same for containers
-	Region        string                   `json:"region"`
-	Account       string                   `json:"account"`
-	Started       time.Time                `json:"started"` // when the stack's clock showed what the machine's did
-	TimeScale     float64                  `json:"time_scale"`
-	Organizations []string                 `json:"organizations"`
-	Parameters    map[string]string        `json:"parameters"`
-	Outputs       map[string]string        `json:"outputs"`
-	Tables        map[string]tableConfig   `json:"tables"`
-	Queues        map[string]queueConfig   `json:"queues"`
-	Secrets       map[string]string        `json:"secrets"` // ARN by name
-	IAM           iamConfig                `json:"iam"`
-	Processes     map[string][]processInfo `json:"processes"` // by function
+	API       string                       `json:"api"`
+	Endpoint  string                       `json:"endpoint"`
+	Docker    string                       `json:"docker_endpoint,omitzero"` // the same for containers
+	Region    string                       `json:"region"`
+	Started   time.Time                    `json:"started"` // when the stack's clock showed what the machine's did
+	Outputs   map[string]string            `json:"outputs"`
+	Tables    map[string]tableConfig       `json:"tables"`
+	Queues    map[string]queueConfig       `json:"queues"`
+	IAM       iamConfig                    `json:"iam"`
+	Processes map[string][]lambda.Instance `json:"processes"` // by function
 }
 
 type tableConfig struct {
@@ -43,35 +39,25 @@ type iamConfig struct {
 	Denied   []identity.Denial `json:"denied"`
 }
 
-type processInfo struct {
-	PID  int  `json:"pid"`
-	Busy bool `json:"busy"`
-}
-
 func (c *Control) configuration() Configuration {
 	is := Configuration{
-		API:        c.Stack.APIURL(),
-		Endpoint:   c.Stack.Endpoint(),
-		Docker:     c.Stack.DockerEndpoint(),
-		Region:     template.Region,
-		Account:    template.Account,
-		Started:    c.Stack.Clock.Start(),
-		TimeScale:  c.Stack.Clock.Scale(),
-		Parameters: c.Stack.Template.Parameters,
-		Outputs:    map[string]string{},
-		Tables:     map[string]tableConfig{},
-		Queues:     map[string]queueConfig{},
-		Secrets:    map[string]string{},
+		API:      c.Stack.APIURL(),
+		Endpoint: c.Stack.Endpoint(),
+		Region:   template.Region,
+		Started:  c.Stack.Clock.Start(),
+		Outputs:  map[string]string{},
+		Tables:   map[string]tableConfig{},
+		Queues:   map[string]queueConfig{},
 		IAM: iamConfig{
 			Enforced: c.Stack.Enforce,
 			Granted:  c.Stack.Policies.Granted(),
 			Needed:   c.Stack.Policies.Needed(),
 			Denied:   c.Stack.Policies.Denied(),
 		},
-		Processes: map[string][]processInfo{},
+		Processes: map[string][]lambda.Instance{},
 	}
-	for _, o := range c.Stack.Organizations {
-		is.Organizations = append(is.Organizations, o.ID)
+	if c.Stack.Docker != nil {
+		is.Docker = "http://" + c.Stack.Docker.Addr().String()
 	}
 	for _, o := range c.Stack.Template.Outputs {
 		is.Outputs[o.Name] = o.Value
@@ -86,11 +72,8 @@ func (c *Control) configuration() Configuration {
 	for _, q := range c.Stack.Template.Queues {
 		is.Queues[q.Name] = queueConfig{URL: c.Stack.QueueURL(q.Name), ARN: template.QueueARN(q.Name)}
 	}
-	for _, secret := range c.Stack.Template.Secrets {
-		is.Secrets[secret.Name] = template.SecretARN(secret.Name)
-	}
 	for _, instance := range c.Stack.Functions.Instances() {
-		is.Processes[instance.Function] = append(is.Processes[instance.Function], processInfo{PID: instance.PID, Busy: instance.Busy})
+		is.Processes[instance.Function] = append(is.Processes[instance.Function], instance)
 	}
 	return is
 }

@@ -190,11 +190,7 @@ func Gateway(t *template.Template) gateway.Options {
 func Principals(functions []template.Function) []identity.Principal {
 	var result []identity.Principal
 	for _, f := range functions {
-		principal := identity.Principal{Function: f.Name}
-		for _, s := range f.Statements {
-			principal.Statements = append(principal.Statements, identity.Statement(s))
-		}
-		result = append(result, principal)
+		result = append(result, identity.Principal{Function: f.Name, Statements: f.Statements})
 	}
 	return result
 }
@@ -204,7 +200,6 @@ func Secret(s template.Secret) secretsmanager.Definition {
 	definition := secretsmanager.Definition{
 		Name:         s.Name,
 		ARN:          template.SecretARN(s.Name),
-		Description:  s.Description,
 		SecretString: s.Value,
 	}
 	if g := s.Generate; g != nil {

@@ -17,15 +17,11 @@ import (
 	"sync"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 // Statement is one statement of a policy. Actions and resources may hold the wildcards * and ?.
-type Statement struct {
-	Sid       string
-	Effect    string // "Allow" or "Deny"
-	Actions   []string
-	Resources []string
-}
+type Statement = template.Statement
 
 // Principal is a function with what its policies say.
 type Principal struct {

@@ -11,37 +11,33 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 )
 
+// Paths is what the paths of the API begin with.
+const Paths = "/2015-03-31/functions/"
+
 // API is Lambda's own API, as far as people invoke functions with it: with the AWS CLI, sam remote invoke or curl.
 // What it does not have is answered 404, and an invocation that is not waited for is refused.
 //
 // Sources: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html and API_GetFunctionConfiguration.html
-type API struct {
-	Functions *Service
-	Policies  awsjson.Policies
-}
-
-// Paths is what the paths of the API begin with.
-const Paths = "/2015-03-31/functions/"
-
-// Handler serves the API.
-func (a *API) Handler() http.Handler {
+func (s *Service) API(policies awsjson.Policies) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+Paths+"{name}/invocations", a.on("lambda:InvokeFunction", a.invoke))
-	mux.HandleFunc("GET "+Paths+"{name}/configuration", a.on("lambda:GetFunctionConfiguration", a.configuration))
+	mux.HandleFunc("POST "+Paths+"{name}/invocations", s.on(policies, "lambda:InvokeFunction", s.serveInvoke))
+	mux.HandleFunc("GET "+Paths+"{name}/configuration", s.on(policies, "lambda:GetFunctionConfiguration", serveConfiguration))
 	return mux
 }
 
 // on finds the function that a request names, by its name or ARN, and does something with it if the caller may.
-func (a *API) on(action string, do func(http.ResponseWriter, *http.Request, Function) error) http.HandlerFunc {
+func (s *Service) on(
+	policies awsjson.Policies, action string, do func(http.ResponseWriter, *http.Request, Function) error,
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimSuffix(r.PathValue("name"), ":$LATEST")
 		name = name[strings.LastIndex(name, ":")+1:]
-		a.Functions.mu.Lock()
-		f := a.Functions.functions[name]
-		a.Functions.mu.Unlock()
+		s.mu.Lock()
+		f := s.functions[name]
+		s.mu.Unlock()
 		err := error(ErrNotFound)
 		if f != nil {
-			if err = a.Policies.Allow(awsjson.AccessKey(r), action, f.ARN); err == nil {
+			if err = policies.Allow(awsjson.AccessKey(r), action, f.ARN); err == nil {
 				err = do(w, r, f.Function)
 			}
 		}
@@ -55,7 +51,7 @@ func (a *API) on(action string, do func(http.ResponseWriter, *http.Request, Func
 	}
 }
 
-func (a *API) invoke(w http.ResponseWriter, r *http.Request, f Function) error {
+func (s *Service) serveInvoke(w http.ResponseWriter, r *http.Request, f Function) error {
 	payload, err := io.ReadAll(io.LimitReader(r.Body, MaxRequest+1))
 	if err != nil {
 		return err
@@ -64,7 +60,7 @@ func (a *API) invoke(w http.ResponseWriter, r *http.Request, f Function) error {
 		return awsjson.Errorf("InvalidParameterValueException", "InvocationType must be RequestResponse here, not %s", kind)
 	}
 	tail := r.Header.Get("X-Amz-Log-Type") == "Tail"
-	inv, err := a.Functions.invoke(r.Context(), f.Name, payload, tail)
+	inv, err := s.invoke(r.Context(), f.Name, payload, tail)
 	if err != nil {
 		return err
 	}
@@ -85,8 +81,8 @@ func (a *API) invoke(w http.ResponseWriter, r *http.Request, f Function) error {
 	return nil
 }
 
-// configuration tells what a function is told, credentials too: here they are no secret.
-func (a *API) configuration(w http.ResponseWriter, _ *http.Request, f Function) error {
+// serveConfiguration tells what a function is told, credentials too: here they are no secret.
+func serveConfiguration(w http.ResponseWriter, _ *http.Request, f Function) error {
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(map[string]any{
 		"FunctionName": f.Name, "FunctionArn": f.ARN, "MemorySize": f.MemoryMB, "Timeout": f.Timeout.Seconds(),

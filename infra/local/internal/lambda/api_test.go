@@ -25,13 +25,12 @@ func (o onlyInvoke) Allow(accessKey, action, arn string) error {
 // ask makes a request of the API of x; headers are pairs.
 func (x *fixture) ask(method, path, body string, headers ...string) (*http.Response, string) {
 	x.t.Helper()
-	api := &API{Functions: x.Service, Policies: onlyInvoke("INVOKER")}
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	recorder := httptest.NewRecorder()
-	api.Handler().ServeHTTP(recorder, r)
+	x.API(onlyInvoke("INVOKER")).ServeHTTP(recorder, r)
 	answer := recorder.Result()
 	got, err := io.ReadAll(answer.Body)
 	if err != nil {

@@ -194,17 +194,17 @@ func (in *instance) flush() {
 // keep adds a line to the tail, and returns it without the mark of flush and whether it is a line then.
 func (in *instance) keep(line []byte) ([]byte, bool) {
 	line, marked := bytes.CutSuffix(line, []byte(mark))
-	isLine := !marked || len(line) > 0
-	if isLine {
-		in.mu.Lock()
-		in.tail = append(append(in.tail, line...), '\n')
-		in.tail = in.tail[max(0, len(in.tail)-maxTail):]
-		in.mu.Unlock()
-	}
 	if marked {
-		in.flushed <- struct{}{}
+		defer func() { in.flushed <- struct{}{} }()
 	}
-	return line, isLine
+	if marked && len(line) == 0 {
+		return nil, false
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tail = append(append(in.tail, line...), '\n')
+	in.tail = in.tail[max(0, len(in.tail)-maxTail):]
+	return line, true
 }
 
 // takeTail returns the end of the log since it was taken last.

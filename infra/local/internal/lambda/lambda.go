@@ -87,9 +87,9 @@ func (f Function) Variables() map[string]string {
 
 // Instance is a running process of a function.
 type Instance struct {
-	Function string
-	PID      int
-	Busy     bool // starting, working on an invocation, or ending
+	Function string `json:"-"`
+	PID      int    `json:"pid"`
+	Busy     bool   `json:"busy"` // starting, working on an invocation, or ending
 }
 
 // Service runs functions. Its methods may be called from several goroutines at once.

@@ -36,9 +36,8 @@ const maxValue = 65536
 
 // Options configure a Vault.
 type Options struct {
-	Region  string           // default us-east-1; part of the ARN of secrets defined without one
-	Account string           // default 000000000000
-	Now     func() time.Time // default time.Now
+	Region  string // default us-east-1; part of the ARN of secrets defined without one
+	Account string // default 000000000000
 }
 
 // Definition declares a secret, as AWS::SecretsManager::Secret does. Exactly one of SecretString and
@@ -46,7 +45,6 @@ type Options struct {
 type Definition struct {
 	Name                 string
 	ARN                  string // default: made of Region, Account and Name, without the six random characters that AWS appends
-	Description          string
 	SecretString         string
 	GenerateSecretString *GenerateSecretString
 }
@@ -61,9 +59,8 @@ type Vault struct {
 
 // secret is a secret with all its versions. The Vault's lock guards it.
 type secret struct {
-	name, arn, description     string
-	created, changed, accessed time.Time
-	versions                   map[string]*version // by id
+	name, arn string
+	versions  map[string]*version // by id
 }
 
 // version is one value of a secret.
@@ -78,9 +75,6 @@ type version struct {
 func New(opts Options) *Vault {
 	opts.Region = cmp.Or(opts.Region, "us-east-1")
 	opts.Account = cmp.Or(opts.Account, "000000000000")
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
 	return &Vault{opts: opts, secrets: map[string]*secret{}}
 }
 
@@ -118,9 +112,8 @@ func (v *Vault) CreateSecret(d Definition) error {
 			return fmt.Errorf("%w: secret %s exists already", ErrDefinition, d.Name)
 		}
 	}
-	now := v.opts.Now()
-	s := &secret{name: d.Name, arn: d.ARN, description: d.Description, created: now, versions: map[string]*version{}}
-	s.add(&version{id: uuid.NewString(), text: value, created: now})
+	s := &secret{name: d.Name, arn: d.ARN, versions: map[string]*version{}}
+	s.add(&version{id: uuid.NewString(), text: value, created: time.Now()})
 	v.secrets[d.Name] = s
 	return nil
 }
@@ -128,7 +121,6 @@ func (v *Vault) CreateSecret(d Definition) error {
 // add makes a version the current one.
 func (s *secret) add(added *version) {
 	s.versions[added.id] = added
-	s.changed = added.created
 	if before := s.labelled(current); before != nil {
 		s.move(previous, before)
 	}
@@ -151,17 +143,6 @@ func (s *secret) labelled(stage string) *version {
 		}
 	}
 	return nil
-}
-
-// stages are the labels by version id, without the versions that have none.
-func (s *secret) stages() map[string][]string {
-	all := map[string][]string{}
-	for id, v := range s.versions {
-		if len(v.stages) > 0 {
-			all[id] = slices.Clone(v.stages)
-		}
-	}
-	return all
 }
 
 // find is the secret with this name or ARN, or nil. The lock is held.

@@ -22,12 +22,10 @@ func (s *service) Serve(_ context.Context, operation string, body []byte, allow 
 		return onSecret(s, operation, body, allow, s.getSecretValue)
 	case "PutSecretValue":
 		return onSecret(s, operation, body, allow, s.putSecretValue)
-	case "DescribeSecret":
-		return onSecret(s, operation, body, allow, s.describeSecret)
 	}
 	return nil, awsjson.Errorf("InvalidRequestException",
 		"%s is not supported by the local stack: it has the secrets that its template declares, "+
-			"and answers GetSecretValue, PutSecretValue and DescribeSecret.", operation)
+			"and answers GetSecretValue and PutSecretValue.", operation)
 }
 
 // named is the part of a request that names its secret.
@@ -106,7 +104,6 @@ func (s *service) getSecretValue(from *secret, in getValueRequest) (any, error) 
 			return nil, notFound("Secrets Manager can't find the specified secret value for staging label: %s", stage)
 		}
 	}
-	from.accessed = s.opts.Now().UTC().Truncate(24 * time.Hour) // AWS tells the day only
 	return secretValue{
 		ARN:           from.arn,
 		Name:          from.name,
@@ -143,34 +140,11 @@ func (s *service) putSecretValue(to *secret, in putValueRequest) (any, error) {
 	put := to.versions[id]
 	switch {
 	case put == nil:
-		put = &version{id: id, text: *in.SecretString, created: s.opts.Now()}
+		put = &version{id: id, text: *in.SecretString, created: time.Now()}
 		to.add(put)
 	case put.text != *in.SecretString:
 		return nil, awsjson.Errorf("ResourceExistsException",
 			"You can't use ClientRequestToken %s because that value is already in use for a version of secret %s.", put.id, to.arn)
 	}
 	return secretValue{ARN: to.arn, Name: to.name, VersionID: put.id, VersionStages: slices.Clone(put.stages)}, nil
-}
-
-// description is a secret without its values.
-type description struct {
-	ARN                string
-	Name               string
-	Description        string `json:",omitempty"`
-	CreatedDate        *float64
-	LastChangedDate    *float64
-	LastAccessedDate   *float64            `json:",omitempty"`
-	VersionIDsToStages map[string][]string `json:"VersionIdsToStages,omitempty"`
-}
-
-func (s *service) describeSecret(of *secret, _ named) (any, error) {
-	return description{
-		ARN:                of.arn,
-		Name:               of.name,
-		Description:        of.description,
-		CreatedDate:        epoch(of.created),
-		LastChangedDate:    epoch(of.changed),
-		LastAccessedDate:   epoch(of.accessed),
-		VersionIDsToStages: of.stages(),
-	}, nil
 }

@@ -102,14 +102,6 @@ func (s *Stack) makePolicies() (err error) {
 // Endpoint is the URL of the AWS services.
 func (s *Stack) Endpoint() string { return "http://" + s.AWS.Addr().String() }
 
-// DockerEndpoint is the URL of the AWS services for containers; "" if these do not reach them.
-func (s *Stack) DockerEndpoint() string {
-	if s.Docker == nil {
-		return ""
-	}
-	return "http://" + s.Docker.Addr().String()
-}
-
 // APIURL is the URL of the API, without a path.
 func (s *Stack) APIURL() string { return "http://" + s.API.Addr().String() }
 
@@ -231,9 +223,8 @@ func (s *Stack) makeServers() error {
 	}
 	s.Calls = &awsjson.Calls{Functions: functions}
 	services := s.Injector.Handler(&awsjson.Server{Policies: s.Policies, Calls: s.Calls, Services: s.Services()}, functions)
-	invoke := (&lambda.API{Functions: s.Functions, Policies: s.Policies}).Handler()
 	aws := http.NewServeMux()
-	aws.Handle(lambda.Paths, invoke)
+	aws.Handle(lambda.Paths, s.Functions.API(s.Policies))
 	aws.Handle("/", services)
 	s.serve(s.AWS, aws)
 	if s.Docker != nil {

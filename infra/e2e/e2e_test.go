@@ -52,8 +52,9 @@ const (
 	// timeScale is how much faster the clock of the local stack is: with RetryDelays=fast, retries after 10 s, 1, 5
 	// and 15 minutes come after 0.05, 0.3, 1.5 and 4.5 s.
 	timeScale = 200
-	// aloneScale is the scale of the stack on which tests take turns: the retries come after 0.01, 0.06, 0.3 and 0.9 s.
-	aloneScale = 1000
+	// aloneScale is the scale of the stack on which tests take turns: the retries come after 0.03, 0.15, 0.8 and 2.3 s, and
+	// the sweep's message 2.3 s after one that is late: on a busy machine, too, that has been taken by then.
+	aloneScale = 400
 	// dayScale is the scale of the stack on which tests wait for days: with RetryDelays=day, the retry after 22 h
 	// comes after 8 s. The 14 days for which queues keep a message take two minutes.
 	dayScale = 10_000

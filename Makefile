@@ -106,15 +106,11 @@ clean: ## remove what the other targets have made
 	@touch $@
 .build/dynalite/node_modules/.bin/dynalite: infra/local/conformance/package-lock.json
 .build/clients-node/node_modules/.bin/redocly: infra/clients/node/package-lock.json
-.build/dynalite/node_modules/.bin/dynalite .build/clients-node/node_modules/.bin/redocly:
+.build/axe/node_modules/axe-core/axe.min.js: infra/local/browser/package-lock.json
+.build/dynalite/node_modules/.bin/dynalite .build/clients-node/node_modules/.bin/redocly .build/axe/node_modules/axe-core/axe.min.js:
 	@command -v npm >/dev/null || { echo "this target needs Node.js with npm"; exit 1; }
 	mkdir -p $(firstword $(subst /node_modules/, ,$@)) && cp $(dir $<)package.json $< $(firstword $(subst /node_modules/, ,$@))
 	npm ci --prefix $(firstword $(subst /node_modules/, ,$@)) --ignore-scripts --no-audit --no-fund
-	@touch $@
-.build/axe/node_modules/axe-core/axe.min.js: infra/local/browser/package-lock.json
-	@command -v npm >/dev/null || { echo "make browser needs Node.js with npm"; exit 1; }
-	mkdir -p .build/axe && cp infra/local/browser/package.json $< .build/axe
-	npm ci --prefix .build/axe --ignore-scripts --no-audit --no-fund
 	@touch $@
 .build/dynoxide-%/bin/dynoxide:
 	@command -v cargo >/dev/null || { echo "make conformance needs Rust with cargo"; exit 1; }

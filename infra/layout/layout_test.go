@@ -197,6 +197,7 @@ func imports(t *testing.T, all []file) {
 			case !ok:
 				t.Errorf("%s imports %s, for which the layout has no place", f.name, imported)
 			case imported == "infra/local/localtest" && f.test: // it runs the command
+			case f.folder() == "infra/local/localtest" && to == forTests: // which is for tests too
 			case imported == "infra/local/tables" && (from == forTests || f.folder() == "infra/bench/scale"):
 				// Measurements and tests use its DynamoDB.
 			case strings.HasPrefix(imported, "infra/local") && !strings.HasPrefix(f.name, "infra/local/"):

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 )
 
 // Start builds and starts the local stack on free ports and returns the URL of its API. The stack
@@ -21,7 +23,7 @@ func Start(t testing.TB, arguments ...string) string {
 		t.Fatalf("building the local stack: %v\n%s", err, out)
 	}
 	command := exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0"}, arguments...)...)
-	command.Dir = root(t)
+	command.Dir = dynamotest.Root(t)
 	out, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
+	"github.com/docuhook/docuhook/shared/dynamo/dynamotest"
 )
 
 // Services are the AWS services in this process, with the tables, queues and secrets of the template
@@ -31,7 +32,7 @@ type Services struct {
 // the name of an exception with which the request is refused. Requests may come at the same time.
 func NewServices(t testing.TB, intercept func(target string, body []byte) (exception string)) *Services {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(root(t), "template.yaml"))
+	source, err := os.ReadFile(filepath.Join(dynamotest.Root(t), "template.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,23 +93,4 @@ func (s *Services) Environment(t testing.TB, folder string) map[string]string {
 	}
 	t.Fatalf("the template has no function in %s", folder)
 	return nil
-}
-
-// root returns the folder of the module.
-func root(t testing.TB) string {
-	t.Helper()
-	folder, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			t.Fatal("there is no go.mod above the test")
-		}
-		folder = above
-	}
 }

@@ -52,7 +52,7 @@ func Refusal(exception, message string) *Fault {
 // New starts a DB that ends with the test.
 func New(t testing.TB) *DB {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(root(t), "template.yaml"))
+	source, err := os.ReadFile(filepath.Join(Root(t), "template.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +150,8 @@ func (db *DB) Items(t testing.TB, table string) []string {
 	return texts
 }
 
-// root returns the folder of the module, where template.yaml is.
-func root(t testing.TB) string {
+// Root returns the folder of the module, where template.yaml is.
+func Root(t testing.TB) string {
 	t.Helper()
 	folder, err := os.Getwd()
 	if err != nil {

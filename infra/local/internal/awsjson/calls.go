@@ -2,6 +2,7 @@ package awsjson
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -37,13 +38,11 @@ func (c *Calls) add(accessKey, target string) {
 func (c *Calls) List() []Count {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := make([]Count, 0, len(c.counts))
-	for count, n := range c.counts {
-		count.N = n
-		list = append(list, count)
-	}
-	slices.SortFunc(list, func(a, b Count) int {
+	list := slices.SortedFunc(maps.Keys(c.counts), func(a, b Count) int {
 		return cmp.Or(cmp.Compare(a.Function, b.Function), cmp.Compare(a.Target, b.Target))
 	})
+	for i := range list {
+		list[i].N = c.counts[list[i]]
+	}
 	return list
 }

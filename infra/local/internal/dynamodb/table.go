@@ -166,8 +166,7 @@ func (t *table) at(key string) *row {
 const expireStep = 1000
 
 // expire deletes the items whose time is over, and returns how many they were.
-func (t *table) expire(now time.Time) int {
-	n := 0
+func (t *table) expire(now time.Time) (n int) {
 	for from, more := "", t.schema.TTLAttribute != ""; more; {
 		var expired int
 		expired, from, more = t.expireFrom(from, now)

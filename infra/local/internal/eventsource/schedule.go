@@ -95,14 +95,14 @@ func (s *schedule) bring(poll, work context.Context, due time.Time, event []byte
 		if err == nil {
 			return
 		}
-		var pause time.Duration
+		var wait time.Duration
 		if functionError(err) != "" {
 			failures++
-			pause = time.Duration(failures) * failedPause
+			wait = time.Duration(failures) * failedPause
 		} else {
-			pause, throttled = throttled, min(2*throttled, longestThrottledWait)
+			wait, throttled = throttled, min(2*throttled, longestThrottledWait)
 		}
-		next := s.Clock.Now().Add(pause)
+		next := s.Clock.Now().Add(wait)
 		s.Log.Warn("the scheduled event failed", "due", due, "error", err)
 		if failures > s.Retries || next.Sub(due) > s.MaxAge {
 			s.Log.Error("the scheduled event is discarded", "due", due)

@@ -206,9 +206,9 @@ func (q *queueMapping) invoke(poll, work context.Context, batch []Message) (done
 // reach invokes the function, and while it is throttled again and again, ever later, until patience or polling ends.
 func (q *queueMapping) reach(poll, work context.Context, payload []byte) ([]byte, error) {
 	begun := time.Now()
-	for pause := q.RetryDelay; ; pause = min(2*pause, q.MaxRetryDelay) {
+	for wait := q.RetryDelay; ; wait = min(2*wait, q.MaxRetryDelay) {
 		response, err := q.Invoker.Invoke(work, q.Function, payload)
-		if err == nil || functionError(err) != "" || time.Since(begun)+pause > q.Patience || !sleep(poll, pause) {
+		if err == nil || functionError(err) != "" || time.Since(begun)+wait > q.Patience || !sleep(poll, wait) {
 			return response, err
 		}
 	}

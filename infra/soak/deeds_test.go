@@ -77,21 +77,20 @@ func (d *deeds) end() {
 	d.beside.Wait()
 }
 
-// insist makes a request until it succeeds, and returns the last answer. Under faults a request may have succeeded
-// before it does so for the one who asks.
-func (d *deeds) insist(c *config, method, path, kind, id string, attributes map[string]any) (answer, bool) {
-	var got answer
-	for range 100 {
+// insist makes a request until it succeeds, and returns the last answer and how often it asked, 0 if in vain. Under faults a
+// request may have succeeded before it does so for the one who asks.
+func (d *deeds) insist(c *config, method, path, kind, id string, attributes map[string]any) (got answer, asked int) {
+	for try := range 100 {
 		if got = d.call(c.organization, method, path, kind, id, attributes); got.status/100 == 2 {
-			return got, true
+			return got, try + 1
 		}
 		if method == http.MethodDelete && got.status == http.StatusNotFound { // it was deleted, and the answer lost
-			return got, true
+			return got, try + 1
 		}
 		<-time.After(300 * time.Millisecond) // the account may have no place for the function
 	}
 	d.t.Errorf("%s %s was answered %d at last: %s", method, path, got.status, got.body)
-	return got, false
+	return got, 0
 }
 
 // rotate rotates the secret of a config, with an overlap of minutes, an hour or a day.
@@ -99,8 +98,8 @@ func (d *deeds) rotate(c *config) {
 	began := time.Now()
 	path := fmt.Sprintf("/configs/%s/rotate-secret", c.id)
 	overlap := one(d.random, []int{600, 3600, 86400})
-	got, ok := d.insist(c, http.MethodPost, path, "webhook_config", c.id, map[string]any{"overlap_seconds": overlap})
-	if !ok {
+	got, asked := d.insist(c, http.MethodPost, path, "webhook_config", c.id, map[string]any{"overlap_seconds": overlap})
+	if asked == 0 {
 		return
 	}
 	made := decode[struct{ Data struct{ Attributes shown } }](d.t, got).Data.Attributes
@@ -110,7 +109,11 @@ func (d *deeds) rotate(c *config) {
 	if err != nil {
 		d.t.Errorf("the end of an overlap: %v", err)
 	}
-	if ends = d.machineTime(ends); made.OverlapEnds == c.overlapEnds {
+	ends = d.machineTime(ends)
+	if asked > 1 { // the answer to an earlier rotation may be lost, and its credentials with it
+		c.doubtful = append(c.doubtful, span{from: began, to: ends})
+	}
+	if made.OverlapEnds == c.overlapEnds {
 		ends = time.Now() // within an overlap the last ones are replaced, the previous ones stay
 	}
 	c.credentials[0].to, c.overlapEnds = ends, made.OverlapEnds
@@ -122,7 +125,7 @@ func (d *deeds) rotate(c *config) {
 func (d *deeds) activate(c *config, active bool) {
 	asked := time.Now()
 	path := "/configs/" + c.id
-	if _, ok := d.insist(c, http.MethodPatch, path, "webhook_config", c.id, map[string]any{"is_active": active}); !ok {
+	if _, asked := d.insist(c, http.MethodPatch, path, "webhook_config", c.id, map[string]any{"is_active": active}); asked == 0 {
 		return
 	}
 	d.mu.Lock()
@@ -173,7 +176,7 @@ func (d *deeds) move(c *config, endpoint string) {
 	c.former = append(c.former, former{endpoint: before})
 	d.mu.Unlock()
 	url := map[string]any{"url": d.receivers.url + "/" + endpoint}
-	if _, ok := d.insist(c, http.MethodPatch, "/configs/"+c.id, "webhook_config", c.id, url); ok {
+	if _, asked := d.insist(c, http.MethodPatch, "/configs/"+c.id, "webhook_config", c.id, url); asked > 0 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		c.former[len(c.former)-1].until = time.Now()
@@ -183,7 +186,7 @@ func (d *deeds) move(c *config, endpoint string) {
 
 // remove deletes a config.
 func (d *deeds) remove(c *config) {
-	if _, ok := d.insist(c, http.MethodDelete, "/configs/"+c.id, "", "", nil); ok {
+	if _, asked := d.insist(c, http.MethodDelete, "/configs/"+c.id, "", "", nil); asked > 0 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		c.off = append(c.off, span{from: time.Now()})

@@ -354,13 +354,16 @@ func (w *world) everything() (*ledgers, error) {
 	if err != nil {
 		return nil, err
 	}
-	queue := w.Queues[deadLetterQueue].URL
+	queue, all := w.Queues[deadLetterQueue].URL, w.depth(deadLetterQueue)
 	for {
 		got, err := w.sqs.ReceiveMessage(w.t.Context(), &sqs.ReceiveMessageInput{
 			QueueUrl: &queue, MaxNumberOfMessages: 10, VisibilityTimeout: int32((12 * time.Hour).Seconds()),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("reading dead letters: %w", err)
+		}
+		if len(got.Messages) == 0 && len(l.dead) < all.all() {
+			return nil, fmt.Errorf("%d dead letters were read of %+v", len(l.dead), all)
 		}
 		if len(got.Messages) == 0 {
 			return l, nil

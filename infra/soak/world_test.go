@@ -44,6 +44,7 @@ type config struct {
 	former       []former
 	off          []span // when it was inactive, or deleted
 	overlapEnds  string // as the API says it
+	doubtful     []span // when it may have had credentials that nobody was told
 }
 
 // issued are credentials, and when they were valid.

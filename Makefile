@@ -5,9 +5,7 @@ DYNOXIDE := 3.2.0
 PYTHON   ?= python3
 FUZZTIME ?= 5m
 ENV      ?= sandbox
-ARCHITECTURES ?= arm64,x86_64
 F        ?= deliver
-DOCKER   ?= auto
 ARCHITECTURE ?= $(or $(patsubst Architecture=%,%,$(filter Architecture=%,$(FLAGS))),arm64)
 SAM      := .build/aws-sam-cli/bin/sam
 # The release, by Git's tag of it, and between two releases also by the commit; dev where there is no tag.
@@ -62,11 +60,11 @@ deploy: ## deploy to ENV, sandbox (default) or production: the stacks of samconf
 	@$(MAKE) --no-print-directory build
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)
 invoke: ## run function F with event EVENT beside make run: in SAM's container, without Docker in the local stack itself
-	@go run ./infra/invoke -function '$(F)' -event '$(EVENT)' -docker '$(DOCKER)' -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
+	@go run ./infra/invoke -function '$(F)' -event '$(EVENT)' -docker '$(or $(DOCKER),auto)' -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
 start-api: ## serve the API from SAM's containers beside make run, on http://127.0.0.1:3001 (needs Docker)
 	@go run ./infra/invoke -function start-api -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
-samples: $(SAM) ## run every sample event in SAM's containers of ARCHITECTURES, arm64,x86_64, and compare the answers (needs Docker)
-	go test -count=1 -v -timeout 150m -run '^TestSampleEventsInContainers$$' ./infra/invoke -containers $(ARCHITECTURES) -sam $(abspath $(SAM)) -sam-flags '$(FLAGS)'
+samples: $(SAM) ## run every sample event in SAM's containers of ARCHITECTURES, arm64 and x86_64, and compare the answers (needs Docker)
+	go test -count=1 -v -timeout 150m -run '^TestSampleEventsInContainers$$' ./infra/invoke -containers '$(or $(ARCHITECTURES),arm64 x86_64)' -sam $(abspath $(SAM)) -sam-flags '$(FLAGS)'
 e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)
 	go test -count=1 ./infra/e2e $(if $(filter emulated,$(STACK)),-ministack $(abspath $<) -sam $(abspath $(SAM)),$(if $(STACK),-stack $(STACK) -receiver '$(RECEIVER)')) $(FLAGS)
 receivers: ## run the example receivers and the libraries of Standard Webhooks (needs Node.js, Python, Rust, Java, Maven)

@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	containers = flag.String("containers", "", "run the sample events in SAM's containers of `architectures`, such as arm64,x86_64")
+	containers = flag.String("containers", "", "run the sample events in SAM's containers of `architectures`, such as arm64 x86_64")
 	samCLI     = flag.String("sam", "", "SAM CLI, a `file`")
 	samFlags   = flag.String("sam-flags", "", "what sam local invoke gets beside what it must")
 )
@@ -111,7 +111,7 @@ func TestSampleEventsInContainers(t *testing.T) {
 		t.Skip("needs Docker and -containers")
 	}
 	stack := localtest.Start(t, "-samples", "-docker")
-	for architecture := range strings.SplitSeq(*containers, ",") {
+	for architecture := range strings.FieldsSeq(*containers) {
 		t.Run(architecture, func(t *testing.T) {
 			built := map[string]bool{}
 			start := func(cmd *exec.Cmd) error {

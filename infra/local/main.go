@@ -150,10 +150,8 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		page.Demo = &demo.Demo{Stack: running, Journal: told, Out: stdout, Details: s.details}
 	}
 	failed := running.Start(ctx, page.Handler())
-	if s.samples {
-		if err := world.Begin(ctx); err != nil {
-			return errors.Join(err, running.Stop())
-		}
+	if err := world.Begin(ctx); err != nil {
+		return errors.Join(err, running.Stop())
 	}
 	fmt.Fprint(stdout, banner(s, running))
 	var beside sync.WaitGroup

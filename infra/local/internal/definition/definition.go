@@ -197,18 +197,10 @@ func Principals(functions []template.Function) []identity.Principal {
 
 // Secret is a secret with its value, or how to make it.
 func Secret(s template.Secret) secretsmanager.Definition {
-	definition := secretsmanager.Definition{
-		Name:         s.Name,
-		ARN:          template.SecretARN(s.Name),
-		SecretString: s.Value,
+	return secretsmanager.Definition{
+		Name:                 s.Name,
+		ARN:                  template.SecretARN(s.Name),
+		SecretString:         s.Value,
+		GenerateSecretString: s.Generate,
 	}
-	if g := s.Generate; g != nil {
-		definition.GenerateSecretString = &secretsmanager.GenerateSecretString{
-			PasswordLength:       g.Length,
-			ExcludePunctuation:   g.ExcludePunctuation,
-			SecretStringTemplate: g.Template,
-			GenerateStringKey:    g.Key,
-		}
-	}
-	return definition
 }

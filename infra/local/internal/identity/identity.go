@@ -20,13 +20,10 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
-// Statement is one statement of a policy. Actions and resources may hold the wildcards * and ?.
-type Statement = template.Statement
-
-// Principal is a function with what its policies say.
+// Principal is a function with what its policies say. Actions and resources may hold the wildcards * and ?.
 type Principal struct {
 	Function   string
-	Statements []Statement
+	Statements []template.Statement
 }
 
 // Grant is an action that a statement allows on a resource, as the statement spells them.

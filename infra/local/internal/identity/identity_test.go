@@ -8,12 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 const (
 	table = "arn:aws:dynamodb:us-east-1:000000000000:table/ConfigsTable"
 	queue = "arn:aws:sqs:us-east-1:000000000000:DeliveryQueue"
 )
+
+type Statement = template.Statement
 
 func policies(t *testing.T, enforce bool, onDenied func(Denial), statements ...Statement) *Policies {
 	t.Helper()

@@ -119,7 +119,7 @@ func handle(ctx context.Context, r request) (any, error) {
 
 // beService runs a function that never becomes ready, until this process is killed.
 func beService() {
-	s, err := New(Options{})
+	s, err := New(Options{Log: io.Discard})
 	if err != nil {
 		panic(err)
 	}

@@ -48,10 +48,10 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) (stop func() bool)
 }
 
-// Options are what a Service needs. The zero value works.
+// Options are what a Service needs: a Log, and nothing else.
 type Options struct {
 	// Log receives the output of the functions, one Write per line, each line prefixed with "[name] ". Writes
-	// never overlap. nil discards it.
+	// never overlap.
 	Log io.Writer
 	// Clock is the system's by default.
 	Clock Clock
@@ -119,9 +119,6 @@ type function struct {
 
 // New makes a Service without functions. It must be closed.
 func New(o Options) (*Service, error) {
-	if o.Log == nil {
-		o.Log = io.Discard
-	}
 	if o.Clock == nil {
 		o.Clock = systemClock{}
 	}
@@ -133,9 +130,6 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Strike == nil {
 		o.Strike = func(string) fault.Fault { return fault.Fault{} }
-	}
-	if o.Concurrency < 0 {
-		return nil, errors.New("lambda: negative concurrency")
 	}
 	ctx, kill := context.WithCancel(context.Background())
 	return &Service{
@@ -156,8 +150,6 @@ func (s *Service) Register(f Function) error {
 		return errors.New("lambda: a function needs a name and a path")
 	case f.Timeout <= 0:
 		return fmt.Errorf("lambda: function %s needs a timeout", f.Name)
-	case f.Concurrency < 0:
-		return fmt.Errorf("lambda: function %s: negative concurrency", f.Name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 // The types of characters of a password. Punctuation is what AWS documents.
@@ -16,28 +18,21 @@ const (
 	punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 )
 
-// GenerateSecretString is a secret's random value: just the password, or, if SecretStringTemplate and
-// GenerateStringKey are set, the template's JSON object with the password under that key.
-type GenerateSecretString struct {
-	PasswordLength       int // 4 to 4096
-	ExcludePunctuation   bool
-	SecretStringTemplate string
-	GenerateStringKey    string
-}
-
-func (g *GenerateSecretString) generate() (string, error) {
-	if (g.SecretStringTemplate == "") != (g.GenerateStringKey == "") {
+// generate makes a secret's random value: just the password, or, if Template and Key are set, the template's JSON object
+// with the password under that key.
+func generate(g template.Generate) (string, error) {
+	if (g.Template == "") != (g.Key == "") {
 		return "", errors.New("SecretStringTemplate and GenerateStringKey go together")
 	}
-	password, err := draw(g.PasswordLength, g.ExcludePunctuation)
-	if err != nil || g.GenerateStringKey == "" {
+	password, err := draw(g.Length, g.ExcludePunctuation)
+	if err != nil || g.Key == "" {
 		return password, err
 	}
 	var members map[string]any
-	if err := json.Unmarshal([]byte(g.SecretStringTemplate), &members); err != nil || members == nil {
+	if err := json.Unmarshal([]byte(g.Template), &members); err != nil || members == nil {
 		return "", errors.New("SecretStringTemplate is not a JSON object")
 	}
-	members[g.GenerateStringKey] = password
+	members[g.Key] = password
 	value, err := json.Marshal(members)
 	if err != nil {
 		return "", fmt.Errorf("encoding the value: %w", err)

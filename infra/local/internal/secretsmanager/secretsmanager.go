@@ -9,7 +9,6 @@
 package secretsmanager
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -20,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 // ErrDefinition is wrapped by every error of CreateSecret.
@@ -36,8 +36,7 @@ const maxValue = 65536
 
 // Options configure a Vault.
 type Options struct {
-	Region  string // default us-east-1; part of the ARN of secrets defined without one
-	Account string // default 000000000000
+	Region, Account string // parts of the ARN of secrets defined without one
 }
 
 // Definition declares a secret, as AWS::SecretsManager::Secret does. Exactly one of SecretString and
@@ -46,7 +45,7 @@ type Definition struct {
 	Name                 string
 	ARN                  string // default: made of Region, Account and Name, without the six random characters that AWS appends
 	SecretString         string
-	GenerateSecretString *GenerateSecretString
+	GenerateSecretString *template.Generate
 }
 
 // Vault holds secrets. Its methods may be called concurrently.
@@ -73,8 +72,6 @@ type version struct {
 
 // New makes a Vault without secrets.
 func New(opts Options) *Vault {
-	opts.Region = cmp.Or(opts.Region, "us-east-1")
-	opts.Account = cmp.Or(opts.Account, "000000000000")
 	return &Vault{opts: opts, secrets: map[string]*secret{}}
 }
 
@@ -94,7 +91,7 @@ func (v *Vault) CreateSecret(d Definition) error {
 	value := d.SecretString
 	if d.GenerateSecretString != nil {
 		var err error
-		if value, err = d.GenerateSecretString.generate(); err != nil {
+		if value, err = generate(*d.GenerateSecretString); err != nil {
 			return fmt.Errorf("%w: GenerateSecretString of %s: %w", ErrDefinition, d.Name, err)
 		}
 	}

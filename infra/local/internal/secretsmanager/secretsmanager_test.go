@@ -17,6 +17,7 @@ import (
 
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	"github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 const keyringARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:keyring-AbC123"
@@ -275,11 +276,11 @@ func TestGeneratedSecret(t *testing.T) {
 	vault := newVault(t)
 	err := vault.CreateSecret(secretsmanager.Definition{
 		Name: "generated",
-		GenerateSecretString: &secretsmanager.GenerateSecretString{
-			SecretStringTemplate: `{"primary":"k1"}`,
-			GenerateStringKey:    "k1",
-			PasswordLength:       64,
-			ExcludePunctuation:   true,
+		GenerateSecretString: &template.Generate{
+			Template:           `{"primary":"k1"}`,
+			Key:                "k1",
+			Length:             64,
+			ExcludePunctuation: true,
 		},
 	})
 	if err != nil {
@@ -302,9 +303,9 @@ func TestGeneratedSecret(t *testing.T) {
 }
 
 func TestCreateSecretRefuses(t *testing.T) {
-	generated := func(g secretsmanager.GenerateSecretString) secretsmanager.Definition {
-		if g.PasswordLength == 0 {
-			g.PasswordLength = 32
+	generated := func(g template.Generate) secretsmanager.Definition {
+		if g.Length == 0 {
+			g.Length = 32
 		}
 		return secretsmanager.Definition{Name: "s", GenerateSecretString: &g}
 	}
@@ -313,16 +314,16 @@ func TestCreateSecretRefuses(t *testing.T) {
 		"a name with a space": {Name: "a b", SecretString: "s"},
 		"no value":            {Name: "s"},
 		"two values": {
-			Name: "s", SecretString: "s", GenerateSecretString: &secretsmanager.GenerateSecretString{PasswordLength: 32},
+			Name: "s", SecretString: "s", GenerateSecretString: &template.Generate{Length: 32},
 		},
 		"a name that exists":         {Name: "keyring", SecretString: "s"},
 		"an ARN that exists":         {Name: "s", ARN: keyringARN, SecretString: "s"},
 		"a value over 64 KiB":        {Name: "s", SecretString: strings.Repeat("x", 65537)},
-		"a template without key":     generated(secretsmanager.GenerateSecretString{SecretStringTemplate: "{}"}),
-		"a key without template":     generated(secretsmanager.GenerateSecretString{GenerateStringKey: "k"}),
-		"a template that is no JSON": generated(secretsmanager.GenerateSecretString{SecretStringTemplate: "k1", GenerateStringKey: "k"}),
-		"a template that is null":    generated(secretsmanager.GenerateSecretString{SecretStringTemplate: "null", GenerateStringKey: "k"}),
-		"a length of nothing":        generated(secretsmanager.GenerateSecretString{PasswordLength: -1}),
+		"a template without key":     generated(template.Generate{Template: "{}"}),
+		"a key without template":     generated(template.Generate{Key: "k"}),
+		"a template that is no JSON": generated(template.Generate{Template: "k1", Key: "k"}),
+		"a template that is null":    generated(template.Generate{Template: "null", Key: "k"}),
+		"a length of nothing":        generated(template.Generate{Length: -1}),
 	}
 	for name, definition := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/infra/local/internal/template"
 )
 
 // These benchmarks are the stack's ceiling: the services as they are served, over HTTP on loopback, with
@@ -72,7 +73,7 @@ func serveServices(b *testing.B) (lean, *dynamodb.Database, *sqs.Broker) {
 		b.Fatal(err)
 	}
 	policies, err := identity.New(identity.Options{Enforce: true, Principals: []identity.Principal{{
-		Function: "Writer", Statements: []identity.Statement{
+		Function: "Writer", Statements: []template.Statement{
 			{Sid: "All", Effect: "Allow", Actions: []string{"dynamodb:PutItem", "sqs:*"}, Resources: []string{"*"}},
 		}}}})
 	if err != nil {

@@ -114,6 +114,9 @@ func (f *further) start(t *testing.T) *system {
 // daysOf returns the stack for tests that wait for days.
 func daysOf(t *testing.T) *system {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a stack of its own, with a clock that is in a hurry, is for runs at full speed")
+	}
 	if under.local == nil {
 		t.Skip("takes days with the clock of AWS")
 	}
@@ -125,6 +128,9 @@ func daysOf(t *testing.T) *system {
 // is not parallel.
 func alone(t *testing.T) *system {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a stack of its own, with a clock that is in a hurry, is for runs at full speed")
+	}
 	if under.local == nil {
 		return under
 	}

@@ -12,8 +12,8 @@ import (
 // line is what deliver's log says of a message.
 type line struct {
 	Level      string
-	Msg        string
-	Time       time.Time // of the machine's clock
+	Msg        string    `json:"message"`
+	Time       time.Time `json:"timestamp"` // of the machine's clock
 	DeliveryID string    `json:"delivery_id"`
 	MessageID  string    `json:"message_id"`
 	Round      string

@@ -314,9 +314,9 @@ func TestEvidenceIsTaken(t *testing.T) {
 	o := &output{}
 	const failed = `time=2026-11-26T17:00:01.000Z level=WARN msg="the batch failed" `
 	for _, part := range []string{
-		`[DeliverFunction] {"time":"2026-11-26T17:00:00.5Z","level":"DEBUG","msg":"attempt","delivery_id":"dlv_1",`,
+		`[DeliverFunction] {"timestamp":"2026-11-26T17:00:00.5Z","level":"DEBUG","message":"attempt","delivery_id":"dlv_1",`,
 		`"message_id":"m1","round":"0","attempt":2,"outcome":"success","duration_ms":7}` + "\n",
-		`[DeliverFunction] {"level":"WARN","msg":"x"}` + "\n",
+		`[DeliverFunction] {"level":"WARN","message":"x"}` + "\n",
 		failed + `function=DeliverFunction messages=2 ids=m1,m2 error="Unhandled: killed"` + "\n",
 		failed + `function=DeliverFunction messages=1 ids=m3 error="TooManyRequestsException: Rate"` + "\n",
 		failed + `function=DispatchFunction messages=1 ids=m4 error=killed` + "\n",

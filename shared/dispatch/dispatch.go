@@ -327,8 +327,10 @@ func (d *Dispatcher) group(ctx context.Context, organizations []*organization) (
 	defer func() {
 		if p := recover(); p != nil {
 			err := d.panicked(ctx, p)
-			for _, e := range entries {
-				e.obstacle = err
+			for _, o := range organizations { // also those that it did not come to
+				for _, e := range o.entries {
+					e.obstacle = err
+				}
 			}
 		}
 	}()

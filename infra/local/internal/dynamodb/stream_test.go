@@ -149,6 +149,28 @@ func TestStreamRequestIsRefused(t *testing.T) {
 	refused(t, err, "ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 }
 
+func TestAllThatHasExpiredIsDeletedInSteps(t *testing.T) {
+	f := newFixture(t, nil)
+	const rows = 55
+	for i := range rows { // three of five have expired, more than one step of them
+		var batch []item
+		for j := range 50 {
+			expires := start.Unix() + 60
+			if j%5 < 3 {
+				expires = start.Unix() - 1
+			}
+			batch = append(batch, order("c", strconv.Itoa(i*50+j), item{"expires": n(strconv.FormatInt(expires, 10))}))
+		}
+		f.put(t, batch...)
+	}
+	same(t, rows*30, f.db.Expire(f.clock.Now()))
+	same(t, 0, f.db.Expire(f.clock.Now()))
+	same(t, item(nil), f.order(t, "c", "2745"))
+	if f.order(t, "c", "2749") == nil {
+		t.Error("an item whose time is not over was deleted")
+	}
+}
+
 func TestRecordIsALambdaEvent(t *testing.T) {
 	f := newFixture(t, nil)
 	f.put(

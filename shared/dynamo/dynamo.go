@@ -55,9 +55,9 @@ func reread(s string) webhook.Time {
 	return t
 }
 
-// pause waits before try number n of a call that met a passing obstacle.
+// pause waits before try number n of a call that met a passing obstacle, for half a second or so at most.
 func pause(ctx context.Context, n int) error {
-	delay := min(20*time.Millisecond<<n, 500*time.Millisecond)
+	delay := min(20*time.Millisecond<<min(n, 5), 500*time.Millisecond) // shifted on, it would overflow to no pause at all
 	timer := time.NewTimer(time.Duration(float64(delay) * (0.5 + rand.Float64())))
 	defer timer.Stop()
 	select {

@@ -123,7 +123,7 @@ func (b *batch) outcome(m *received, result endpoint.Result, startedAt time.Time
 	o := webhook.Outcome{
 		Message: m.Message, MessageID: m.id, At: webhook.At(now),
 		Tried: &webhook.Attempt{
-			Number: m.Attempt, MessageID: m.id, StartedAt: webhook.At(startedAt), Duration: result.Duration,
+			Number: m.Attempt, MessageID: m.id, StartedAt: webhook.Precise(startedAt), Duration: result.Duration,
 			ResponseStatus: result.Status, ErrorCode: result.Code, Error: result.Error, ResponseSnippet: result.Snippet,
 		},
 	}

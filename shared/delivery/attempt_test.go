@@ -439,3 +439,16 @@ func TestCredentialsThatDoNotOpenEnd(t *testing.T) {
 		}
 	})
 }
+
+// A queue may bring a message twice at once; the log tells what two processes then make of it by when they began.
+func TestTheLogKeepsTheMicrosecondOfAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := deliverytest.New(deliverytest.Bubble{})
+		const after = 1234567 * time.Nanosecond
+		f.Sleep(after)
+		f.Handle(t.Context(), t, one(first)(f)...)
+		if began := f.Delivery(1).Attempts[0].StartedAt.Sub(f.Begin); began != after.Truncate(time.Microsecond) {
+			t.Errorf("it says %s after the start", began)
+		}
+	})
+}

@@ -56,7 +56,7 @@ type deliveryItem struct {
 type attemptItem struct {
 	Number    int    `dynamodbav:"n"`
 	MessageID string `dynamodbav:"by"`
-	StartedAt int64  `dynamodbav:"at"` // Unix milliseconds
+	StartedAt int64  `dynamodbav:"at"` // Unix microseconds
 	Duration  int64  `dynamodbav:"ms"`
 	Status    int    `dynamodbav:"status,omitempty"`
 	Code      string `dynamodbav:"code,omitempty"`
@@ -103,7 +103,7 @@ func fromDelivery(d *webhook.Delivery) deliveryItem {
 		i.Attempts = append(i.Attempts, attemptItem{
 			Number:    a.Number,
 			MessageID: a.MessageID,
-			StartedAt: a.StartedAt.UnixMilli(),
+			StartedAt: a.StartedAt.UnixMicro(),
 			Duration:  a.Duration.Milliseconds(),
 			Status:    a.ResponseStatus,
 			Code:      a.ErrorCode,
@@ -152,7 +152,7 @@ func toDelivery(from item) (*webhook.Delivery, error) {
 		d.Attempts = append(d.Attempts, webhook.Attempt{
 			Number:          a.Number,
 			MessageID:       a.MessageID,
-			StartedAt:       webhook.At(time.UnixMilli(a.StartedAt)),
+			StartedAt:       webhook.Precise(time.UnixMicro(a.StartedAt)),
 			Duration:        time.Duration(a.Duration) * time.Millisecond,
 			ResponseStatus:  a.Status,
 			ErrorCode:       a.Code,

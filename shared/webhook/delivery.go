@@ -81,7 +81,7 @@ type Delivery struct {
 type Attempt struct {
 	Number          int    // 1 to MaxAttempts, within the round
 	MessageID       string // the message that stood for it
-	StartedAt       Time
+	StartedAt       Time   // Precise: it tells attempts of one message apart that processes make at the same time
 	Duration        time.Duration
 	ResponseStatus  int    // 0 if there was no answer
 	ErrorCode       string // "" on success; see package endpoint, and CodeUnknown and CodeCredentials

@@ -64,6 +64,9 @@ func At(t time.Time) Time {
 	return Time{t.UTC().Truncate(time.Millisecond)}
 }
 
+// Precise is At, but cut to microseconds, which only the tables keep.
+func Precise(t time.Time) Time { return Time{t.UTC().Truncate(time.Microsecond)} }
+
 // ParseTime reads any RFC 3339 time that can be written in TimeLayout: one whose year in UTC has four
 // digits, and that is not the zero Time.
 func ParseTime(s string) (Time, error) {

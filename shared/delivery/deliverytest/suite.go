@@ -38,6 +38,7 @@ func TestLog(t *testing.T, create func(t *testing.T) Subject) {
 		"an outcome is applied to what is there":               applied,
 		"an outcome that changes nothing is not written":       nothingNew,
 		"a result whose answer was lost is written once":       lostAnswers,
+		"results of the same millisecond are not taken for it": sameMillisecond,
 		"a result is tried again":                              triedAgain,
 		"an item of another organization is left alone":        foreignItem,
 		"a start is written if the delivery is as known":       started,
@@ -199,6 +200,16 @@ func lostAnswers(tr trial) {
 			tr.Errorf("%d attempts before: %+v", n, recorded)
 		}
 	}
+}
+
+// sameMillisecond: a queue brings a message twice at once, so that two processes make its attempt with the same result.
+func sameMillisecond(tr trial) {
+	for n := range 3 {
+		o := tr.outcome(tr.First(1), "a", webhook.Delivered, 0, nil)
+		o.Tried.StartedAt = webhook.Precise(tr.Begin.Add(time.Duration(n) * time.Microsecond))
+		tr.record(o)
+	}
+	tr.line(tr.First(1), "delivered 0/1 over done for 1, 3 listed")
 }
 
 func triedAgain(tr trial) {

@@ -214,6 +214,17 @@ func TestRule9To11Results(t *testing.T) {
 			want:     did{Posts: []string{"event1 #1"}, Sent: []string{"0/2 in 10s"}, Log: "retrying 0/1 due 10s wakes 15m10s, 1 listed"},
 		},
 		{
+			name: "retried by a message that is the only one, also when the log took longer than it was to wait",
+			arrange: all(answering(failed), func(f *fixture) {
+				f.Store.OnRecord = func(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+					f.Sleep(12 * time.Second)
+					return f.Log.Record(ctx, outcomes)
+				}
+			}),
+			arrivals: one(first),
+			want:     did{Posts: []string{"event1 #1"}, Sent: []string{"0/2 in 0s"}, Log: "retrying 0/1 due 10s wakes 15m10s, 1 listed"},
+		},
+		{
 			name:     "retried by the sweep alone when it is due later",
 			arrange:  all(logged(2), answering(failed)),
 			arrivals: one(attempt(3)),

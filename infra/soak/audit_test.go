@@ -28,6 +28,8 @@ type logged struct {
 type loggedAttempt struct {
 	Number    int    `dynamodbav:"n"`
 	MessageID string `dynamodbav:"by"`
+	At        int64  `dynamodbav:"at"` // Unix microseconds of the stack's clock
+	Status    int    `dynamodbav:"status"`
 	Code      string `dynamodbav:"code"`
 }
 

@@ -51,6 +51,7 @@ type story struct {
 	unlogged []time.Time
 	unsent   map[string]bool // messages that could not be sent, by their ids
 	cut      []end           // of messages in batches that failed
+	said     []line          // all that deliver said
 	dead     []webhook.Message
 }
 
@@ -58,6 +59,7 @@ type story struct {
 type end struct {
 	message string
 	at      time.Time
+	why     string
 }
 
 // findings are what a comparison has found, by what it is.
@@ -66,6 +68,7 @@ type findings map[string]*finding
 type finding struct {
 	n       int
 	example string
+	stories []string // of the first ones
 }
 
 func (f findings) add(what string, n int, format string, values ...any) {
@@ -76,6 +79,13 @@ func (f findings) add(what string, n int, format string, values ...any) {
 		f[what] = &finding{example: fmt.Sprintf(format, values...)}
 	}
 	f[what].n += n
+}
+
+// tell is add for what must not be found and cannot be understood without the story of its delivery.
+func (f findings) tell(what string, n int, s *story, format string, values ...any) {
+	if f.add(what, n, format, values...); n > 0 && len(f[what].stories) < 10 {
+		f[what].stories = append(f[what].stories, s.String())
+	}
 }
 
 // What must never be found.
@@ -183,6 +193,7 @@ func (l *ledgers) stories() map[[2]string]*story {
 			continue
 		}
 		s := of(configID, eventID)
+		s.said = append(s.said, text)
 		switch text.Msg {
 		case attempted:
 			s.lines = append(s.lines, text)
@@ -198,7 +209,7 @@ func (l *ledgers) stories() map[[2]string]*story {
 	for _, batch := range l.batches {
 		for _, id := range batch.messages {
 			if s := messages[id]; s != nil {
-				s.cut = append(s.cut, end{message: id, at: batch.at})
+				s.cut = append(s.cut, end{message: id, at: batch.at, why: batch.why})
 			}
 		}
 	}
@@ -359,12 +370,12 @@ func (s *story) checkLog(found findings, key [2]string, together time.Duration) 
 	if unknown := len(s.posts) - len(sent); unknown > 0 {
 		explained := min(unknown, len(s.cut))
 		found.add(crashed, explained, "%s", name(key))
-		found.add(
-			unknownPost, unknown-explained, "%s: %d requests, %d in the log, %d crashes",
+		found.tell(
+			unknownPost, unknown-explained, s, "%s: %d requests, %d in the log, %d crashes",
 			name(key), len(s.posts), len(sent), len(s.cut),
 		)
 	}
-	found.add(unseen, len(sent)-len(s.posts), "%s: %d requests, %d in the log", name(key), len(s.posts), len(sent))
+	found.tell(unseen, len(sent)-len(s.posts), s, "%s: %d requests, %d in the log", name(key), len(s.posts), len(sent))
 	repeats := 0
 	for i, l := range sent {
 		before := slices.DeleteFunc(slices.Clone(sent[:i]), func(b line) bool { return b.Round != l.Round || b.Attempt != l.Attempt })
@@ -372,7 +383,7 @@ func (s *story) checkLog(found findings, key [2]string, together time.Duration) 
 			continue
 		}
 		repeats++
-		found.add(s.why(l, before, together), 1, "%s, attempt %d of round %s by %s", name(key), l.Attempt, l.Round, l.MessageID)
+		found.tell(s.why(l, before, together), 1, s, "%s, attempt %d of round %s by %s", name(key), l.Attempt, l.Round, l.MessageID)
 	}
 	accepted, rounds := 0, map[string]bool{}
 	for _, p := range s.posts {
@@ -385,7 +396,7 @@ func (s *story) checkLog(found findings, key [2]string, together time.Duration) 
 	}
 	more := accepted - max(1, len(rounds))
 	found.add(again, more, "%s", name(key))
-	found.add(toomany, more-repeats-len(s.cut), "%s: accepted %d times in %d rounds", name(key), accepted, len(rounds))
+	found.tell(toomany, more-repeats-len(s.cut), s, "%s: accepted %d times in %d rounds", name(key), accepted, len(rounds))
 	if s.item != nil && len(s.item.Attempts) < maxLogged {
 		s.checkItem(found, key)
 	}
@@ -440,7 +451,7 @@ func (s *story) checkItem(found findings, key [2]string) {
 		case a.Code == webhook.CodeUnknown && (cut(a.MessageID) || s.unsent[a.MessageID] || len(s.unlogged) > 0):
 			found.add(startedOnly, 1, "%s", name(key))
 		default:
-			found.add(unseen, 1, "%s: attempt %d of message %s, %q", name(key), a.Number, a.MessageID, a.Code)
+			found.tell(unseen, 1, s, "%s: attempt %d of message %s, %q", name(key), a.Number, a.MessageID, a.Code)
 		}
 	}
 	for k, n := range open {
@@ -451,7 +462,7 @@ func (s *story) checkItem(found findings, key [2]string) {
 		case len(s.unlogged) > 0:
 			found.add(unwritten, n, "%s", name(key))
 		default:
-			found.add(unknownPost, n, "%s: attempt %d of message %s is not in its item", name(key), k.number, k.message)
+			found.tell(unknownPost, n, s, "%s: attempt %d of message %s is not in its item", name(key), k.number, k.message)
 		}
 	}
 }

@@ -16,9 +16,13 @@ type line struct {
 	Time       time.Time `json:"timestamp"` // of the machine's clock
 	DeliveryID string    `json:"delivery_id"`
 	MessageID  string    `json:"message_id"`
+	Receives   int       `json:"receive_count"`
 	Round      string
 	Attempt    int
 	Outcome    string
+	Verdict    string
+	Reason     string
+	Error      string
 	Duration   int64 `json:"duration_ms"`
 }
 
@@ -36,6 +40,7 @@ func (l line) began() time.Time { return l.Time.Add(-time.Duration(l.Duration) *
 type failedBatch struct {
 	at       time.Time
 	messages []string // their ids
+	why      string
 }
 
 // evidence is what the stack and its functions said while they worked. It explains what the ledgers cannot: who was
@@ -71,7 +76,7 @@ func (e *evidence) take(text []byte) (spent bool) {
 	if err != nil {
 		return false
 	}
-	e.batches = append(e.batches, failedBatch{at: at, messages: strings.Split(string(match[2]), ",")})
+	e.batches = append(e.batches, failedBatch{at: at, messages: strings.Split(string(match[2]), ","), why: string(match[3])})
 	return false
 }
 

@@ -233,6 +233,9 @@ func (f findings) rows(t *testing.T, what ...string) {
 			example = ", such as " + f[w].example
 		}
 		measured.row(t, n == 0, w, "0", "%d%s", n, example)
+		for i := 0; n > 0 && i < len(f[w].stories); i++ {
+			t.Log(f[w].stories[i])
+		}
 	}
 }
 

@@ -332,7 +332,7 @@ func TestEvidenceIsTaken(t *testing.T) {
 			Round: "0", Attempt: 2, Outcome: "success", Duration: 7,
 		}},
 		batches: []failedBatch{{
-			at: time.Date(2026, 11, 26, 17, 0, 1, 0, time.UTC), messages: []string{"m1", "m2"},
+			at: time.Date(2026, 11, 26, 17, 0, 1, 0, time.UTC), messages: []string{"m1", "m2"}, why: `"Unhandled: killed"`,
 		}},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(evidence{}, failedBatch{})); diff != "" {

@@ -154,7 +154,7 @@ func (b *batch) finish(ctx context.Context, m *received, p *parcel, o webhook.Ou
 		p.unlogged = true
 		b.Metrics.Add(metricLogFailures, 1)
 		b.Log.ErrorContext(ctx, "result not logged",
-			"delivery_id", m.DeliveryID(), "status", string(o.Status), "error", recorded.Err.Error())
+			"delivery_id", m.DeliveryID(), "message_id", m.id, "status", string(o.Status), "error", recorded.Err.Error())
 		return kept
 	}
 	p.Delivery = recorded.Delivery

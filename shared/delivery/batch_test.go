@@ -270,13 +270,17 @@ func TestOneWideLineForEachAttempt(t *testing.T) {
 		f := deliverytest.New(deliverytest.Bubble{})
 		f.Poster.OnPost = deliverytest.Always(deliverytest.Failure(500))
 		f.Handle(t.Context(), t, one(first, receives(2))(f)...)
+		received, lines, _ := strings.Cut(f.Lines.String(), "\n")
+		if want := `"msg":"received","delivery_id":"dlv_`; !strings.Contains(received, want) || !strings.Contains(received, `"message_id":"a"`) {
+			t.Errorf("before any POST it says %s", received)
+		}
 		for _, want := range []string{
 			`"msg":"attempt"`, `"organization_id":"org_1"`, `"message_id":"a"`, `"attempt":1`, `"receive_count":2`,
 			`"outcome":"http_status"`, `"delivery_status":"retrying"`, `"response_status":500`,
 			`"next_attempt_at":"2000-01-01T00:00:10.000Z"`, `"msg":"batch","messages":1,"kept":0`,
 		} {
-			if n := strings.Count(f.Lines.String(), want); n != 1 {
-				t.Errorf("%s is there %d times in %s", want, n, f.Lines)
+			if n := strings.Count(lines, want); n != 1 {
+				t.Errorf("%s is there %d times in %s", want, n, lines)
 			}
 		}
 		for name, want := range map[string]int{"Attempts http_status": 1, "EndpointLatency": 1, "flushed": 1, "Deliveries retrying": 0} {

@@ -201,6 +201,8 @@ func (d *Deliverer) Handle(ctx context.Context, event Batch) (Answer, error) {
 			m.fate = kept // a message that cannot be read reaches the dead-letter queue as it was sent
 			continue
 		}
+		// A batch that is cut off after a POST leaves no other line that tells which of its messages was whose.
+		d.Log.DebugContext(ctx, "received", "delivery_id", m.DeliveryID(), "message_id", m.id, "receive_count", m.receives)
 		key := m.Key()
 		if parcels[key] == nil {
 			parcels[key] = &parcel{}

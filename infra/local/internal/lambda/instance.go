@@ -99,7 +99,7 @@ func (s *Service) start(f *function) (*instance, error) {
 		// left, unless one has left the process group.
 		process.Kill(in.cmd.Process)
 		writer.Close()
-		reader.SetReadDeadline(time.Now().Add(time.Second))
+		reader.SetReadDeadline(time.Now().Add(10 * time.Second)) // what is still in the pipe takes a busy machine a while
 		<-copied
 		reader.Close()
 		in.server.Close()

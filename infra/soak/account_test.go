@@ -21,6 +21,8 @@ func TestThrottledAccount(t *testing.T) {
 	w.pass(minutes * time.Minute)
 	dead := w.depth(deadLetterQueue).all()
 	measured.row(t, dead == 0, "messages in the dead-letter queue after 30 queue-minutes", "0", "%d", dead)
+	refused := w.hits().Kinds["refused"]
+	measured.row(t, refused > 0, "invocations for which the account had no place", "some", "%d", refused)
 	w.delivers("slow", changed, 5*patience)
 	got := w.accepted("slow", changed)
 	measured.row(t, got == documents, "delivered", "all", "%d of %d, after %s",

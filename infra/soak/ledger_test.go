@@ -182,6 +182,8 @@ func (r trial) compare(t *testing.T) {
 	measured.row(t, true, "organizations, configs", "", "%d, %d", tenants, len(w.configs))
 	measured.row(t, true, "most messages in flight", "", "%d", highest.inFlight)
 	d.rows(t)
+	dropped := w.output.recursive()
+	measured.row(t, dropped == 0, "batches dropped as recursive", "0", "%d", dropped)
 	if r.faulty {
 		hits.rows(t)
 	}

@@ -287,12 +287,12 @@ var everyFault = []fault{
 	{Kind: "every", Probability: 0.05},
 }
 
-// hits are what plans have hit since the stack's start: by kind, also 0, and what of it.
+// hits are what plans have hit since the stack's start, and its limits: by kind, also 0, and what of it.
 type hits struct {
 	Kinds map[string]int
 	Hits  []struct {
-		Service, Operation, Kind string
-		Count                    int
+		Service, Operation, Contains, Kind string
+		Count                              int
 	}
 }
 
@@ -302,21 +302,29 @@ func (s *stack) hits() hits {
 	return report
 }
 
-// rows prints what was hit by each kind, which must have hit something, but in a short run.
+// rows prints what was hit by each kind, which must have hit something, but in a short run. Of a kind, rules
+// of their own count apart that hit what contains a text.
 func (h hits) rows(t *testing.T) {
 	t.Helper()
-	for _, kind := range slices.Sorted(maps.Keys(h.Kinds)) {
-		counts := map[string]int{}
-		for _, hit := range h.Hits {
-			if hit.Kind == kind && hit.Count > 0 {
-				counts[hit.Service+" "+hit.Operation] += hit.Count
+	all := map[string]map[string]int{}
+	for kind := range h.Kinds {
+		all[kind] = map[string]int{}
+	}
+	for _, hit := range h.Hits {
+		kind := strings.TrimSpace(hit.Kind + " " + hit.Contains)
+		if all[kind] == nil {
+			all[kind] = map[string]int{}
+		}
+		all[kind][hit.Service+" "+hit.Operation] += hit.Count
+	}
+	for _, kind := range slices.Sorted(maps.Keys(all)) {
+		sum, of := 0, []string{}
+		for _, what := range slices.Sorted(maps.Keys(all[kind])) {
+			if n := all[kind][what]; n > 0 {
+				sum, of = sum+n, append(of, fmt.Sprintf("%s %d", what, n))
 			}
 		}
-		var of []string
-		for _, what := range slices.Sorted(maps.Keys(counts)) {
-			of = append(of, fmt.Sprintf("%s %d", what, counts[what]))
-		}
-		measured.row(t, h.Kinds[kind] > 0 || testing.Short(), "fault "+kind, "some", "%d: %s", h.Kinds[kind], strings.Join(of, ", "))
+		measured.row(t, sum > 0 || testing.Short(), "fault "+kind, "some", "%d: %s", sum, strings.Join(of, ", "))
 	}
 }
 
@@ -434,6 +442,13 @@ func (o *output) find(pattern *regexp.Regexp) string {
 		return string(match[1])
 	}
 	return ""
+}
+
+// recursive returns how often messages were dropped that are part of a recursive loop. The template allows the loops there are.
+func (o *output) recursive() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Count(o.text.Bytes(), []byte("RecursiveInvocationsDropped"))
 }
 
 // tail returns the end of what was printed.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/docuhook/docuhook/infra/local/internal/clock"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
@@ -168,7 +170,9 @@ func Gateway(t *template.Template) gateway.Options {
 	authorizers := map[string]*gateway.Authorizer{}
 	if t.API != nil {
 		options.API = t.API.Name
-		options.Throttle = (*gateway.Throttle)(t.API.Default)
+		if limit := t.API.Default; limit != nil {
+			options.Throttle = rate.NewLimiter(rate.Limit(limit.RatePerSecond), limit.Burst)
+		}
 		for name, a := range t.API.Authorizers {
 			authorizers[name] = &gateway.Authorizer{Name: name, Function: a.Function, Headers: a.Headers, Cache: a.Cache}
 		}

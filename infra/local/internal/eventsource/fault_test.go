@@ -99,7 +99,10 @@ func TestFaultsOfAQueue(t *testing.T) {
 		"nor does it help": {
 			struck: fault.Fault{Kind: fault.Twice, Delay: time.Minute}, sent: 1, fails: 1, want: []string{"0s: a", "1m0s: a"}, failed: 1,
 		},
-		"a batch comes late":      {struck: fault.Fault{Kind: fault.Late, Delay: time.Minute}, sent: 1, want: []string{"1m0s: a"}},
+		"a batch comes late": {struck: fault.Fault{Kind: fault.Late, Delay: time.Minute}, sent: 1, want: []string{"1m0s: a"}},
+		"the limit of messages in flight is reached": {
+			struck: fault.Fault{Kind: fault.OverLimit, Delay: time.Minute}, sent: 2, want: []string{"1m0s: a b"},
+		},
 		"messages change places":  {struck: fault.Fault{Kind: fault.OutOfOrder}, sent: 3, want: []string{"0s: c b a"}},
 		"but not with themselves": {struck: fault.Fault{Kind: fault.OutOfOrder}, sent: 1, want: []string{"0s: a"}},
 	} {

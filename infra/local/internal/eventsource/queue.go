@@ -89,6 +89,9 @@ func (q *queueMapping) run(poll, work context.Context) {
 				return
 			}
 		}
+		if struck := q.Strike(fault.OverLimit); struck.Kind != "" {
+			sleep(poll, struck.Delay)
+		}
 		messages, err := q.queue.Receive(poll, q.BatchSize)
 		if err != nil {
 			if poll.Err() != nil {

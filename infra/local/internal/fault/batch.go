@@ -33,14 +33,14 @@ var batches = map[string]batch{
 }
 
 // part lets some entries of a batch fail, at least one, and the services serve the others.
-func (i *calls) part(w http.ResponseWriter, r *http.Request, c call, random *rand.Rand) {
+func (i *calls) part(w http.ResponseWriter, r *http.Request, operation string, body []byte, random *rand.Rand) {
 	request := object{}
-	if json.Unmarshal(c.body, &request) != nil || request == nil {
+	if json.Unmarshal(body, &request) != nil || request == nil {
 		i.next.ServeHTTP(w, r) // the service says what is wrong
 		return
 	}
 	lost := false
-	left, amend := batches[c.operation](request, func(n int) []bool {
+	left, amend := batches[operation](request, func(n int) []bool {
 		which := make([]bool, n)
 		for k := range which {
 			which[k] = random.IntN(2) == 0
@@ -57,7 +57,7 @@ func (i *calls) part(w http.ResponseWriter, r *http.Request, c call, random *ran
 	}
 	served, response := newAnswer(), object{}
 	if left > 0 {
-		body := encode(request)
+		body = encode(request)
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		i.next.ServeHTTP(served, r)
 		if err := json.Unmarshal(served.body.Bytes(), &response); err != nil {

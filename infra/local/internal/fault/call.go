@@ -32,24 +32,24 @@ type calls struct {
 // ServeHTTP implements http.Handler.
 func (i *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	prefix, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	c := call{function: i.functions[awsjson.AccessKey(r)], service: services[prefix], operation: operation}
-	if c.function == "" || c.service == "" || i.idle() {
+	c := Hit{Function: i.functions[awsjson.AccessKey(r)], Service: services[prefix], Operation: operation}
+	if c.Function == "" || c.Service == "" || i.idle() {
 		i.next.ServeHTTP(w, r)
 		return
 	}
-	can := happens[c.service]
+	can := happens[c.Service]
 	if batches[operation] == nil {
 		can = slices.DeleteFunc(slices.Clone(can), func(k Kind) bool { return k == Partial })
 	}
-	var err error
-	if c.body, err = io.ReadAll(r.Body); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		reset(w)
 		return
 	}
-	r.Body = io.NopCloser(bytes.NewReader(c.body))
-	switch f := i.strike(c, can); f.Kind {
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	switch f := i.strike(c, body, can); f.Kind {
 	case Throttled:
-		awsjson.WriteError(w, throttling(c.service))
+		awsjson.WriteError(w, throttling(c.Service))
 	case Internal:
 		awsjson.WriteError(w, &awsjson.Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: message})
 	case Hanging:
@@ -61,7 +61,7 @@ func (i *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.next.ServeHTTP(newAnswer(), r)
 		reset(w)
 	case Partial:
-		i.part(w, r, c, f.Random)
+		i.part(w, r, operation, body, f.Random)
 	default:
 		i.next.ServeHTTP(w, r)
 	}

@@ -5,15 +5,16 @@
 //	service                      operation                         kinds
 //	dynamodb sqs secretsmanager  the service's, SendMessage …      throttled internal hanging reset-before reset-after partial
 //	stream                       the table whose stream is read    twice late out-of-order
-//	queue                        the queue that is read            twice late out-of-order
+//	queue                        the queue that is read            twice late out-of-order over-limit
 //	schedule                     the event's name in the template  twice late missed
-//	process                      Invoke                            killed frozen
+//	process                      Invoke                            killed frozen refused
 //	process                      Init                              skewed
 //
 // Calls of services fail for functions alone: administrators, such as tests that look at queues and tables, are left
 // alone. A stream stays within what AWS promises: a batch may come twice, late, or after later records of other partition
-// keys, but the records of one key keep their order. What a queue brings may come in any order. The kind every stands for
-// each kind that no other rule of the plan has, so that one rule is a plan of all faults:
+// keys, but the records of one key keep their order. What a queue brings may come in any order. Limits are counted too where
+// they are reached without a rule: that of the account, as refused, and that of messages in flight, as over-limit. The
+// kind every stands for each kind that no other rule of the plan has, so that one rule is a plan of all faults:
 //
 //	{"seed": 1, "rules": [{"kind": "every", "probability": 0.05}]}
 //
@@ -52,6 +53,8 @@ const (
 	Killed      Kind = "killed"       // a function's process is killed some time after an invocation has begun
 	Frozen      Kind = "frozen"       // a function's process is stopped after an invocation, and goes on with the next
 	Skewed      Kind = "skewed"       // a function's process has a clock that is ahead, or behind, until it ends
+	Refused     Kind = "refused"      // a function is not invoked, since its account has no place left
+	OverLimit   Kind = "over-limit"   // a queue gives nothing for a while, since too many of its messages are in flight
 	Every       Kind = "every"        // in rules alone: each kind that no other rule has
 )
 
@@ -63,12 +66,12 @@ var happens = map[string][]Kind{
 	"sqs":            ofCalls,
 	"secretsmanager": ofCalls,
 	"stream":         {Twice, Late, OutOfOrder},
-	"queue":          {Twice, Late, OutOfOrder},
+	"queue":          {Twice, Late, OutOfOrder, OverLimit},
 	"schedule":       {Twice, Late, Missed},
-	"process":        {Killed, Frozen, Skewed},
+	"process":        {Killed, Frozen, Skewed, Refused},
 }
 
-var kinds = slices.Concat(ofCalls, []Kind{Twice, Late, OutOfOrder, Missed, Killed, Frozen, Skewed})
+var kinds = slices.Concat(ofCalls, []Kind{Twice, Late, OutOfOrder, Missed, Killed, Frozen, Skewed, Refused, OverLimit})
 
 // Rule lets something go wrong. An empty field matches everything.
 type Rule struct {
@@ -153,6 +156,7 @@ type Hit struct {
 	Function  string `json:"function"`
 	Service   string `json:"service"`
 	Operation string `json:"operation"`
+	Contains  string `json:"contains,omitzero"` // of its rule
 	Kind      Kind   `json:"kind"`
 	Count     int    `json:"count"`
 }
@@ -209,7 +213,7 @@ func (i *Injector) Report() Report {
 	slices.SortFunc(report.Hits, func(a, b Hit) int {
 		return cmp.Or(
 			cmp.Compare(a.Function, b.Function), cmp.Compare(a.Service, b.Service),
-			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind),
+			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Contains, b.Contains),
 		)
 	})
 	return report
@@ -221,26 +225,32 @@ func (i *Injector) idle() bool {
 	return len(i.rules) == 0
 }
 
-// call is one call of a service, or whatever else can go wrong.
-type call struct {
-	function, service, operation string
-	body                         []byte
-}
-
 // Strike decides which of these kinds happens to what is no call: to something that a stream, a queue or a schedule has for a
 // function, or to the function's process.
 func (i *Injector) Strike(function, service, operation string, can ...Kind) Fault {
-	return i.strike(call{function: function, service: service, operation: operation}, can)
+	return i.strike(Hit{Function: function, Service: service, Operation: operation}, nil, can)
 }
 
-func (i *Injector) strike(c call, can []Kind) Fault {
+// Reached reports whether a limit is reached, which counts as a hit of a kind, or seems so because that kind strikes.
+func (i *Injector) Reached(function, service, operation string, kind Kind, reached bool) bool {
+	if !reached {
+		return i.Strike(function, service, operation, kind).Kind != ""
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.hits[Hit{Function: function, Service: service, Operation: operation, Kind: kind}]++
+	return true
+}
+
+// strike is Strike for what happens to a hit that is not counted yet; a call has a body.
+func (i *Injector) strike(hit Hit, body []byte, can []Kind) Fault {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for n, rule := range i.rules {
-		if !rule.matches(c) || !slices.Contains(can, rule.Kind) {
+		if !rule.matches(hit, body) || !slices.Contains(can, rule.Kind) {
 			continue
 		}
-		hit := Hit{Function: c.function, Service: c.service, Operation: c.operation, Kind: rule.Kind}
+		hit.Kind, hit.Contains = rule.Kind, rule.Contains
 		s := stream{rule: n, Hit: hit}
 		source := i.random[s]
 		if source == nil {
@@ -270,8 +280,8 @@ func (i *Injector) fault(r Rule, random *rand.Rand) Fault {
 	return f
 }
 
-func (r Rule) matches(c call) bool {
+func (r Rule) matches(h Hit, body []byte) bool {
 	is := func(wanted, got string) bool { return wanted == "" || wanted == got }
-	return is(r.Function, c.function) && is(r.Service, c.service) && is(r.Operation, c.operation) &&
-		bytes.Contains(c.body, []byte(r.Contains))
+	return is(r.Function, h.Function) && is(r.Service, h.Service) && is(r.Operation, h.Operation) &&
+		bytes.Contains(body, []byte(r.Contains))
 }

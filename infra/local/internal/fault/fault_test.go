@@ -178,6 +178,9 @@ func TestRulesChoose(t *testing.T) {
 				want = append(want, fault.Hit{
 					Function: "DeliverFunction", Service: "sqs", Operation: "SendMessage", Kind: fault.Internal, Count: 1,
 				})
+				if _, text, contains := strings.Cut(test.rule, `"contains":`); contains {
+					want[0].Contains, _ = strconv.Unquote(text)
+				}
 			}
 			if diff := cmp.Diff(want, hits); diff != "" {
 				t.Errorf("hits (-want +got):\n%s", diff)
@@ -218,9 +221,9 @@ func TestSeedDecides(t *testing.T) {
 // of are the kinds that can strike by what they can strike.
 var of = map[string][]fault.Kind{
 	"stream":   {fault.Twice, fault.Late, fault.OutOfOrder},
-	"queue":    {fault.Twice, fault.Late, fault.OutOfOrder},
+	"queue":    {fault.Twice, fault.Late, fault.OutOfOrder, fault.OverLimit},
 	"schedule": {fault.Twice, fault.Late, fault.Missed},
-	"process":  {fault.Killed, fault.Frozen, fault.Skewed},
+	"process":  {fault.Killed, fault.Frozen, fault.Skewed, fault.Refused},
 }
 
 func TestSameSeedStrikesTheSame(t *testing.T) {
@@ -273,8 +276,24 @@ func TestReportTellsWhatHasNeverStruck(t *testing.T) {
 	if diff := cmp.Diff(want, got.Hits); diff != "" {
 		t.Errorf("hits (-want +got):\n%s", diff)
 	}
-	if n, known := got.Kinds[fault.Skewed]; n != 0 || !known || got.Kinds[fault.Twice] != 1 || len(got.Kinds) != 13 {
-		t.Errorf("kinds are %v, want 13 of them with one hit", got.Kinds)
+	if n, known := got.Kinds[fault.Skewed]; n != 0 || !known || got.Kinds[fault.Twice] != 1 || len(got.Kinds) != 15 {
+		t.Errorf("kinds are %v, want 15 of them with one hit", got.Kinds)
+	}
+}
+
+func TestALimitThatIsReachedIsAHit(t *testing.T) {
+	i := newInjector()
+	reached := func(full bool) bool { return i.Reached("F", "process", "Invoke", fault.Refused, full) }
+	if reached(false) || !reached(true) {
+		t.Error("without a plan a limit seems reached that is not, or not where it is")
+	}
+	i.Follow(plan(t, `{"kind":"refused","probability":1}`))
+	if !reached(false) {
+		t.Error("it does not seem reached although the plan says so")
+	}
+	want := []fault.Hit{{Function: "F", Service: "process", Operation: "Invoke", Kind: fault.Refused, Count: 2}}
+	if diff := cmp.Diff(want, i.Report().Hits); diff != "" {
+		t.Errorf("hits (-want +got):\n%s", diff)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Limits of HTTP APIs.
@@ -52,19 +54,13 @@ type Authorizer struct {
 	Cache    time.Duration // how long an answer counts for the same header values; 0: not at all
 }
 
-// Throttle limits requests with a token bucket.
-type Throttle struct {
-	RatePerSecond float64
-	Burst         int
-}
-
 // Options are what an API is made of.
 type Options struct {
 	API      string // its id; this and the next two are what events say
 	Account  string
 	Region   string
 	Routes   []Route
-	Throttle *Throttle // of all routes together; nil: no limit
+	Throttle *rate.Limiter // of all routes together; nil: no limit
 	Invoker  Invoker
 	// Throttled is the Invoker's error for a function that had no place for the request; nil: there is none.
 	Throttled error
@@ -77,7 +73,7 @@ type Gateway struct {
 	api, account, region string
 
 	mux      *http.ServeMux
-	throttle *Throttle
+	throttle *rate.Limiter
 	invoker  Invoker
 	busy     error
 	now      func() time.Time
@@ -86,7 +82,6 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	verdicts map[identity]verdict
-	bucket   bucket
 	requests uint64
 }
 
@@ -153,7 +148,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, route *Route) {
 		route:      route,
 		parameters: route.parameters(r),
 	}
-	if !g.admit(x.at) {
+	if g.throttle != nil && !g.throttle.AllowN(x.at, 1) {
 		writeMessage(w, http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 )
 
 // invoker is a fake Invoker.
@@ -303,7 +304,7 @@ func TestThrottle(t *testing.T) {
 			{Method: "GET", Path: "/a", Function: "F"},
 			{Method: "GET", Path: "/b", Function: "F"},
 		},
-		Throttle: &Throttle{RatePerSecond: 2, Burst: 3},
+		Throttle: rate.NewLimiter(2, 3),
 		Invoker:  answering(empty),
 	})
 	get := func(path string) int { return do(g, httptest.NewRequest("GET", path, nil)).StatusCode }

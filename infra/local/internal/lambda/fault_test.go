@@ -1,6 +1,8 @@
 package lambda
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +40,32 @@ func TestProcessIsKilledWhenItIsTime(t *testing.T) {
 		t.Errorf("the invocation ended with %+v, want it killed", got)
 	}
 	x.pid() // in another process
+}
+
+func TestRefusedInvocationRunsNothing(t *testing.T) {
+	t.Parallel()
+	var full []bool
+	x := setUp(t, func(_ *Function, o *Options) {
+		o.Concurrency = 1
+		o.Refuse = func(_ string, is bool) bool {
+			full = append(full, is)
+			return is || len(full) == 1
+		}
+	})
+	if _, err := x.Invoke(t.Context(), "Test", nil); !errors.Is(err, ErrThrottled) {
+		t.Errorf("an invocation that was refused ended with %v", err)
+	}
+	g := newGate(t)
+	running := x.begin(request{Do: "get", URL: g.url})
+	<-g.entered
+	if _, err := x.Invoke(t.Context(), "Test", nil); !errors.Is(err, ErrThrottled) {
+		t.Errorf("one for which the account had no place ended with %v", err)
+	}
+	close(g.open)
+	<-running
+	if !slices.Equal(full, []bool{false, false, true}) {
+		t.Errorf("the account was said to be full %v", full)
+	}
 }
 
 func TestFrozenProcessGoesOnWhenNoOtherIsIdle(t *testing.T) {

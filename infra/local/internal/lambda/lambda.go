@@ -59,6 +59,8 @@ type Options struct {
 	Concurrency int
 	// Env, if set, adds to the environment of a process that starts.
 	Env func(function string) []string
+	// Refuse, if set, decides whether an invocation is refused although the account is not full, and hears if it is.
+	Refuse func(function string, full bool) bool
 	// Strike, if set, decides whether an invocation's process is killed, or frozen after it; see the package fault.
 	Strike func(function string) fault.Fault
 }
@@ -127,6 +129,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Env == nil {
 		o.Env = func(string) []string { return nil }
+	}
+	if o.Refuse == nil {
+		o.Refuse = func(_ string, full bool) bool { return full }
 	}
 	if o.Strike == nil {
 		o.Strike = func(string) fault.Fault { return fault.Fault{} }
@@ -217,7 +222,7 @@ func (s *Service) acquire(name string) (*function, *instance, error) {
 		return nil, nil, ErrClosed
 	case f == nil:
 		return nil, nil, ErrNotFound
-	case s.busy >= s.options.Concurrency:
+	case s.options.Refuse(name, s.busy >= s.options.Concurrency):
 		return nil, nil, ErrThrottled
 	}
 	var in *instance

@@ -274,8 +274,10 @@ func (q *queue) receive(ctx context.Context, wait bool, in intake, read func(*me
 		for _, m := range taken {
 			read(m)
 		}
+		if full = q.full(); full && len(taken) == 0 {
+			b.opts.Full(q.name)
+		}
 		if len(taken) > 0 || !wait {
-			full = q.full()
 			q.signal()
 			b.mu.Unlock()
 			return full, nil

@@ -65,6 +65,7 @@ type Options struct {
 	InFlightLimit int                      // of every queue; default InFlightLimit
 	Clock         *clock.Clock             // default the machine's; it must advance with the timers of package time
 	Observe       func(Event)              // optional; called in order while the broker is locked: be quick, and do not call back
+	Full          func(queue string)       // optional, as Observe: a receive has found the limit reached
 	About         func(body string) string // optional: what a message is about, "" for nothing that another could be about
 }
 
@@ -137,6 +138,9 @@ func New(opts Options) *Broker {
 	}
 	if opts.Clock == nil {
 		opts.Clock = clock.New(1, nil)
+	}
+	if opts.Full == nil {
+		opts.Full = func(string) {}
 	}
 	if opts.About == nil {
 		opts.About = func(string) string { return "" }

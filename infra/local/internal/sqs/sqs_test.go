@@ -199,7 +199,8 @@ func TestMessageKeepsTheTracingHeaderOfItsRequest(t *testing.T) {
 }
 
 func TestDelayedMessagesAreNotInFlight(t *testing.T) {
-	b := newBroker(t, sqs.Options{InFlightLimit: 2})
+	full := 0
+	b := newBroker(t, sqs.Options{InFlightLimit: 2, Full: func(string) { full++ }})
 	c := connect(t, b, nil)
 	for range 3 {
 		later := &client.SendMessageInput{QueueUrl: queueURL("orders"), MessageBody: aws.String("later"), DelaySeconds: 900}
@@ -216,8 +217,8 @@ func TestDelayedMessagesAreNotInFlight(t *testing.T) {
 	wantCode(t, err, "OverLimit")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if got, err := b.Receive(ctx, arnPrefix+"orders", 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("an event source received %v, %v", got, err)
+	if got, err := b.Receive(ctx, arnPrefix+"orders", 1); !errors.Is(err, context.DeadlineExceeded) || full != 2 {
+		t.Errorf("an event source received %v, %v; the limit was found reached %d times, want twice", got, err, full)
 	}
 	wantSame(t, attributes(t, c, "orders", "ApproximateNumberOfMessagesDelayed")["ApproximateNumberOfMessagesDelayed"], "3")
 }

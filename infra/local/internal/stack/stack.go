@@ -114,6 +114,7 @@ func (s *Stack) QueueURL(queue string) string {
 func (s *Stack) makeStorage() (err error) {
 	s.Storage, err = definition.NewStorage(s.Template, s.Clock.Now, sqs.Options{
 		BaseURL: s.Endpoint(), InFlightLimit: s.InFlightLimit, Clock: s.Clock, Observe: s.Observe, About: s.about(),
+		Full: func(queue string) { s.Injector.Reached("", "queue", queue, fault.OverLimit, true) },
 	})
 	if err != nil {
 		return err
@@ -160,6 +161,9 @@ func (s *Stack) makeFunctions() error {
 	log := functionLog{w: s.Log, details: s.Details}
 	if s.Functions, err = lambda.New(lambda.Options{
 		Log: log, Concurrency: s.Concurrency, Env: s.skew,
+		Refuse: func(function string, full bool) bool {
+			return s.Injector.Reached(function, "process", "Invoke", fault.Refused, full)
+		},
 		Strike: func(function string) fault.Fault {
 			return s.Injector.Strike(function, "process", "Invoke", fault.Killed, fault.Frozen)
 		},

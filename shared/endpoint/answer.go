@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -76,8 +77,8 @@ func isText(header http.Header, body []byte) bool {
 	return strings.HasPrefix(kind, "text/") && !strings.Contains(kind, "utf-16")
 }
 
-// minRedacted is the length from which on the value of a custom header is taken for a secret: "eu" is none, and
-// would be found in every other word.
+// minRedacted is the length from which on the value of a custom header is redacted wherever it stands. A shorter one, such
+// as "eu", is in every other word and can be no secret; it is redacted after the header's name.
 const minRedacted = 4
 
 // redact removes the credentials, custom headers included, from what an endpoint sent back.
@@ -91,7 +92,10 @@ func redact(s string, r Request) string {
 			_, bare, _ := strings.Cut(secret.Reveal(), "_") // as some receivers keep it
 			secrets = append(secrets, secret.Reveal(), bare)
 		}
-		for _, value := range credentials.Headers {
+		for name, value := range credentials.Headers {
+			if len(value) < minRedacted {
+				s = afterName(name, value.Reveal()).ReplaceAllString(s, "${1}"+signature.Secret("").String())
+			}
 			secrets = append(secrets, value.Reveal())
 			if scheme, rest, found := strings.Cut(value.Reveal(), " "); found && strings.Trim(scheme, letters) == "" {
 				secrets = append(secrets, strings.TrimSpace(rest)) // of "Bearer …", which some receivers take apart
@@ -109,6 +113,27 @@ func redact(s string, r Request) string {
 	}
 	return s
 }
+
+// afterName matches the value of a header after its name, as servers list headers: in text, JSON, HTML, a URL, or the
+// variables of CGI. The first group is what stands before the value.
+func afterName(name, value string) *regexp.Regexp {
+	const (
+		before  = `(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\[nrt])`
+		between = `(?:&#?\w+;|%[0-9A-Fa-f]{2}|</?\w[^>]*>|value|[^0-9A-Za-z]){1,20}?`
+	)
+	var values []string
+	for _, text := range spellings(value) {
+		values = append(values, regexp.QuoteMeta(text))
+	}
+	end := `\b` // "eu" is not the value in "x-region: europe"
+	if notAlphanumeric.MatchString(value[len(value)-1:]) {
+		end = ""
+	}
+	name = notAlphanumeric.ReplaceAllLiteralString(name, notAlphanumeric.String())
+	return regexp.MustCompile(`(` + before + `(?i:` + name + `)` + between + `)(?:` + strings.Join(values, "|") + `)` + end)
+}
+
+var notAlphanumeric = regexp.MustCompile(`[^0-9A-Za-z]`)
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -475,6 +475,38 @@ func TestCustomHeaderDoesNotComeBack(t *testing.T) {
 	}
 }
 
+// TestShortCustomHeaderDoesNotComeBackAfterItsName has values that are no secrets and would be found in every other word.
+func TestShortCustomHeaderDoesNotComeBackAfterItsName(t *testing.T) {
+	headers := map[string]signature.Secret{"X-Env": "1", "x-region": "eu", "X-Odd": `"<`, "X-Sign": "-1*"}
+	for echoed, want := range map[string]string{
+		"X-Env: 1\r\nx-region: eu\r\n":                        "X-Env: [redacted]\r\nx-region: [redacted]\r\n",
+		"x-env:1, X-REGION=eu; a neutral 1":                   "x-env:[redacted], X-REGION=[redacted]; a neutral 1",
+		`{"x-env":"1","X-Region":["eu"],"n":1}`:               `{"x-env":"[redacted]","X-Region":["[redacted]"],"n":1}`,
+		`[["X-Env","1"],["x-region", "eu"]]`:                  `[["X-Env","[redacted]"],["x-region", "[redacted]"]]`,
+		`{"name": "X-Env", "value": "1"}`:                     `{"name": "X-Env", "value": "[redacted]"}`,
+		`{"raw":"POST /1\r\nX-Env: 1\r\n"}`:                   `{"raw":"POST /1\r\nX-Env: [redacted]\r\n"}`,
+		`{"log":"{\"X-Env\":\"1\"}"}`:                         `{"log":"{\"X-Env\":\"[redacted]\"}"}`,
+		"array('HTTP_X_ENV' => '1', 'HTTP_X_REGION' => 'eu')": "array('HTTP_X_ENV' => '[redacted]', 'HTTP_X_REGION' => '[redacted]')",
+		"<tr><td>X-Env</td>\n<td class=v>1</td></tr>":         "<tr><td>X-Env</td>\n<td class=v>[redacted]</td></tr>",
+		"{&quot;X-Env&quot;:&quot;1&quot;}":                   "{&quot;X-Env&quot;:&quot;[redacted]&quot;}",
+		"%7B%22X-Env%22%3A%221%22%7D":                         "%7B%22X-Env%22%3A%22[redacted]%22%7D",
+		"X-Odd: \"<, x-sign: -1*.":                            "X-Odd: [redacted], x-sign: [redacted].",
+		`{"X-Odd":"\"\u003c"}`:                                `{"X-Odd":"[redacted]"}`,
+		"x-region: europe, x-env: 12, 1 eu neutral":           "x-region: europe, x-env: 12, 1 eu neutral",
+		"no x-environment 1, no max-region: eu":               "no x-environment 1, no max-region: eu",
+	} {
+		t.Run(echoed, func(t *testing.T) {
+			client, _ := newClient(serveRaw(t, nil, speak(rawAnswer(401, "", echoed))))
+			r := requestTo("http://" + host)
+			r.Previous = &signature.Credentials{Token: previous.Token, Secret: previous.Secret, Headers: headers}
+			r.Current.Headers = headers
+			if got := client.Post(t.Context(), r).Snippet; got != want {
+				t.Errorf("snippet %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // FuzzAnswer: whatever an endpoint answers, only 2xx is success, and what is logged is short and
 // valid text without the credentials.
 func FuzzAnswer(f *testing.F) {

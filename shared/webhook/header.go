@@ -29,21 +29,21 @@ func CheckCustomHeaders(headers map[string]string) []Problem {
 	total := 0
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		value, lower := headers[name], strings.ToLower(name)
+		value, folded := headers[name], foldHeader(name)
 		total += len(name) + len(value)
 		switch {
 		case name == "" || len(name) > MaxCustomHeaderName || strings.ContainsFunc(name, notToken):
 			add("/"+name, "invalid_name", "must have a name of 1 to %d letters, digits and characters of !#$%%&'*+-.^_`|~",
 				MaxCustomHeaderName)
-		case reserved(lower):
+		case reserved(folded):
 			add("/"+name, "reserved_name", "is a header of Docuhook, of HTTP itself or of Standard Webhooks")
-		case seen[lower]:
-			add("/"+name, "duplicate_name", "is named twice; upper and lower case are the same")
+		case seen[folded]:
+			add("/"+name, "duplicate_name", "is named twice; upper and lower case are the same, and so are all but letters and digits")
 		case value == "" || len(value) > MaxCustomHeaderValue, strings.TrimSpace(value) != value, strings.ContainsFunc(value, notVisible):
 			add("/"+name, "invalid_value", "must have a value of 1 to %d visible ASCII characters, with spaces and tabs only between them",
 				MaxCustomHeaderValue)
 		}
-		seen[lower] = true
+		seen[folded] = true
 	}
 	if total > maxCustomHeadersTotal {
 		add("", "headers_too_large", "must have at most %d bytes of names and values together", maxCustomHeadersTotal)
@@ -60,16 +60,29 @@ func notToken(r rune) bool {
 
 func notVisible(r rune) bool { return (r < ' ' && r != '\t') || r > '~' }
 
-// reserved reports whether a header, in lower case, is one that a request has anyway, or that says how HTTP takes
-// it: the length and coding of a body, the connection, conditions, and what proxies do.
-func reserved(lower string) bool {
-	for _, prefix := range []string{"webhook-", "x-webhook-", "accept", "content-", "proxy-", "if-", "sec-"} {
-		if strings.HasPrefix(lower, prefix) {
+// foldHeader returns what the names of headers have in common that one of the interfaces between servers and
+// applications may take for the same: CGI and its kin make WEBHOOK_ID of both webhook-id and Webhook_Id.
+//
+// Source: https://www.rfc-editor.org/rfc/rfc3875#section-4.1.18
+func foldHeader(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 'a' && (r < '0' || r > '9') || r > 'z' {
+			return '-'
+		}
+		return r
+	}, strings.ToLower(name))
+}
+
+// reserved reports whether a header, by its folded name, is one that a request has anyway, or that says how HTTP
+// takes it: the length and coding of a body, the connection, conditions, and what proxies do.
+func reserved(folded string) bool {
+	for _, prefix := range []string{"webhook-", "x-webhook-", "accept-", "content-", "proxy-", "if-", "sec-"} {
+		if strings.HasPrefix(folded, prefix) {
 			return true
 		}
 	}
 	return slices.Contains([]string{
-		"connection", "date", "expect", "forwarded", "host", "http2-settings", "idempotency-key", "keep-alive", "max-forwards", "range",
-		"te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
-	}, lower)
+		"accept", "connection", "date", "expect", "forwarded", "host", "http2-settings", "idempotency-key", "keep-alive",
+		"max-forwards", "range", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
+	}, folded)
 }

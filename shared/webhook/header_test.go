@@ -50,6 +50,13 @@ func TestCheckCustomHeaders(t *testing.T) {
 			headers: map[string]string{"X-Key": "1", "x-key": "2"},
 			want:    []string{"custom_headers/x-key duplicate_name"},
 		},
+		"one name to an application behind CGI": {
+			headers: map[string]string{"X-Key": "1", "X_Key": "2", "x.key": "3"},
+			want:    []string{"custom_headers/X_Key duplicate_name", "custom_headers/x.key duplicate_name"},
+		},
+		"names that only begin alike": {headers: map[string]string{
+			"Acceptance": "v", "Dates": "v", "Hostname": "v", "Viable": "v", "Webhook": "v", "X-Webhooks-Of": "v", "Ifs": "v", "Trailers": "v",
+		}},
 		"all problems at once": {
 			headers: map[string]string{"": "v", "Host": "v", "X": "", "a b": "v"},
 			want: []string{
@@ -83,7 +90,9 @@ func TestCheckCustomHeaders(t *testing.T) {
 		"x-webhook-attempt", "Idempotency-Key", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Content-Type",
 		"content-length", "Content-Encoding", "Content-Digest", "Host", "Connection", "Keep-Alive", "Proxy-Connection",
 		"Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "HTTP2-Settings", "Date", "Via", "Range",
-		"If-None-Match", "If-Modified-Since", "Max-Forwards", "Forwarded", "Sec-Fetch-Mode",
+		"If-None-Match", "If-Modified-Since", "Max-Forwards", "Forwarded", "Sec-Fetch-Mode", "webhook_id", "WEBHOOK_Signature",
+		"X_Webhook_Token", "x-webhook_signature", "x.webhook.attempt", "Idempotency_Key", "content_length", "Transfer_Encoding",
+		"USER_AGENT", "webhook|timestamp", "accept_encoding", "host", "hOsT",
 	} {
 		if got := code(name, "value"); got != "reserved_name" {
 			t.Errorf("%s: %q", name, got)

@@ -2,6 +2,7 @@ package infra_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
@@ -395,20 +396,33 @@ func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
 	}
 	parseTemplate(t, &document)
 	pattern := regexp.MustCompile(document.Parameters["DocumentUrlTemplate"].AllowedPattern)
+	long := strings.Repeat("a", 600)
 	for value, want := range map[string]bool{
 		"": true,
-		"https://documents.example/{document_id}":                                 true,
-		"https://documents.example:8443/v1/{document_id}/content?a=b&c=%20":       true,
-		"https://documents.example?id={document_id}":                              true,
-		"https://documents.example/":                                              false,
-		"https://documents.example/{id}":                                          false,
-		"https://{document_id}.example/":                                          false,
-		"http://documents.example/{document_id}":                                  false,
-		"https://documents.example/{document_id}/{document_id}":                   false,
-		"https://documents.example/#{document_id}":                                false,
-		"https://me:mine@documents.example/{document_id}":                         false,
-		"https://documents.example/{document_id}|":                                false,
-		"https://documents.example/" + strings.Repeat("a", 600) + "{document_id}": false,
+		"https://documents.example/{document_id}":                           true,
+		"https://documents.example:8443/v1/{document_id}/content?a=b&c=%20": true,
+		"https://documents.example?id={document_id}":                        true,
+		"https://documents/%7Ea%2f%2F/{document_id}":                        true,
+		"https://documents.example/":                                        false,
+		"https://documents.example/{id}":                                    false,
+		"https://{document_id}.example/":                                    false,
+		"http://documents.example/{document_id}":                            false,
+		"https://documents.example/{document_id}/{document_id}":             false,
+		"https://documents.example/#{document_id}":                          false,
+		"https://me:mine@documents.example/{document_id}":                   false,
+		"https://documents.example/{document_id}|":                          false,
+		"https://documents.example/%zz/{document_id}":                       false,
+		"https://documents.example/{document_id}?a=%":                       false,
+		"https://documents..example/{document_id}":                          false,
+		"https://documents-.example/{document_id}":                          false,
+		"https://documents.example:/{document_id}":                          false,
+		"https://documents.example:0/{document_id}":                         false,
+		"https://documents.example:70000/{document_id}":                     false,
+		"https://192.0.2.256/{document_id}":                                 false,
+		"https://documents.1/{document_id}":                                 false,
+		"https://" + long + "/{document_id}":                                false,
+		"https://documents.example/" + long + "{document_id}":               false,
+		"https://documents.example/{document_id}" + long:                    false,
 	} {
 		if got := pattern.MatchString(value); got != want {
 			t.Errorf("%.80q: the template takes it: %t, want %t", value, got, want)
@@ -416,5 +430,33 @@ func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
 		if _, err := webhook.ParseDocumentURL(value); (err == nil) != want {
 			t.Errorf("%.80q: %v", value, err)
 		}
+	}
+	taken := 0
+	random := rand.New(rand.NewPCG(1, 2))
+	parts := []string{".", "-", ":", "/", "?", "%", "%4a", "a", "Z", "9", "@", "#", "{", "~", "[", "\\", "aB3.", long[:40], "1.2.3.4", ":443"}
+	for range 200_000 {
+		value := "https://"
+		for _, part := range random.Perm(len(parts))[:random.IntN(7)] {
+			value += parts[part]
+		}
+		value += "/{document_id}"
+		for _, part := range random.Perm(len(parts))[:random.IntN(4)] {
+			value += parts[part]
+		}
+		if !pattern.MatchString(value) {
+			continue
+		}
+		taken++
+		if _, err := webhook.ParseDocumentURL(value); err != nil {
+			t.Errorf("the template takes %q, no function does", value)
+		}
+	}
+	if taken < 1000 {
+		t.Errorf("the template took %d of the values made up", taken)
+	}
+	longest := "https://" + strings.Repeat(long[:40]+".", 5) + long[:40] + ":9999/" + strings.Repeat(long[:16]+"%4a", 5) +
+		"{document_id}" + strings.Repeat(long[:20]+"%4a", 6)
+	if _, err := webhook.ParseDocumentURL(longest); !pattern.MatchString(longest) || err != nil {
+		t.Errorf("%d bytes are the longest, %v", len(longest), err)
 	}
 }

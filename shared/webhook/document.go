@@ -44,8 +44,14 @@ func ParseDocumentURL(template string) (DocumentURL, error) {
 }
 
 // Of returns where a document can be fetched, "" for nowhere. Every character of its id that could mean something
-// in a URL is percent-encoded.
+// in a URL is percent-encoded. That does not help where an id is of dots alone: clients take . and .. in a path for a
+// step to another place, encoded too, so that no link leads to such a document.
+//
+// Source: https://url.spec.whatwg.org/#double-dot-path-segment
 func (t DocumentURL) Of(documentID string) string {
+	if strings.Trim(documentID, ".") == "" {
+		return ""
+	}
 	encoded := strings.ReplaceAll(url.QueryEscape(documentID), "+", "%20")
 	return strings.Replace(string(t), documentPlace, encoded, 1)
 }

@@ -29,6 +29,21 @@ func TestDocumentURL(t *testing.T) {
 			documentID: `../x//y\@evil.example:1%2F{document_id}`,
 			want:       "https://documents.example/..%2Fx%2F%2Fy%5C%40evil.example%3A1%252F%7Bdocument_id%7D",
 		},
+		{name: "nor can one that means the folder", template: "https://documents.example/v1/{document_id}?a=b", documentID: "."},
+		{name: "or the one above", template: "https://documents.example/v1/{document_id}", documentID: ".."},
+		{name: "or that of dots before it", template: "https://documents.example/v1/.{document_id}/a", documentID: "."},
+		{
+			name:       "dots beside others are no step",
+			template:   "https://documents.example/v1/{document_id}",
+			documentID: "..a",
+			want:       "https://documents.example/v1/..a",
+		},
+		{
+			name:       "nor are they before a slash, which is encoded",
+			template:   "https://documents.example/v1/{document_id}",
+			documentID: "../",
+			want:       "https://documents.example/v1/..%2F",
+		},
 		{
 			name:       "an id beyond ASCII is encoded by byte",
 			template:   "https://documents.example/{document_id}",

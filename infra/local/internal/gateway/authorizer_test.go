@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
 )
 
 // authorizing is a gateway with one route behind an authorizer, and what its functions were asked.
@@ -238,6 +240,36 @@ func TestAuthorizerCache(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFloodWithoutAKey is what limits.md says of one: it takes the tokens of all, and reaches no function but the
+// authorizer, so that nothing which is counted for an organization is used up.
+func TestFloodWithoutAKey(t *testing.T) {
+	var a *authorizing
+	a = newAuthorizing(t, time.Minute, []string{"X-Api-Key"}, func() ([]byte, error) {
+		var e struct{ IdentitySource []string }
+		err := json.Unmarshal(a.payload, &e)
+		return fmt.Appendf(nil, `{"isAuthorized":%t}`, err == nil && e.IdentitySource[0] == "good"), err
+	})
+	a.throttle = rate.NewLimiter(10, 20)
+	count := map[int]int{}
+	for n := range 100 {
+		status, _ := a.post()
+		count[status]++
+		if n%2 == 0 {
+			status, _ = a.post("X-Api-Key", fmt.Sprint("guess ", n))
+			count[status]++
+		}
+	}
+	if want := map[int]int{401: 13, 403: 7, 429: 130}; !maps.Equal(count, want) || a.asked != 7 || a.called != 0 {
+		t.Errorf("answered %v, want %v; %d questions, %d calls", count, want, a.asked, a.called)
+	}
+	for wait, want := range []int{429, 200} {
+		a.now = a.now.Add(time.Duration(wait) * 100 * time.Millisecond)
+		if status, _ := a.post("X-Api-Key", "good"); status != want {
+			t.Errorf("with a key, %d tenths of a second later: %d, want %d", wait, status, want)
+		}
 	}
 }
 

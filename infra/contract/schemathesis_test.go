@@ -16,7 +16,7 @@ import (
 var schemathesis = flag.String("schemathesis", "", "check the local stack with this st `command`")
 
 // leastCases is how many requests must have been made for the check to tell something.
-const leastCases = 2000
+const leastCases = 3000
 
 // TestSchemathesis lets schemathesis make up requests to the local stack, and look at its answers,
 // with nothing but the contract to go by.

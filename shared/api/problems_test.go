@@ -79,6 +79,11 @@ func TestUpdateTakesWhatGetAnswered(t *testing.T) {
 	})
 	shown := w.do(get(configPath(c.ID))).body
 	w.must(200, call{method: "PATCH", target: configPath(c.ID), body: shown})
+	for _, beside := range []string{`"relationships":{}`, `"lid":"mine"`, `"links":{"self":"/"},"meta":{}`} {
+		w.must(200, call{method: "PATCH", target: configPath(c.ID), body: strings.Replace(
+			w.do(get(configPath(c.ID))).body, `"attributes"`, beside+`,"attributes"`, 1,
+		)})
+	}
 	var attributes map[string]any
 	if err := json.Unmarshal([]byte(shown), &struct{ Data any }{&struct{ Attributes any }{&attributes}}); err != nil {
 		t.Fatal(err)
@@ -102,11 +107,44 @@ func TestUpdateTakesWhatGetAnswered(t *testing.T) {
 // unreadable.
 func TestHintsAtAPlusSign(t *testing.T) {
 	w := newWorld(t)
-	d := w.must(400, get(listDeliveries+"?filter[created_after]=2026-11-26T10:00:00+02:00"))
-	if detail := d.Errors[0].Detail; !strings.Contains(detail, "%2B") {
-		t.Errorf("the detail %q does not tell how a plus is written", detail)
+	w.delivery(w.config(ours, 1, nil), 1, nil)
+	for _, list := range []string{listDeliveries, listEvents} {
+		for _, filter := range []string{"created_after", "created_before"} {
+			for bare, hint := range map[string]bool{
+				"2026-11-26T10:00:00+02:00": true, "2026-11-26T10:00:00.123456+05:30": true, "2026-11-26T10:00:00+00:00": true,
+				"2026-11-26T10:00:00%2002:00": true, // which is the same
+				"2026-11-26+10:00:00":         false, "yesterday+02:00": false, "2026-11-26T10:00:00+0200": false, "+": false,
+			} {
+				at := list + "?filter[" + filter + "]="
+				d := w.must(400, get(at+bare))
+				if detail := d.Errors[0].Detail; strings.Contains(detail, "%2B") != hint {
+					t.Errorf("%s%s: the detail %q, want a word on how a plus is written: %t", at, bare, detail, hint)
+				}
+				if hint {
+					w.must(200, get(at+strings.NewReplacer("+", "%2B", "%20", "%2B").Replace(bare)))
+				}
+			}
+		}
 	}
-	w.must(200, get(listDeliveries+"?filter[created_after]=2026-11-26T10:00:00%2B02:00"))
+}
+
+// TestHintsAtPercentEncoding: what RFC 3986 forbids in a URL is refused by some servers at every request.
+func TestHintsAtPercentEncoding(t *testing.T) {
+	w := newWorld(t)
+	c := w.config(ours, 1, nil)
+	for rest, hint := range map[string]string{
+		"/hook?tenant={acme}": "%7B", "/hook?a=1|2": "%7C", `/hook?x=\"y\"`: "%22", "/hook?filter[a]=1": "%5B", "/hook?a=%zz": "%25",
+		"/{acme}/hook": "%7B", "/a|b": "%7C", "/a%": "%25",
+	} {
+		for _, refused := range []call{
+			create(`"url":"https://hooks.example.com` + rest + `"`), change(c.ID, `"url":"https://hooks.example.com`+rest+`"`),
+		} {
+			d := w.must(422, refused)
+			if one := d.Errors[0]; one.Code != "invalid_characters" || !strings.Contains(one.Detail, hint) {
+				t.Errorf("%s %s: %q, want a hint at %s", refused.method, rest, one.Detail, hint)
+			}
+		}
+	}
 }
 
 func TestAnswersAtMostAHundredErrors(t *testing.T) {

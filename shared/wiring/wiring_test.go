@@ -5,12 +5,16 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/docuhook/docuhook/shared/endpoint"
+	"github.com/docuhook/docuhook/shared/signature"
 	"github.com/docuhook/docuhook/shared/webhook"
 )
 
@@ -189,6 +193,28 @@ func TestEnvironmentInvalid(t *testing.T) {
 			t.Errorf("got %d", d.FailureThreshold)
 		}
 	})
+}
+
+func TestAnswersAreKeptUnlessToldOtherwise(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "Erika Mustermann is no customer of ours", http.StatusBadRequest)
+	}))
+	defer server.Close()
+	credentials, err := signature.NewCredentials(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kept, want := range map[string]string{"true": "Erika Mustermann is no customer of ours\n", "false": ""} {
+		deliverer := environment(map[string]string{
+			"ENVIRONMENT": "sandbox", "ALLOW_PRIVATE_ADDRESSES": "true", "LOG_ENDPOINT_ANSWERS": kept,
+		}).Deliver()
+		got := deliverer.Poster.Post(t.Context(), endpoint.Request{
+			URL: server.URL, EventID: "evt_1", Key: "dlv_1", Attempt: 1, Current: credentials,
+		})
+		if got.Status != http.StatusBadRequest || got.Snippet != want {
+			t.Errorf("LOG_ENDPOINT_ANSWERS=%s: status %d, kept %q, want %q", kept, got.Status, got.Snippet, want)
+		}
+	}
 }
 
 func TestURLPolicy(t *testing.T) {

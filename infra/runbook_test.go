@@ -198,6 +198,46 @@ func TestEveryAlarmHasItsSectionInTheRunbook(t *testing.T) {
 
 // TestRunbookQuotesWhatTheCodeLogs finds messages of the log that an operator would look for in vain.
 func TestRunbookQuotesWhatTheCodeLogs(t *testing.T) {
+	code := loggingCode(t)
+	quoted := regexp.MustCompile("`([a-z]+(?: [a-z]+)+)`").FindAllStringSubmatch(pages(t)["infra/runbook.md"], -1)
+	if len(quoted) == 0 {
+		t.Fatal("the runbook quotes no message")
+	}
+	for _, match := range quoted {
+		if !strings.Contains(code, strconv.Quote(match[1])) && !regexp.MustCompile("^(make|sam) ").MatchString(match[1]) {
+			t.Errorf("the runbook quotes %q, which nothing logs", match[1])
+		}
+	}
+}
+
+// TestRunbookAsksForFieldsThatAreLogged finds queries that find nothing, which an operator takes for good news.
+func TestRunbookAsksForFieldsThatAreLogged(t *testing.T) {
+	code := loggingCode(t)
+	queries := regexp.MustCompile(`(?m)^ +(?:filter|\| (?:stats|display)) .*$`).FindAllString(pages(t)["infra/runbook.md"], -1)
+	values := regexp.MustCompile(`"[^"]*"|/[^/]*/|bin\([^)]*\)|[a-z_]+\(\*?|\bas [a-z_]+|@timestamp|\| sort .*`)
+	words := []string{"filter", "stats", "display", "by", "and", "in", "like", "level"} // which package slog writes
+	found := map[string]bool{}
+	for _, query := range queries {
+		for _, field := range regexp.MustCompile(`[a-z_]+`).FindAllString(values.ReplaceAllString(query, " "), -1) {
+			if slices.Contains(words, field) {
+				continue
+			}
+			found[field] = true
+			if !strings.Contains(code, strconv.Quote(field)) {
+				t.Errorf("%s asks for %s, which nothing logs", strings.TrimSpace(query), field)
+			}
+		}
+	}
+	for _, field := range []string{"url_host_before", "url_host", "route", "outcome", "delivery_id"} {
+		if !found[field] {
+			t.Errorf("no query asks for %s", field)
+		}
+	}
+}
+
+// loggingCode returns all code of the functions, and the format of the gateway's log.
+func loggingCode(t *testing.T) string {
+	t.Helper()
 	var code strings.Builder
 	err := fs.WalkDir(os.DirFS("../shared"), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
@@ -210,15 +250,8 @@ func TestRunbookQuotesWhatTheCodeLogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quoted := regexp.MustCompile("`([a-z]+(?: [a-z]+)+)`").FindAllStringSubmatch(pages(t)["infra/runbook.md"], -1)
-	if len(quoted) == 0 {
-		t.Fatal("the runbook quotes no message")
-	}
-	for _, match := range quoted {
-		if !strings.Contains(code.String(), strconv.Quote(match[1])) && !regexp.MustCompile("^(make|sam) ").MatchString(match[1]) {
-			t.Errorf("the runbook quotes %q, which nothing logs", match[1])
-		}
-	}
+	code.Write(templateSource(t))
+	return code.String()
 }
 
 func TestAlarmsReachAPerson(t *testing.T) {

@@ -433,7 +433,9 @@ func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
 	}
 	taken := 0
 	random := rand.New(rand.NewPCG(1, 2))
-	parts := []string{".", "-", ":", "/", "?", "%", "%4a", "a", "Z", "9", "@", "#", "{", "~", "[", "\\", "aB3.", long[:40], "1.2.3.4", ":443"}
+	parts := []string{
+		".", "-", ":", "/", "?", "%", "%4a", "a", "Z", "9", "@", "#", "{", "~", "[", "\\", "aB3.", long[:40], "1.2.3.4", ":443",
+	}
 	for range 200_000 {
 		value := "https://"
 		for _, part := range random.Perm(len(parts))[:random.IntN(7)] {

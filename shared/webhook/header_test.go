@@ -55,7 +55,8 @@ func TestCheckCustomHeaders(t *testing.T) {
 			want:    []string{"custom_headers/X_Key duplicate_name", "custom_headers/x.key duplicate_name"},
 		},
 		"names that only begin alike": {headers: map[string]string{
-			"Acceptance": "v", "Dates": "v", "Hostname": "v", "Viable": "v", "Webhook": "v", "X-Webhooks-Of": "v", "Ifs": "v", "Trailers": "v",
+			"Acceptance": "v", "Dates": "v", "Hostname": "v", "Viable": "v", "Webhook": "v", "X-Webhooks-Of": "v", "Ifs": "v",
+			"Trailers": "v",
 		}},
 		"all problems at once": {
 			headers: map[string]string{"": "v", "Host": "v", "X": "", "a b": "v"},

@@ -82,7 +82,8 @@ type Client struct {
 type ClientOptions struct {
 	Guard     *Guard
 	AllowHTTP bool
-	// OmitAnswers keeps everything that an endpoint says but its status out of a Result.
+	// OmitAnswers keeps of an answer its status and Retry-After alone: nothing of its body, no target of a redirect, and
+	// no text that is not HTTP. What is wrong with a certificate, which is no answer, is told.
 	OmitAnswers bool
 	Now         func() time.Time
 	Timeout     time.Duration  // of an attempt, 0 for AttemptTimeout, which is also the most

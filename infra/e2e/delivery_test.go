@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -106,6 +107,32 @@ func TestNothingLeavesThisMachine(t *testing.T) {
 		}
 		c.must(200, "PATCH", configPath(config.id), envelope("webhook_config", config.id, map[string]any{"is_active": false}))
 		c.delivery(config.id, "canceled") // so that nothing is left for the dead-letter queue
+	}
+}
+
+func TestReceiverOverTLS(t *testing.T) {
+	if under.local == nil {
+		t.Skip("all receivers of a deployed stack are")
+	}
+	t.Parallel()
+	for protocol, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			c := newClient(t)
+			endpoint := newReceiver(t)
+			spoken := make(chan string, 1)
+			endpoint.answer(func(w http.ResponseWriter, r *http.Request) { spoken <- r.Proto })
+			server := httptest.NewUnstartedServer(endpoint)
+			server.EnableHTTP2 = http2
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			config := c.register(server.URL, "processed")
+			c.put(newDocument(), "processed")
+			endpoint.verified(t, config.credentials)
+			if got := <-spoken; got != protocol {
+				t.Errorf("spoke %s", got)
+			}
+		})
 	}
 }
 

@@ -21,11 +21,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,7 +258,12 @@ func startLocal(scale int, delays string) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
+	ca, err := authority(filepath.Dir(binary))
+	if err != nil {
+		return nil, err
+	}
 	arguments := []string{
+		"-ca", ca,
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false",
 		"-time-scale", fmt.Sprint(scale), "-parameter", "RetryDelays=" + delays,
 		// All that there is to be printed, for the secrets that must not be in it.
@@ -293,6 +300,14 @@ func startLocal(scale int, delays string) (*system, error) {
 		return nil, err
 	}
 	return newSystem(found, stack, scale), nil
+}
+
+// authority writes the certificate of all of httptest's servers into a folder and returns its path.
+func authority(folder string) (string, error) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	path := filepath.Join(folder, "authority.pem")
+	return path, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600)
 }
 
 // raceEnabled reports whether this test runs with the race detector; then the functions do as well.

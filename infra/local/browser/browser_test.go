@@ -270,7 +270,7 @@ func TestPageWithoutTheDemo(t *testing.T) {
 	b.click("#register select option:nth-child(2)")
 	b.click("#register button")
 	b.await("#notice.bad:not([hidden])")
-	b.wantText("#notice", "url: ")
+	b.wantText("#notice", "url must begin with http")
 	b.fill("#register input[name=url]", endpoint.URL+"/hook?by=page")
 	b.fill("#register input[name=description]", "Bookkeeping")
 	b.click("#register input[value=processed]") // which leaves failed
@@ -382,6 +382,76 @@ func TestPageWithoutTheDemo(t *testing.T) {
 	b.screenshot(*screenshots, "unseen", false)
 	b.click("#unseen")
 	b.await("#unseen[hidden]")
+	if complaints := b.complaints(); slices.ContainsFunc(complaints, func(c string) bool { return !strings.Contains(c, "422") }) {
+		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
+	}
+}
+
+func TestPageEditsAndDeletesAnEndpoint(t *testing.T) {
+	chromedriver, chromium := browsers(t)
+	api := localtest.Start(t, "-time-scale", "200")
+	b := startDriver(t, chromedriver).open(t, chromium)
+	b.resize(1280, 900, "light")
+	b.visit(api + "/_local/")
+	b.await(of("doc_demo", "[data-outcome=delivered]"))
+	wantFocus := func(want string) {
+		t.Helper()
+		var got string
+		b.evaluate("return document.activeElement.name || document.activeElement.innerText", &got)
+		if got != want {
+			t.Errorf("the focus is on %q, want %q", got, want)
+		}
+	}
+
+	// With the keyboard alone, once the button has the focus.
+	b.await("#configs [data-do=edit]")
+	b.evaluate("document.querySelector('#configs [data-do=edit]').focus()", nil)
+	b.press("Enter")
+	b.await("#edit[open]")
+	wantFocus("url")
+	b.press("Escape")
+	b.await("#edit:not([open])")
+	wantFocus("Edit")
+	b.press("Enter")
+	b.fill("#edit [name=url]", "http://127.0.0.1/\"quoted\"")
+	b.press("Enter")
+	b.await("#edit[open] .problem:not(:empty)")
+	b.wantText("#edit .problem", `url must have " percent-encoded`)
+	b.wantFits("editing")
+	moved := b.text("#endpoint-url") + "/moved"
+	b.fill("#edit [name=url]", moved)
+	b.fill("#edit [name=description]", "Moved")
+	b.click("#edit [value=failed]") // which is subscribed to no more
+	b.click("#edit button:not(.cancel)")
+	b.await("#edit:not([open])")
+	wantFocus("Edit")
+	b.wantText("#configs .registered", moved, "Moved", "processed")
+	b.change("doc_failed", "failed")
+	b.await(of("doc_failed", "[data-outcome=unwanted]"))
+	b.change("doc_moved", "processed")
+	b.await(of("doc_moved", "[data-outcome=delivered] .try[data-result='204']"))
+	b.click(of("doc_moved", ".try > summary"))
+	b.command("Browser.grantPermissions", map[string]any{"permissions": []string{"clipboardReadWrite", "clipboardSanitizedWrite"}})
+	if command := b.copied(of("doc_moved", "[data-focus$='/curl']")); !strings.Contains(command, moved) {
+		t.Errorf("the webhook went elsewhere than to %s:\n%s", moved, command)
+	}
+
+	b.evaluate("document.querySelector('#configs [data-do=delete]').focus()", nil)
+	b.press("Enter")
+	b.await("#delete[open]")
+	b.wantText("#delete", moved)
+	b.wantFits("deleting")
+	wantFocus("Cancel")
+	b.press("Enter")
+	b.await("#delete:not([open])")
+	wantFocus("Delete")
+	b.press("Enter")
+	b.click("#delete button:not(.cancel)")
+	b.await("#configs:not(:has(.registered))")
+	b.await("#delete:not([open])")
+	wantFocus("Register an endpoint")
+	b.change("doc_deleted", "processed")
+	b.await(of("doc_deleted", "[data-outcome=unwanted]"))
 	if complaints := b.complaints(); slices.ContainsFunc(complaints, func(c string) bool { return !strings.Contains(c, "422") }) {
 		t.Errorf("the browser complains:\n%s", strings.Join(complaints, "\n"))
 	}

@@ -208,7 +208,7 @@ func (b *tab) command(name string, parameters map[string]any) {
 // press presses a key, by its name.
 func (b *tab) press(key string) {
 	b.t.Helper()
-	codes := map[string]string{"Tab": "\uE004", "Enter": "\uE007"}
+	codes := map[string]string{"Tab": "\uE004", "Enter": "\uE007", "Escape": "\uE00C"}
 	b.call("POST", "/actions", map[string]any{"actions": []any{map[string]any{
 		"type": "key", "id": "keyboard", "actions": []any{
 			map[string]string{"type": "keyDown", "value": codes[key]}, map[string]string{"type": "keyUp", "value": codes[key]},

@@ -65,6 +65,7 @@ function soon() {
 }
 
 async function refresh() {
+  const latest = refresh.latest = {};
   soon.last = Date.now();
   const urls = () => JSON.stringify(configs.map(c => [c.id, c.url]));
   const before = urls();
@@ -79,6 +80,7 @@ async function refresh() {
         organization, id: d.id, document: d.relationships.document.data.id, config: d.relationships.webhook_config.data.id, ...d.attributes,
       })));
     }
+    if (latest !== refresh.latest) return; // what another has read since is newer
     ({configs, waiting, more} = found);
     unread = null;
   } catch (error) { unread = error.message; }
@@ -313,7 +315,8 @@ function drawStatus() {
   }
   if ($("statuses").querySelector("button") === null) {
     $("statuses").append(...status.statuses.map(s => h("button", {type: "submit", value: s}, s)));
-    $("subscribed").append(...status.statuses.map(s => h("label", {class: "check"}, h("input", {type: "checkbox", name: "statuses", value: s, checked: ["processed", "failed"].includes(s)}), s)));
+    for (const set of document.querySelectorAll(".subscribed"))
+      set.append(...status.statuses.map(s => h("label", {class: "check"}, h("input", {type: "checkbox", name: "statuses", value: s, checked: ["processed", "failed"].includes(s)}), s)));
     $("behaviours").append(...Object.entries(behaviours).map(([b, [label]]) => button(b, label, () => ask("PUT", "endpoint", {behaviour: b}), {"data-behaviour": b})));
     options($("filter").elements.status, [["", "any"], ...status.statuses.map(s => [s, s])]);
     options($("filter").elements.outcome, Object.entries(wanted).map(([v, [label]]) => [v, label]));
@@ -355,7 +358,9 @@ function config(c) {
     h("div", {class: "bar"},
       button(key + "/active", c.is_active ? "Pause" : "Activate", () => api(c.organization, "PATCH", path(c), {type: "webhook_config", id: c.id, attributes: {is_active: !c.is_active}}), {class: "small", "data-do": "active"}),
       button(key + "/test", "Test", () => api(c.organization, "POST", path(c) + "/test"), {class: "small", "data-do": "test", disabled: !c.is_active}),
-      button(key + "/rotate", "Rotate secret", async () => learn((await api(c.organization, "POST", path(c) + "/rotate-secret")).data), {class: "small", "data-do": "rotate"})),
+      button(key + "/rotate", "Rotate secret", async () => learn((await api(c.organization, "POST", path(c) + "/rotate-secret")).data), {class: "small", "data-do": "rotate"}),
+      button(key + "/edit", "Edit", () => edit(c), {class: "small", "data-do": "edit"}),
+      button(key + "/delete", "Delete", () => remove(c), {class: "small", "data-do": "delete"})),
     known && h("div", {class: "credentials"},
       h("p", {class: "quiet"}, "Shown this once:"),
       ["token", "secret"].map(name => h("div", {class: "bar"}, h("span", {class: "mono", "data-credential": name}, known[name]), copier(`${key}/${name}`, "Copy " + name, () => known[name], notify))),
@@ -366,6 +371,41 @@ function config(c) {
 async function learn({id, attributes: {url, token, secret}}) {
   credentials.set(id, {token, secret});
   if (status.endpoint_demo && new URL(url).origin === status.endpoint_demo.url) await ask("PUT", "endpoint", {token, secret});
+}
+
+// consult opens a dialog about a config, which closes when its form has done what it is for, and says there why it could not.
+function consult(id, c, does) {
+  const form = $(id).querySelector("form");
+  form.querySelector(".problem").textContent = "";
+  form.onsubmit = e => {
+    e.preventDefault();
+    act(e.submitter, async () => {
+      try { await does(new FormData(form)); } catch (error) { form.querySelector(".problem").textContent = error.message; return; }
+      await refresh();
+      $(id).close();
+    });
+  };
+  $(id).onclose = () => // the button that opened it may have been drawn anew, or be gone
+    (document.querySelector(`[data-focus="config/${c.id}/${id}"]`) ?? $("register").querySelector("summary")).focus();
+  $(id).showModal();
+}
+for (const cancel of document.querySelectorAll("dialog .cancel")) cancel.addEventListener("click", () => cancel.closest("dialog").close());
+
+function edit(c) {
+  const {url, description, statuses} = $("edit").querySelector("form").elements;
+  url.value = c.url;
+  description.value = c.description ?? "";
+  for (const s of statuses) s.checked = c.subscribed_statuses.includes(s.value);
+  consult("edit", c, async values => {
+    const attributes = {url: values.get("url"), description: values.get("description"), subscribed_statuses: values.getAll("statuses")};
+    await api(c.organization, "PATCH", path(c), {type: "webhook_config", id: c.id, attributes});
+    if (credentials.has(c.id)) await learn({id: c.id, attributes: {url: attributes.url, ...credentials.get(c.id)}});
+  });
+}
+
+function remove(c) {
+  $("delete-url").textContent = c.url;
+  consult("delete", c, () => api(c.organization, "DELETE", path(c)));
 }
 
 $("register").querySelector("form").addEventListener("submit", e => {

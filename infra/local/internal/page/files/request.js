@@ -9,7 +9,7 @@ export async function ask(method, path, body, headers = {"Content-Type": "applic
   let answer = null;
   try { answer = JSON.parse(text); } catch { /* it is no JSON: show it as it is */ }
   if (response.ok) return answer;
-  const problems = answer?.errors?.map(e => [e.source?.pointer?.split("/").at(-1) ?? e.source?.parameter, e.detail ?? e.title].filter(Boolean).join(": "));
+  const problems = answer?.errors?.map(e => e.detail ?? e.title); // the detail names the attribute or parameter
   throw new Error(problems?.join("; ") ?? answer?.message ?? (text || response.statusText));
 }
 

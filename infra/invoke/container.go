@@ -1,16 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -72,21 +75,23 @@ func (c *command) inContainer(ctx context.Context, t *target, event []byte) erro
 		// Docker's proxy on loopback takes connections before the container does, and SAM loses the event then.
 		arguments = append(arguments, "--container-host", bridge.Hostname(), "--container-host-interface", bridge.Hostname())
 	}
-	sam := exec.CommandContext(ctx, c.sam, append(arguments, c.samFlags...)...)
-	sam.Env = t.samEnvironment(os.Environ())
-	sam.Stdin, sam.Stderr = strings.NewReader(string(event)), c.err
-	// A container ends with the command, which wants to be asked.
-	sam.Cancel = func() error { return sam.Process.Signal(os.Interrupt) }
+	arguments = append(arguments, c.samFlags...)
 	if c.function == startAPI {
-		sam.Stdout = c.out
 		fmt.Fprintf(c.err, "The API in SAM's containers, on %s: http://127.0.0.1:3001\n", t)
-		return c.start(sam)
+		return c.runSAM(ctx, t, arguments, nil, c.out, c.err)
 	}
-	var answer strings.Builder
-	sam.Stdout = &answer
+	var answer, log strings.Builder
 	began := c.now()
-	if err := c.start(sam); err != nil {
-		return fmt.Errorf("sam local invoke: %w", err)
+	for starts := 1; ; starts++ {
+		answer.Reset()
+		log.Reset()
+		if err := c.runSAM(ctx, t, arguments, event, &answer, io.MultiWriter(c.err, &log)); err != nil {
+			return fmt.Errorf("sam local invoke: %w", err)
+		}
+		if starts == maxStarts || !tooEarly.MatchString(log.String()) {
+			break
+		}
+		fmt.Fprintln(c.err, "The function asked for its event before SAM's emulator listened, and has not seen it: once more.")
 	}
 	fmt.Fprintf(c.err, "%s in SAM's container (%s) on %s, %s\n", c.function, c.architecture, t, c.now().Sub(began).Round(time.Millisecond))
 	said := []byte(strings.TrimSpace(answer.String()))
@@ -95,6 +100,22 @@ func (c *command) inContainer(ctx context.Context, t *target, event []byte) erro
 		return fmt.Errorf("the function failed (%s)", failed)
 	}
 	return nil
+}
+
+// SAM's emulator starts a function and the address at which that asks for its event at the same time. On a busy
+// machine the function may ask first; it ends then without having seen the event.
+var tooEarly = regexp.MustCompile(`runtime/invocation/next.*connection refused`)
+
+// maxStarts is how often a function is started that asks too early.
+const maxStarts = 3
+
+func (c *command) runSAM(ctx context.Context, t *target, arguments []string, event []byte, out, log io.Writer) error {
+	sam := exec.CommandContext(ctx, c.sam, arguments...)
+	sam.Env = t.samEnvironment(os.Environ())
+	sam.Stdin, sam.Stdout, sam.Stderr = bytes.NewReader(event), out, log
+	// A container ends with the command, which wants to be asked.
+	sam.Cancel = func() error { return sam.Process.Signal(os.Interrupt) }
+	return c.start(sam)
 }
 
 // failure returns the type of the error that a function has answered with, or "".
@@ -138,6 +159,7 @@ func (t *target) samEnvironment(own []string) []string {
 	kept := slices.DeleteFunc(slices.Clone(own), func(pair string) bool {
 		return t.name == "" && strings.HasPrefix(pair, "AWS_")
 	})
+	kept = slices.Insert(kept, 0, "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT=120") // seconds, not 20, unless the user says otherwise
 	if t.name != "" {
 		return append(kept, "AWS_DEFAULT_REGION="+t.aws.Region)
 	}
@@ -164,7 +186,11 @@ func (c *command) build(ctx context.Context) (string, error) {
 	return folder, nil
 }
 
-// declare writes the built template anew, with every variable declared: SAM sets no others.
+// startTimeout is a function's timeout in SAM's container, in seconds. SAM counts the start of the function, which on a
+// busy machine, and for another processor, takes longer than the function may; Lambda does not.
+const startTimeout = 300
+
+// declare writes the built template anew, with every variable declared, as SAM sets no others, and time to start.
 func declare(built, written string, variables map[string]map[string]string) error {
 	source, err := os.ReadFile(built)
 	if err != nil {
@@ -186,6 +212,7 @@ func declare(built, written string, variables map[string]map[string]string) erro
 			declared[name] = ""
 		}
 		properties["Environment"] = map[string]any{"Variables": declared}
+		properties["Timeout"] = startTimeout
 	}
 	encoded, err := yaml.Marshal(template)
 	if err != nil {

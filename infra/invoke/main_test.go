@@ -61,6 +61,7 @@ type fixture struct {
 	ran      []string // programs with their arguments
 	sam      *exec.Cmd
 	docker   bool // there is Docker
+	early    int  // how many starts of SAM's container are too early for the function
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -101,6 +102,11 @@ func newFixture(t *testing.T) *fixture {
 			return errors.Join(os.MkdirAll(built, 0o755), os.WriteFile(filepath.Join(built, "template.yaml"), []byte(template), 0o644))
 		default:
 			x.sam = cmd
+			if x.early--; x.early >= 0 {
+				io.WriteString(cmd.Stderr, `{"level":"WARN","text":"failed to get the next invoke: Get \"http://127.0.0.1:9001/2018-06-01`+
+					`/runtime/invocation/next\": dial tcp 127.0.0.1:9001: connect: connection refused"}`+"\n")
+				return nil
+			}
 			io.WriteString(cmd.Stdout, `{"statusCode":200}`)
 		}
 		return nil
@@ -248,12 +254,35 @@ func TestInvokeInContainer(t *testing.T) {
 		t.Error(diff)
 	}
 	declared, err := os.ReadFile(filepath.Join(built, "invoke.yaml"))
-	if err != nil || !strings.Contains(string(declared), "QUEUE_URL:") || !strings.Contains(string(declared), "CodeUri: a") {
-		t.Errorf("SAM sets the declared variables only, and these are\n%s", declared)
+	for _, line := range []string{"QUEUE_URL:", "CodeUri: a", "Timeout: 300"} {
+		if err != nil || !strings.Contains(string(declared), line) {
+			t.Errorf("SAM sets the declared variables only, and counts the start of the function. No %s in\n%s", line, declared)
+		}
 	}
 	for _, pair := range x.sam.Env {
 		if strings.Contains(pair, "of-the-user") || strings.Contains(pair, "of the user") {
 			t.Errorf("SAM is told %s", pair)
+		}
+	}
+}
+
+// TestFunctionThatAsksTooEarly: it has not seen the event, so it is started again, though not for ever.
+func TestFunctionThatAsksTooEarly(t *testing.T) {
+	for _, test := range []struct{ early, code, starts int }{
+		{early: 0, code: 0, starts: 1},
+		{early: maxStarts - 1, code: 0, starts: maxStarts},
+		{early: maxStarts, code: exitFailure, starts: maxStarts},
+	} {
+		x := newFixture(t)
+		x.docker, x.early = true, test.early
+		if code := x.run(t, "-function", "sweep"); code != test.code {
+			t.Errorf("%d times too early: exit code %d, %s", test.early, code, x.err.String())
+		}
+		if event, err := io.ReadAll(x.sam.Stdin); err != nil || string(event) != `{}` {
+			t.Errorf("%d times too early: the event is %s, %v", test.early, event, err)
+		}
+		if starts := len(x.ran) - len([]string{"docker info", "make build"}); starts != test.starts {
+			t.Errorf("%d times too early: %d starts, want %d", test.early, starts, test.starts)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func parseFlags(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.concurrency, "account-concurrency", lambda.Account, "how many invocations the account may run at once, `N`")
 	flags.IntVar(&s.inFlightLimit, "in-flight-limit", sqs.InFlightLimit, "how many messages of a queue may be in flight, `N`")
 	flags.BoolVar(&s.demo, "demo", true, "start a receiver, register it, and send it one webhook")
-	flags.BoolVar(&s.details, "details", false, "print every webhook in full, and the functions' lines of batches and metrics")
+	flags.BoolVar(&s.details, "details", false, "print every webhook in full, and the functions' lines of batches, idle sweeps and metrics")
 	flags.BoolVar(&s.samples, "samples", false, "be the world of the sample events, in which nothing happens by itself")
 	flags.BoolVar(&s.docker, "docker", false, "let the AWS services listen on Docker's bridge too, for containers on Linux")
 	flags.BoolVar(&s.public, "public", false, "let webhooks leave this machine; without it only endpoints on loopback addresses are called")

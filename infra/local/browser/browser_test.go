@@ -113,7 +113,7 @@ func TestPageShowsTheWholePath(t *testing.T) {
 	b.await(of("doc_1", "[data-outcome=delivered] .try[data-result='204']"))
 	b.click(of("doc_1", ".try > summary"))
 	b.wantText(of("doc_1", ".try[open]"),
-		"Token and both signatures verified", "Webhook-Signature", `"document_id": "doc_1"`, "Idempotency-Key")
+		"Token and both signatures verified", "webhook-signature", `"document_id": "doc_1"`, "Idempotency-Key")
 	b.wantFits("delivered")
 	b.click(of("doc_1", ".try > summary"))
 

@@ -95,7 +95,7 @@ func TestEndpointVerifies(t *testing.T) {
 				t.Errorf("answered %d, %v; want 401 and %q", answer.Code, hook.rejected, test.want)
 			}
 			shown := hook.describe(palette{})
-			for _, want := range []string{"refused: ", "Webhook-Id           evt_1"} {
+			for _, want := range []string{"refused: ", "webhook-id           evt_1"} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("it is shown without %q as\n%s", want, shown)
 				}

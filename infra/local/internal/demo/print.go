@@ -19,7 +19,7 @@ func (h arrival) describe(style palette) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%s\n", style.bold("A webhook arrived"))
 	for _, name := range []string{
-		"Content-Type", "User-Agent", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "X-Webhook-Signature", "X-Webhook-Token",
+		"Content-Type", "User-Agent", "webhook-id", "webhook-timestamp", "webhook-signature", "X-Webhook-Signature", "X-Webhook-Token",
 		"X-Webhook-Attempt", "Idempotency-Key",
 	} {
 		fmt.Fprintf(&out, "  %-20s %s\n", name, h.header.Get(name))
@@ -88,11 +88,7 @@ func (d *Demo) commands(ctx context.Context, config string, style palette) strin
 		template.Region, s.Endpoint()))
 	show("change a document as the document system does it", fmt.Sprintf("aws_local dynamodb put-item --table-name %s --item "+
 		`'{"id":{"S":"doc_2"},"organization_id":{"S":"%s"},"status":{"S":"processed"}}'`, s.DocumentsTable(), s.Organizations[0].ID))
-	for _, queue := range s.Template.Queues {
-		if queue.DeadLetterQueue != "" {
-			show("look at "+queue.Name, "aws_local sqs get-queue-attributes --attribute-names All --queue-url "+s.QueueURL(queue.Name))
-		}
-	}
+	show("look at the queues", fmt.Sprintf("curl -s '%s/_local/queues'", s.APIURL()))
 	for _, queue := range s.Template.DeadLetterQueues() {
 		show("redrive the dead-letter queue", "aws_local sqs start-message-move-task --source-arn "+template.QueueARN(queue))
 	}

@@ -190,7 +190,7 @@ func (g *Gateway) integrate(w http.ResponseWriter, x *exchange) {
 		g.fail(w, x, "reading the answer of "+x.route.Function, err)
 		return
 	}
-	response.write(w)
+	response.write(w, x.request.UserAgent())
 }
 
 var errPatience = errors.New("the integration's timeout is over")

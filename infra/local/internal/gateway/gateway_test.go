@@ -221,6 +221,28 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+// TestAnswersToCurl: a person reads them. What is no JSON, and what programs are answered, stays as it is.
+func TestAnswersToCurl(t *testing.T) {
+	for _, test := range []struct{ agent, body, want string }{
+		{agent: "curl/8.5.0", body: `{"data":[1]}`, want: "{\n  \"data\": [\n    1\n  ]\n}\n"},
+		{agent: "curl/8.5.0", body: "", want: ""},
+		{agent: "curl/8.5.0", body: "text", want: "text"},
+		{agent: "python-requests/2", body: `{"data":[1]}`, want: `{"data":[1]}`},
+	} {
+		answer, err := json.Marshal(map[string]any{"statusCode": 200, "body": test.body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGateway(t, Options{Routes: []Route{{Method: "GET", Path: "/v1", Function: "F"}}, Invoker: answering(string(answer))})
+		request := httptest.NewRequest("GET", "/v1", nil)
+		request.Header.Set("User-Agent", test.agent)
+		response := do(g, request)
+		if got := bodyOf(t, response); got != test.want || response.ContentLength != int64(len(got)) {
+			t.Errorf("%s is answered %q for %q, of %d bytes", test.agent, got, test.body, response.ContentLength)
+		}
+	}
+}
+
 func TestThrottledFunctionIsUnavailable(t *testing.T) {
 	throttled := errors.New("throttled")
 	g := newGateway(t, Options{

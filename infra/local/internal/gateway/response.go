@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // response is what a function answered, in payload format 2.0.
@@ -53,8 +55,13 @@ func parseResponse(answer []byte) (*response, error) {
 	return r, nil
 }
 
-func (r *response) write(w http.ResponseWriter) {
+// write answers, and to a person with curl in lines.
+func (r *response) write(w http.ResponseWriter, agent string) {
 	header := w.Header()
+	var lines bytes.Buffer
+	if strings.HasPrefix(agent, "curl/") && json.Indent(&lines, r.body, "", "  ") == nil {
+		r.body = append(lines.Bytes(), '\n')
+	}
 	for name, values := range r.header {
 		switch http.CanonicalHeaderKey(name) {
 		case "Connection", "Transfer-Encoding", "Content-Length", "Apigw-Requestid":

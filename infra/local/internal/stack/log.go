@@ -1,9 +1,9 @@
 package stack
 
 import (
-	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"sync"
 
 	"github.com/docuhook/docuhook/infra/local/internal/identity"
@@ -22,15 +22,17 @@ func (s *Stack) reportDenial(d identity.Denial) {
 	fmt.Fprintf(s.Log, "[iam] %s: %s %s on %s: %s\n", consequence, d.Function, d.Action, d.Resource, why)
 }
 
-// functionLog takes the functions' lines, one in each Write. The documents that carry metrics are
-// for CloudWatch and only clutter a terminal, and so do the lines that tell of each batch.
+// clutter are the lines that carry metrics for CloudWatch, those of each batch, and those of a sweep with nothing to do.
+var clutter = regexp.MustCompile(`"CloudWatchMetrics":|:"batch",|:"sweep","sent":0,"not_sent":0,`)
+
+// functionLog takes the functions' lines, one in each Write, without clutter unless details are wanted.
 type functionLog struct {
 	w       io.Writer
 	details bool
 }
 
 func (l functionLog) Write(line []byte) (int, error) {
-	if !l.details && (bytes.Contains(line, []byte(`"CloudWatchMetrics":`)) || bytes.Contains(line, []byte(`:"batch",`))) {
+	if !l.details && clutter.Match(line) {
 		return len(line), nil
 	}
 	return l.w.Write(line)

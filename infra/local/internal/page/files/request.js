@@ -31,8 +31,11 @@ export const copier = (key, label, text, notify) => h("button", {type: "button",
 
 export const list = pairs => h("dl", {}, pairs.filter(([, v]) => v != null && v !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]).flat());
 
+// wire has the names of Standard Webhooks as they are sent, whatever the demo's endpoint has made of them.
+const wire = r => ({...r, headers: r.headers.map(([name, value]) => [name.replace(/^Webhook-.*/, n => n.toLowerCase()), value])});
+
 // shown is a request with what copies it; fresh returns the same request signed for now, if it can be.
-export const shown = (key, r, fresh, notify) => [
+export const shown = (key, received, fresh, notify, r = wire(received)) => [
   h("div", {}, h("h3", {}, "Request headers"), list(r.headers)),
   h("div", {}, h("h3", {}, "Request body"), h("pre", {}, pretty(r.body))),
   h("div", {class: "bar"},

@@ -60,9 +60,9 @@ deploy: ## deploy to ENV, sandbox (default) or production: the stacks of samconf
 	@$(MAKE) --no-print-directory build
 	$(SAM) deploy --config-env $(ENV) $(FLAGS)
 invoke: ## run function F with event EVENT beside make run: in SAM's container, without Docker in the local stack itself
-	@go run ./infra/invoke -function '$(F)' -event '$(EVENT)' -docker '$(or $(DOCKER),auto)' -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
+	@go run ./infra/invoke -function '$(F)' -event '$(EVENT)' -docker '$(or $(DOCKER),auto)' -stack '$(STACK)' $(LOCAL:%=-local '%') -sam '$(SAM)' -- $(FLAGS)
 start-api: ## serve the API from SAM's containers beside make run, on http://127.0.0.1:3001 (needs Docker)
-	@go run ./infra/invoke -function start-api -stack '$(STACK)' -sam '$(SAM)' -- $(FLAGS)
+	@go run ./infra/invoke -function start-api -stack '$(STACK)' $(LOCAL:%=-local '%') -sam '$(SAM)' -- $(FLAGS)
 samples: $(SAM) ## run every sample event in SAM's containers of ARCHITECTURES, arm64 and x86_64, and compare the answers (needs Docker)
 	go test -count=1 -v -timeout 150m -run '^TestSampleEventsInContainers$$' ./infra/invoke -containers '$(or $(ARCHITECTURES),arm64 x86_64)' -sam $(abspath $(SAM)) -sam-flags '$(FLAGS)'
 e2e: $(if $(filter emulated,$(STACK)),.build/ministack/bin/ministack $(SAM)) ## run the end-to-end suite on the local stack, on STACK=NAME RECEIVER=URL, or on STACK=emulated (MiniStack)

@@ -233,7 +233,7 @@ func (c *command) list(ctx context.Context, keys *dynamo.APIKeys) error {
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("writing the list: %w", err)
 	}
-	fmt.Fprintf(c.err, "%d keys in %s\n", len(all), c.table)
+	fmt.Fprintf(c.err, "%s: %d\n", c.table, len(all))
 	return nil
 }
 

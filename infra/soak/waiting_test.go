@@ -92,6 +92,8 @@ func TestOutage(t *testing.T) {
 	again, ofOne := w.most("endpoint")
 	measured.row(t, again == posts, "POSTs by redriving them", "0", "%d", again-posts)
 	measured.row(t, ofOne <= 5, "POSTs of one event", "at most 5", "%d", ofOne)
+	dropped := w.output.recursive()
+	measured.row(t, dropped == 0, "batches dropped as recursive", "0", "%d", dropped)
 	w.audit(0)
 }
 

@@ -11,7 +11,8 @@
 // budgets, with outages, before it goes on without further faults. Every call and every answer is held against the
 // invariants of ledger_test.go, and every run must end where settled says. How often each clause of the rules was
 // taken is counted; with -depth 3, as make model runs it, each must have been taken a hundred times. TestMutants turns
-// one safeguard after the other off and expects the model, or the test that it names, to fail.
+// one safeguard after the other off and expects the model, or the test that it names, to fail; the table of ../README.md
+// says what noticed each.
 //
 // Two things are not in the model: batches of several deliveries, whose results share a write, and the bytes on
 // the wire. The tests of package delivery and the soak have them.

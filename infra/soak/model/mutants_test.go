@@ -80,6 +80,11 @@ func safeguards() []mutant {
 			edits: []string{"if d != nil && !d.DoneFor.Before(m.RequestedAt.Time) {", "if false {"},
 		},
 		{
+			name: "attempts told apart by the millisecond alone",
+			by:   unit("./shared/delivery", "TestTheLogKeepsTheMicrosecondOfAnAttempt"), file: "shared/delivery/attempt.go",
+			edits: []string{"StartedAt: webhook.Precise(", "StartedAt: webhook.At("},
+		},
+		{
 			name: "no condition of the revision", by: unit("./shared/dynamo", "TestTheTableIsALog"), file: "shared/dynamo/delivery.go",
 			edits: []string{`aws.String("revision = :known")`, `aws.String("revision = :known OR attribute_exists(event_id)")`},
 		},
@@ -164,6 +169,31 @@ func (m *mutant) apply(t *testing.T, source string) string {
 		source = strings.Replace(source, edit[0], edit[1], 1)
 	}
 	return source
+}
+
+// The table of mutants in the README is of those there are, and names what must notice each.
+func TestTheTableNamesEachMutant(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| Turned off | Noticed by |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	all := safeguards()
+	for _, m := range all {
+		row := regexp.MustCompile(`\n\| ` + regexp.QuoteMeta(m.name) + ` \| (Test\w+)`).FindStringSubmatch(table)
+		if row == nil {
+			t.Errorf("%q is not in the table", m.name)
+			continue
+		}
+		wanted := regexp.MustCompile(strings.TrimPrefix(m.by[0], "-run="))
+		if !wanted.MatchString(row[1]) {
+			t.Errorf("%q is to be noticed by %s, and not by %s", m.name, m.by[0], row[1])
+		}
+	}
+	if rows := strings.Count(table, "\n| "); rows != len(all) {
+		t.Errorf("the table has %d rows for %d mutants", rows, len(all))
+	}
 }
 
 func TestMutantsFitTheSource(t *testing.T) {

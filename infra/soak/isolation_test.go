@@ -10,16 +10,15 @@ import (
 )
 
 // TestIsolation: one organization has 50,000 messages for an endpoint that hangs, one 100 configs whose endpoints all take 5 s,
-// and one floods resends, which no budget ends. What a fourth one's changes take beside them is compared, in alternating rounds,
-// with what they take on a second stack that has nothing else to do. Both stacks share the machine, so that its load tells nothing.
+// and one asks for resends as fast as it can, of which its budget lets few pass. What a fourth one's changes take beside them is
+// compared, in alternating rounds, with what they take on a second stack that has nothing else to do. Both stacks share the
+// machine, so that its load tells nothing.
 func TestIsolation(t *testing.T) {
 	scenario(t, true)
 	const hanging, slow, rounds, documents = 50_000, 100, 5, 300
 	var worlds [2]*world
 	for i := range worlds {
-		worlds[i] = newWorld(
-			t, 1, "-parameter", "DeliverConcurrency=10", "-parameter", "RetryConcurrency=10", "-parameter", "ResendsPerMinute=1000000",
-		)
+		worlds[i] = newWorld(t, 1, "-parameter", "DeliverConcurrency=10", "-parameter", "RetryConcurrency=10")
 		worlds[i].register("org_d", "measured")
 		worlds[i].know("org_d", "measured", 50)
 	}
@@ -51,7 +50,7 @@ func TestIsolation(t *testing.T) {
 
 	stop := make(chan struct{})
 	var others sync.WaitGroup
-	var resent, accepted atomic.Int64
+	var asked, accepted atomic.Int64
 	repeat := func(every time.Duration, f func()) {
 		others.Go(func() {
 			for {
@@ -68,10 +67,14 @@ func TestIsolation(t *testing.T) {
 	list := beside.deliveries("org_c")
 	for i := range 4 {
 		repeat(20*time.Millisecond, func() {
-			chosen := list[(int(resent.Add(1))+i)%len(list)]
+			chosen := list[(int(asked.Add(1))+i)%len(list)]
 			got := beside.call("org_c", http.MethodPost, "/deliveries/"+chosen.ID+"/resend", "", "", nil)
-			if got.status == http.StatusAccepted {
+			switch got.status {
+			case http.StatusAccepted:
 				accepted.Add(1)
+			case http.StatusTooManyRequests:
+			default:
+				t.Errorf("a resend was answered %d: %s", got.status, got.body)
 			}
 		})
 	}
@@ -94,8 +97,8 @@ func TestIsolation(t *testing.T) {
 	)
 	measured.row(t, left > hanging*8/10, "messages that wait for the endpoint that hangs, in the end", "40,000", "%d", left)
 	measured.row(
-		t, accepted.Load() > 1000 && accepted.Load() == resent.Load(), "resends accepted meanwhile", "all, and 1,000",
-		"%d of %d in %s", accepted.Load(), resent.Load(), brief(took),
+		t, asked.Load() > 1000 && accepted.Load() >= 60, "resends asked for meanwhile", "1,000, of which the budget lets 60 a minute pass",
+		"%d in %s, %d accepted", asked.Load(), brief(took), accepted.Load(),
 	)
 	measured.row(t, true, "most messages in flight", "", "%d", most().inFlight)
 }

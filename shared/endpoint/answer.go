@@ -49,7 +49,7 @@ func (c *Client) judge(answer *http.Response, r Request, result *Result) {
 		result.RetryAfter = retryAfter(answer.Header, c.now())
 	}
 	if isText(answer.Header, body) && !c.omitAnswers {
-		result.Snippet = cut(redact(strings.ToValidUTF8(string(body), "\uFFFD"), r), maxSnippet)
+		result.Snippet = redact(strings.ToValidUTF8(string(body), "\uFFFD"), r, maxSnippet)
 	}
 }
 
@@ -81,9 +81,16 @@ func isText(header http.Header, body []byte) bool {
 // as "eu", is in every other word and can be no secret; it is redacted after the header's name.
 const minRedacted = 4
 
-// redact removes the credentials, custom headers included, from what an endpoint sent back.
-func redact(s string, r Request) string {
+// redacted stands in the place of a secret.
+var redacted = signature.Secret("").String()
+
+// redact returns at most limit bytes of what an endpoint sent back, without the credentials, custom headers included.
+func redact(s string, r Request, limit int) string {
+	if s == "" {
+		return ""
+	}
 	var secrets []string
+	var short []*regexp.Regexp
 	for _, credentials := range []*signature.Credentials{&r.Current, r.Previous} {
 		if credentials == nil {
 			continue
@@ -94,7 +101,8 @@ func redact(s string, r Request) string {
 		}
 		for name, value := range credentials.Headers {
 			if len(value) < minRedacted {
-				s = afterName(name, value.Reveal()).ReplaceAllString(s, "${1}"+signature.Secret("").String())
+				short = append(short, afterName(name, value.Reveal()))
+				continue
 			}
 			secrets = append(secrets, value.Reveal())
 			if scheme, rest, found := strings.Cut(value.Reveal(), " "); found && strings.Trim(scheme, letters) == "" {
@@ -108,10 +116,14 @@ func redact(s string, r Request) string {
 			continue
 		}
 		for _, text := range spellings(secret) {
-			s = strings.ReplaceAll(s, text, signature.Secret("").String())
+			s = strings.ReplaceAll(s, text, redacted)
 		}
 	}
-	return s
+	s = cut(s, limit+6*minRedacted) // what follows is slow and only makes it longer; no value takes more than that, escaped
+	for _, value := range short {
+		s = value.ReplaceAllString(s, "${1}"+redacted)
+	}
+	return cut(s, limit)
 }
 
 // afterName matches the value of a header after its name, as servers list headers: in text, JSON, HTML, a URL, or the
@@ -119,14 +131,14 @@ func redact(s string, r Request) string {
 func afterName(name, value string) *regexp.Regexp {
 	const (
 		before  = `(?:^|[^0-9A-Za-z]|%[0-9A-Fa-f]{2}|\\[nrt])`
-		between = `(?:&#?\w+;|%[0-9A-Fa-f]{2}|</?\w[^>]*>|value|[^0-9A-Za-z]){1,20}?`
+		between = `(?:&#?\w+;|%[0-9A-Fa-f]{2}|</?\w[^>]*>|value|[^0-9A-Za-z])+?`
 	)
 	var values []string
 	for _, text := range spellings(value) {
 		values = append(values, regexp.QuoteMeta(text))
 	}
 	end := `\b` // "eu" is not the value in "x-region: europe"
-	if notAlphanumeric.MatchString(value[len(value)-1:]) {
+	if notAlphanumeric.MatchString(value[max(0, len(value)-1):]) {
 		end = ""
 	}
 	name = notAlphanumeric.ReplaceAllLiteralString(name, notAlphanumeric.String())

@@ -492,6 +492,8 @@ func TestShortCustomHeaderDoesNotComeBackAfterItsName(t *testing.T) {
 		"%7B%22X-Env%22%3A%221%22%7D":                         "%7B%22X-Env%22%3A%22[redacted]%22%7D",
 		"X-Odd: \"<, x-sign: -1*.":                            "X-Odd: [redacted], x-sign: [redacted].",
 		`{"X-Odd":"\"\u003c"}`:                                `{"X-Odd":"[redacted]"}`,
+		strings.Repeat("-", 248) + "X-Env: 1":                 strings.Repeat("-", 248) + "X-Env: [",
+		strings.Repeat("-", 248) + `X-Odd:\"\u003c`:           strings.Repeat("-", 248) + "X-Odd:[r",
 		"x-region: europe, x-env: 12, 1 eu neutral":           "x-region: europe, x-env: 12, 1 eu neutral",
 		"no x-environment 1, no max-region: eu":               "no x-environment 1, no max-region: eu",
 	} {

@@ -149,7 +149,7 @@ func (c *Client) Post(ctx context.Context, r Request) Result {
 	result := Result{StartedAt: c.now()}
 	c.post(ctx, r, &result)
 	result.Duration = c.now().Sub(result.StartedAt)
-	result.Error = cut(redact(result.Error, r), maxErrorText)
+	result.Error = redact(result.Error, r, maxErrorText)
 	return result
 }
 

@@ -355,7 +355,12 @@ func TestServers(t *testing.T) {
 			trusted := newAuthority(t)
 			p := newPlace(t, trusted)
 			s.start(t, p)
-			t.Logf("%s: %s", s.name, versionOf(t, s.version))
+			version := versionOf(t, s.version)
+			if s.firewall {
+				_, rules, _ := strings.Cut(versionOf(t, []string{"grep", "-m1", "OWASP", installed("root", ruleSet)}), "# ")
+				version += ", " + rules
+			}
+			t.Logf("%s: %s", s.name, version)
 			scheme := "http"
 			if s.tls {
 				scheme = "https"
@@ -460,6 +465,9 @@ func (p *place) rules(t *testing.T) string {
 	}
 	return strings.Join(ids, " ")
 }
+
+// ruleSet is a file of the firewall's rules, which begins with their name and version.
+const ruleSet = "usr/share/modsecurity-crs/rules/REQUEST-901-INITIALIZATION.conf"
 
 func versionOf(t *testing.T, command []string) string {
 	t.Helper()

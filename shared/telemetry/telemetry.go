@@ -154,55 +154,51 @@ type directive struct {
 	Metrics    []definition `json:"Metrics"`
 }
 
-// Flush writes what has been collected and starts anew: one line for each value of a dimension,
-// and more of them for metrics with more values than a line may hold.
+// Flush writes what has been collected and starts anew: one line, and more of them for dimensions with more values
+// and for metrics with more values than a line may hold.
 func (m *Metrics) Flush() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for len(m.series) > 0 {
+		m.write()
+	}
+}
+
+// write writes one line, which has one value of each dimension and of each metric the values that may be in one. What is
+// written is forgotten. The caller holds m.mu, and there is something to write.
+func (m *Metrics) write() {
 	keys := slices.SortedFunc(maps.Keys(m.series), func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.dimension, b.dimension), cmp.Compare(a.value, b.value), cmp.Compare(a.name, b.name))
 	})
-	for len(keys) > 0 {
-		n := 1
-		for n < len(keys) && keys[n].dimension == keys[0].dimension && keys[n].value == keys[0].value {
-			n++
-		}
-		for m.write(keys[:n]) {
-		}
-		keys = keys[n:]
-	}
-	m.series = nil
-}
-
-// write writes one line with the next values of metrics of one dimension and value, and reports
-// whether there were any. The caller holds m.mu.
-func (m *Metrics) write(keys []key) bool {
-	d := directive{Namespace: m.Namespace, Dimensions: [][]string{{}}}
+	var directives []directive
+	var dimension string // of the last directive
 	line := map[string]any{}
-	if dimension := keys[0].dimension; dimension != "" {
-		d.Dimensions = [][]string{{dimension}}
-		line[dimension] = keys[0].value
-	}
 	for _, k := range keys {
-		s := m.series[k]
-		n := min(maxValues, len(s.values))
-		switch n {
-		case 0:
+		_, taken := line[k.name] // by a metric of that name with another dimension
+		if other, ok := line[k.dimension]; taken || ok && other != k.value {
 			continue
-		case 1:
-			line[k.name] = s.values[0]
-		default:
-			line[k.name] = s.values[:n]
 		}
+		if len(directives) == 0 || k.dimension != dimension {
+			dimension = k.dimension
+			directives = append(directives, directive{Namespace: m.Namespace, Dimensions: [][]string{{}}})
+			if k.dimension != "" {
+				directives[len(directives)-1].Dimensions[0] = []string{k.dimension}
+				line[k.dimension] = k.value
+			}
+		}
+		s, d := m.series[k], &directives[len(directives)-1]
 		d.Metrics = append(d.Metrics, definition{k.name, s.unit})
-		s.values = s.values[n:]
+		n := min(maxValues, len(s.values))
+		line[k.name] = s.values[:n]
+		if n == 1 {
+			line[k.name] = s.values[0]
+		}
+		if s.values = s.values[n:]; len(s.values) == 0 {
+			delete(m.series, k)
+		}
 	}
-	if len(d.Metrics) == 0 {
-		return false
-	}
-	line["_aws"] = map[string]any{"Timestamp": m.Now().UnixMilli(), "CloudWatchMetrics": []directive{d}}
+	line["_aws"] = map[string]any{"Timestamp": m.Now().UnixMilli(), "CloudWatchMetrics": directives}
 	if data, err := json.Marshal(line); err == nil {
 		m.Out.Write(append(data, '\n'))
 	}
-	return true
 }

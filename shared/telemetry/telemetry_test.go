@@ -137,8 +137,8 @@ func TestMetricsLines(t *testing.T) {
 		{"PutBack", "Count", "", "", []float64{0}},
 		{"StatusChangeToSuccess", "Milliseconds", "", "", []float64{0}},
 		{"Attempts", "Count", "Outcome", "success", []float64{5}},
-		{"Attempts", "Count", "Outcome", "timeout", []float64{1}},
 		{"Deliveries", "Count", "Status", "delivered", []float64{5}},
+		{"Attempts", "Count", "Outcome", "timeout", []float64{1}},
 	}
 	if diff := cmp.Diff(want, extract(t, out.Bytes())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -147,6 +147,23 @@ func TestMetricsLines(t *testing.T) {
 	m.Flush()
 	if out.Len() != 0 {
 		t.Errorf("flushed again: %s", &out)
+	}
+}
+
+func TestAMetricOfTwoDimensionsIsInTwoLines(t *testing.T) {
+	var out bytes.Buffer
+	m := &telemetry.Metrics{Out: &out, Namespace: "Docuhook/test", Now: noon}
+	m.AddBy("Lane", "fast", "Attempts", 7)
+	m.AddBy("Outcome", "success", "Attempts", 5)
+	m.AddBy("Outcome", "success", "Retries", 1)
+	m.Flush()
+	want := []metric{
+		{"Attempts", "Count", "Lane", "fast", []float64{7}},
+		{"Retries", "Count", "Outcome", "success", []float64{1}},
+		{"Attempts", "Count", "Outcome", "success", []float64{5}},
+	}
+	if diff := cmp.Diff(want, extract(t, out.Bytes())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

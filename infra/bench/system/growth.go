@@ -8,66 +8,67 @@ import (
 
 // measureGrowth tells what a delivery takes when organizations have more configs, and a change when there are more organizations.
 func (b *bench) measureGrowth(ctx context.Context) error {
-	deliveries := b.changes / 2
-	var one float64
-	for _, configs := range []int{1, 10, 100} {
-		s, err := b.startWarm(ctx)
-		if err != nil {
-			return err
-		}
-		for range configs - 1 {
-			if err := s.register(ctx, organization, "/fast"); err != nil {
+	n := b.changes / 2
+	grow := func(sizes []int, name string, prepare func(s *stack, size int) error, write func(s *stack, size int) error) error {
+		var one float64
+		for _, size := range sizes {
+			s, err := b.startWarm(ctx)
+			if err != nil {
+				return err
+			}
+			if err := prepare(s, size); err != nil {
+				return err
+			}
+			cpu, err := s.settled(ctx, func() error { return write(s, size) })
+			if err != nil {
+				return err
+			}
+			value := micro(cpu / time.Duration(n))
+			if size == 1 {
+				one = value
+			}
+			b.compare(fmt.Sprintf(name, size), value, "µs", "1", one)
+			if err := s.stop(); err != nil {
 				return err
 			}
 		}
-		if err := s.warm(ctx, organization, 20); err != nil {
-			return err
-		}
-		cpu, err := s.settled(ctx, func() error {
-			_, err := s.burst(ctx, organization, deliveries/configs)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		value := micro(cpu / time.Duration(deliveries))
-		if configs == 1 {
-			one = value
-		}
-		b.compare(fmt.Sprintf("processor time of all functions with %d configs, a delivery", configs), value, "µs", "1", one)
-		if err := s.stop(); err != nil {
-			return err
-		}
+		return nil
 	}
-	for _, organizations := range []int{1, 100, 10_000} {
-		s, err := b.startWarm(ctx)
-		if err != nil {
+	err := grow(
+		[]int{1, 10, 100}, "processor time of all functions with %d configs, a delivery",
+		func(s *stack, configs int) error {
+			for range configs - 1 {
+				if err := s.register(ctx, organization, "/fast"); err != nil {
+					return err
+				}
+			}
+			if err := s.warm(ctx, organization, 20); err != nil {
+				return err
+			}
+			return s.drained(ctx)
+		},
+		func(s *stack, configs int) error {
+			_, err := s.burst(ctx, organization, n/configs)
 			return err
-		}
-		cpu, err := s.settled(ctx, func() error {
-			return s.spread(ctx, organizations, b.changes/2)
-		})
-		if err != nil {
-			return err
-		}
-		value := micro(cpu / time.Duration(b.changes/2))
-		if organizations == 1 {
-			one = value
-		}
-		b.compare(fmt.Sprintf("processor time of all functions with %d organizations that have no config, a change", organizations),
-			value, "µs", "1", one)
-		if err := s.stop(); err != nil {
-			return err
-		}
+		},
+	)
+	if err != nil {
+		return err
 	}
-	return nil
+	return grow(
+		[]int{1, 100, 10_000}, "processor time of all functions with %d organizations that have no config, a change",
+		func(s *stack, _ int) error { return s.drained(ctx) },
+		func(s *stack, organizations int) error {
+			return s.spread(ctx, n, func(i int) string { return fmt.Sprintf("org_%d", i%organizations) })
+		},
+	)
 }
 
-// spread writes n documents of some organizations in turn.
-func (s *stack) spread(ctx context.Context, organizations, n int) error {
+// spread writes n documents, each of an organization.
+func (s *stack) spread(ctx context.Context, n int, organization func(i int) string) error {
 	const step = 25
 	for from := 0; from < n; from += step {
-		if err := s.batch(ctx, from, min(from+step, n), func(i int) string { return fmt.Sprintf("org_%d", i%organizations) }); err != nil {
+		if err := s.batch(ctx, from, min(from+step, n), organization); err != nil {
 			return err
 		}
 	}
@@ -83,14 +84,9 @@ func (s *stack) settled(ctx context.Context, do func() error) (time.Duration, er
 	if err := do(); err != nil {
 		return 0, err
 	}
-	const idle = 2 * time.Second
-	ticks := time.NewTicker(idle)
-	defer ticks.Stop()
 	for last := before; ; {
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		if err := rest(ctx, 2*time.Second); err != nil {
+			return 0, err
 		}
 		now, err := usageOf(s.command.Process.Pid)
 		if err != nil {

@@ -89,7 +89,7 @@ func ownCPU() time.Duration {
 
 // measureLoop runs the bare loop as a process of its own.
 func (b *bench) measureLoop(ctx context.Context) error {
-	endpoint, err := receive(nil)
+	endpoint, err := receive()
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,12 @@
 //
 //	go run ./infra/bench/system [flags]
 //
-// With -root it measures another working copy, and with -json it prints one object instead of a table.
+// With -root it measures another working copy, and with -json it prints one object instead of a table. The parts
+// are told one after the other, each with what it has a ratio for first.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +23,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 	"text/tabwriter"
@@ -32,6 +35,7 @@ type settings struct {
 	root    string // the working copy that is measured
 	rounds  int
 	changes int
+	items   int // of the longest list
 	only    string
 	asJSON  bool
 	loop    string // URL; set where this process is the bare loop
@@ -43,6 +47,7 @@ func main() {
 	flag.StringVar(&s.root, "root", ".", "`folder` of the working copy that is measured")
 	flag.IntVar(&s.rounds, "rounds", 3, "`rounds` of which the median is told")
 	flag.IntVar(&s.changes, "changes", 20_000, "changes that are written at once, `N`")
+	flag.IntVar(&s.items, "items", 1_000_000, "length of the longest list, `N`; a million take about 5 GB of memory")
 	flag.StringVar(&s.only, "only", "", "measure only this `part`: "+partNames())
 	flag.BoolVar(&s.asJSON, "json", false, "print one JSON object")
 	flag.StringVar(&s.loop, "loop", "", "be the bare loop: sign twice and POST to this `URL`")
@@ -68,8 +73,12 @@ var parts = []part{
 	{name: "start", measure: (*bench).measureStarts},
 	{name: "throughput", measure: (*bench).measureThroughput},
 	{name: "latency", measure: (*bench).measureLatency},
+	{name: "handlers", measure: (*bench).measureHandlers},
+	{name: "log", measure: (*bench).measureLog},
 	{name: "neighbours", measure: (*bench).measureNeighbours},
+	{name: "sweep", measure: (*bench).measureSweep},
 	{name: "growth", measure: (*bench).measureGrowth},
+	{name: "lists", measure: (*bench).measureLists},
 }
 
 func partNames() string {
@@ -82,6 +91,7 @@ func partNames() string {
 
 // figure is one line of the table.
 type figure struct {
+	Part  string  `json:"part"`
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
@@ -95,8 +105,18 @@ type bench struct {
 	folder   string // for binaries
 	built    *binaries
 	loopCPU  time.Duration // of one POST of the bare loop
+	part     string        // that is measured
 	figures  []figure
 	progress io.Writer
+}
+
+// report is what is printed as JSON.
+type report struct {
+	Go         string   `json:"go"`
+	Processors int      `json:"processors"`
+	Rounds     int      `json:"rounds"`
+	Changes    int      `json:"changes"`
+	Figures    []figure `json:"figures"`
 }
 
 // run measures and prints.
@@ -120,40 +140,51 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 		if s.only != "" && p.name != s.only && p.name != "loop" {
 			continue
 		}
-		fmt.Fprintln(b.progress, "measuring", p.name, "…")
+		b.part = p.name
+		began := time.Now()
+		fmt.Fprintf(b.progress, "measuring %s … ", p.name)
 		if err := p.measure(b, ctx); err != nil {
+			fmt.Fprintln(b.progress, "failed")
 			return errors.Join(fmt.Errorf("measuring %s: %w", p.name, err), b.print(out))
 		}
+		fmt.Fprintln(b.progress, time.Since(began).Round(time.Second))
 	}
 	return b.print(out)
 }
 
 // add notes a figure.
 func (b *bench) add(name string, value float64, unit string) {
-	b.figures = append(b.figures, figure{Name: name, Value: value, Unit: unit})
+	b.figures = append(b.figures, figure{Part: b.part, Name: name, Value: value, Unit: unit})
 }
 
 // compare notes a figure beside another one of the same unit.
 func (b *bench) compare(name string, value float64, unit, to string, other float64) {
-	b.figures = append(b.figures, figure{Name: name, Value: value, Unit: unit, Ratio: value / other, To: to})
+	b.figures = append(b.figures, figure{Part: b.part, Name: name, Value: value, Unit: unit, Ratio: value / other, To: to})
 }
 
 func (b *bench) print(out io.Writer) error {
 	if b.asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(b.figures)
+		return encoder.Encode(report{
+			Go: runtime.Version(), Processors: runtime.NumCPU(), Rounds: b.rounds, Changes: b.changes, Figures: b.figures,
+		})
 	}
+	// Within a part, what has a ratio comes first.
+	order := slices.Clone(b.figures)
+	slices.SortStableFunc(order, func(x, y figure) int {
+		at := func(f figure) int { return slices.IndexFunc(parts, func(p part) bool { return p.name == f.Part }) }
+		return cmp.Or(at(x)-at(y), min(1, len(y.To))-min(1, len(x.To)))
+	})
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "ratio\tvalue\t\t  what")
-	for _, f := range b.figures {
-		ratio := ""
-		if f.To != "" {
-			ratio = fmt.Sprintf("%.2f ×", f.Ratio)
+	for i, f := range order {
+		if i > 0 && f.Part != order[i-1].Part {
+			fmt.Fprintln(table, "\t\t\t")
 		}
-		name := f.Name
+		ratio, name := "", f.Name
 		if f.To != "" {
-			name += ", beside " + f.To
+			ratio, name = fmt.Sprintf("%.2f ×", f.Ratio), f.Name+", beside "+f.To
 		}
 		fmt.Fprintf(table, "%s\t%.4g\t%s\t  %s\n", ratio, f.Value, f.Unit, name)
 	}

@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -26,12 +29,31 @@ import (
 type stack struct {
 	command  *exec.Cmd
 	ended    chan error
-	errors   bytes.Buffer
+	errors   output
 	api      string
 	table    string // name of DocumentsTable
 	dynamo   *dynamodb.Client
 	endpoint *endpoint
 	written  int // documents
+}
+
+// output keeps what a process prints.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // start starts the local stack on free ports, and an endpoint.
@@ -73,6 +95,36 @@ func (b *bench) start(ctx context.Context, flags ...string) (*stack, error) {
 	return s, s.connect(ctx)
 }
 
+// production are flags of a stack that has as many places as one in production has, which takes no endpoints on this machine.
+// The lanes of the stream are no parameter: they are those of a template of its own, beside which the functions are built.
+func (b *bench) production() ([]string, error) {
+	source, err := os.ReadFile(filepath.Join(b.root, "template.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	const lane = "DispatchParallelization: 1\n"
+	if strings.Count(string(source), lane) != 1 {
+		return nil, fmt.Errorf("the template does not say once that a sandbox has %q", lane)
+	}
+	changed := strings.Replace(string(source), lane, "DispatchParallelization: 10\n", 1)
+	folder, err := filepath.Abs(filepath.Join(b.root, ".build", "bench"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"go.mod", "go.sum", "functions", "shared", "infra"} {
+		if err := os.Symlink(filepath.Join("..", "..", name), filepath.Join(folder, name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	file := filepath.Join(folder, "template.yaml")
+	return []string{
+		"-template", file, "-parameter", "DeliverConcurrency=50", "-parameter", "RetryConcurrency=20",
+	}, os.WriteFile(file, []byte(changed), 0o644)
+}
+
 // connect makes what talks to the stack.
 func (s *stack) connect(ctx context.Context) (err error) {
 	var about struct {
@@ -89,7 +141,7 @@ func (s *stack) connect(ctx context.Context) (err error) {
 		Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
 		HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writers}},
 	})
-	s.endpoint, err = receive(map[string]time.Duration{"/slow": slow, "/hanging": hanging})
+	s.endpoint, err = receive()
 	return err
 }
 
@@ -234,29 +286,43 @@ func (s *stack) calls(ctx context.Context) map[string]int {
 // services are the names of AWS services by those that they have in requests.
 var services = map[string]string{"DynamoDB_20120810": "DynamoDB", "AmazonSQS": "SQS", "secretsmanager": "Secrets Manager"}
 
-const (
-	// slow is how long a slow endpoint takes, and hanging is longer than any attempt.
-	slow    = 2 * time.Second
-	hanging = time.Minute
-)
-
 // endpoint takes webhooks and notes when the first one of each document came.
 type endpoint struct {
 	url    string
 	server *http.Server
 
 	mu      sync.Mutex
-	arrived map[string]time.Time // by document
-	changed chan struct{}        // closed at the next arrival
+	delays  map[string]time.Duration // before it answers, by path
+	status  int                      // that it answers with
+	posts   int                      // that came
+	arrived map[string]time.Time     // by document
+	changed chan struct{}            // closed at the next arrival
 }
 
-// receive starts an endpoint; some paths take their time before they answer.
-func receive(delays map[string]time.Duration) (*endpoint, error) {
+// delay lets a path take some time from now on.
+func (e *endpoint) delay(path string, delay time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.delays[path] = delay
+}
+
+// answer lets all paths answer with a status from now on.
+func (e *endpoint) answer(status int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status = status
+}
+
+// receive starts an endpoint.
+func receive() (*endpoint, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{url: "http://" + listener.Addr().String(), arrived: map[string]time.Time{}, changed: make(chan struct{})}
+	e := &endpoint{
+		url: "http://" + listener.Addr().String(), delays: map[string]time.Duration{}, status: http.StatusNoContent,
+		arrived: map[string]time.Time{}, changed: make(chan struct{}),
+	}
 	e.server = &http.Server{
 		ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -266,13 +332,16 @@ func receive(delays map[string]time.Duration) (*endpoint, error) {
 				return
 			}
 			e.note(body, now)
-			if delay := delays[r.URL.Path]; delay > 0 {
+			e.mu.Lock()
+			delay, status := e.delays[r.URL.Path], e.status
+			e.mu.Unlock()
+			if delay > 0 {
 				select {
 				case <-time.After(delay):
 				case <-r.Context().Done():
 				}
 			}
-			w.WriteHeader(http.StatusNoContent)
+			w.WriteHeader(status)
 		}),
 	}
 	go e.server.Serve(listener)
@@ -285,16 +354,36 @@ var documentPattern = regexp.MustCompile(`"document_id":"([^"]*)"`)
 
 func (e *endpoint) note(body []byte, now time.Time) {
 	match := documentPattern.FindSubmatch(body)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.posts++
 	if match == nil {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if _, known := e.arrived[string(match[1])]; !known {
 		e.arrived[string(match[1])] = now
 		close(e.changed)
 		e.changed = make(chan struct{})
 	}
+}
+
+// requests returns how many POSTs came.
+func (e *endpoint) requests() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.posts
+}
+
+// awaitRequests waits until n POSTs have come in all.
+func (e *endpoint) awaitRequests(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for e.requests() < n {
+		if err := rest(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%d of %d POSTs came: %w", e.requests(), n, err)
+		}
+	}
+	return nil
 }
 
 // patience is how long the bench waits for webhooks.

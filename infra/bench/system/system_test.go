@@ -51,7 +51,7 @@ func TestUsageFindsChildren(t *testing.T) {
 }
 
 func TestEndpointKeepsTheFirstArrival(t *testing.T) {
-	e, err := receive(nil)
+	e, err := receive()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,11 @@ import (
 	"time"
 )
 
-const (
-	organization = "org_bench"
-	other        = "org_other"
-)
+const organization = "org_bench"
 
 // startWarm starts a stack with one config that is known to answer quickly.
 func (b *bench) startWarm(ctx context.Context, flags ...string) (*stack, error) {
-	s, err := b.start(ctx, append(organizationFlags(organization, other), flags...)...)
+	s, err := b.start(ctx, append(organizationFlags(organization), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -39,20 +36,81 @@ func (s *stack) warm(ctx context.Context, organization string, n int) error {
 	return nil
 }
 
+// functions are those that a delivery goes through.
+var functions = []string{"dispatch", "deliver"}
+
+// reading is what has been taken until some time.
+type reading struct {
+	usage usage
+	calls map[string]int
+}
+
+func (s *stack) read(ctx context.Context) (r reading, err error) {
+	r.calls = s.calls(ctx)
+	r.usage, err = usageOf(s.command.Process.Pid)
+	return r, err
+}
+
+// interval is what was taken between two readings, for each of some deliveries.
+type interval struct {
+	cpu    time.Duration
+	single map[string]time.Duration // of one function
+	calls  map[string]float64       // of 1,000 deliveries, by service
+}
+
+func (r reading) since(before reading, deliveries int) interval {
+	i := interval{
+		cpu:    (r.usage.functions() - before.usage.functions()) / time.Duration(deliveries),
+		single: map[string]time.Duration{}, calls: map[string]float64{},
+	}
+	for _, name := range functions {
+		i.single[name] = (r.usage.cpu[name] - before.usage.cpu[name]) / time.Duration(deliveries)
+	}
+	for _, service := range services {
+		i.calls[service] = 1000 * float64(r.calls[service]-before.calls[service]) / float64(deliveries)
+	}
+	return i
+}
+
+// addIntervals notes the medians of some intervals.
+func (b *bench) addIntervals(what string, all []interval) {
+	pick := func(of func(i interval) time.Duration) float64 {
+		values := make([]time.Duration, len(all))
+		for n, i := range all {
+			values[n] = of(i)
+		}
+		return micro(median(values))
+	}
+	const loop = "the bare loop"
+	each := pick(func(i interval) time.Duration { return i.cpu })
+	b.compare("processor time of all functions "+what+", a delivery", each, "µs", loop, micro(b.loopCPU))
+	for _, name := range functions {
+		alone := pick(func(i interval) time.Duration { return i.single[name] })
+		b.compare("processor time of "+name+" alone "+what+", a delivery", alone, "µs", loop, micro(b.loopCPU))
+	}
+	for _, service := range slices.Sorted(maps.Values(services)) {
+		values := make([]float64, len(all))
+		for n, i := range all {
+			values[n] = i.calls[service]
+		}
+		b.add("calls of "+service+" "+what+", 1,000 deliveries", median(values), "")
+	}
+}
+
+// settledAfter is after how many deliveries the memory of functions is told.
+const settledAfter = 10_000
+
 // measureThroughput writes documents faster than they can be delivered.
-func (b *bench) measureThroughput(ctx context.Context) (err error) {
+func (b *bench) measureThroughput(ctx context.Context) error {
 	var perSecond []float64
-	var both []time.Duration
-	single := map[string][]time.Duration{}
-	var calls map[string]int
-	var last usage
+	var intervals []interval
+	var settled usage
 	for range b.rounds {
 		s, err := b.startWarm(ctx)
 		if err != nil {
 			return err
 		}
-		callsBefore := s.calls(ctx)
-		before, err := usageOf(s.command.Process.Pid)
+		before, err := s.read(ctx)
 		if err != nil {
 			return err
 		}
@@ -61,48 +119,52 @@ func (b *bench) measureThroughput(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		_, end, err := s.endpoint.latencies(ctx, documents)
+		first := min(settledAfter, len(documents))
+		_, end, err := s.endpoint.latencies(ctx, documents[:first])
 		if err != nil {
 			return err
 		}
-		if last, err = usageOf(s.command.Process.Pid); err != nil {
+		if settled, err = usageOf(s.command.Process.Pid); err != nil {
 			return err
 		}
-		calls = s.calls(ctx)
-		for service, n := range callsBefore {
-			calls[service] -= n
+		_, last, err := s.endpoint.latencies(ctx, documents[first:])
+		if err != nil {
+			return err
 		}
-		perSecond = append(perSecond, float64(b.changes)/end.Sub(began).Seconds())
-		both = append(both, (last.functions()-before.functions())/time.Duration(b.changes))
-		for _, name := range []string{"dispatch", "deliver"} {
-			single[name] = append(single[name], (last.cpu[name]-before.cpu[name])/time.Duration(b.changes))
+		after, err := s.read(ctx)
+		if err != nil {
+			return err
 		}
+		perSecond = append(perSecond, float64(b.changes)/latest(end, last).Sub(began).Seconds())
+		intervals = append(intervals, after.since(before, b.changes))
 		if err := s.stop(); err != nil {
 			return err
 		}
 	}
+	b.addIntervals("at full batches", intervals)
 	b.add(fmt.Sprintf("deliveries a second of %d changes at once", b.changes), median(perSecond), "/s")
-	b.compare("processor time of all functions at full batches, a delivery", micro(median(both)), "µs", "the bare loop", micro(b.loopCPU))
-	for _, name := range []string{"dispatch", "deliver"} {
-		b.compare("processor time of "+name+" alone", micro(median(single[name])), "µs", "the bare loop", micro(b.loopCPU))
-	}
-	for _, service := range slices.Sorted(maps.Keys(calls)) {
-		b.add("calls of "+service+", 1,000 deliveries", 1000*float64(calls[service])/float64(b.changes), "calls")
-	}
 	var resident int64
 	var count int
-	for name, bytes := range last.resident {
+	after := fmt.Sprintf("after %d deliveries", min(settledAfter, b.changes))
+	for name, bytes := range settled.resident {
 		resident += bytes
-		count += last.count[name]
-		if name == "deliver" || name == "dispatch" {
-			b.add("resident memory of a process of "+name+" afterwards", float64(bytes)/float64(last.count[name])/(1<<20), "MiB")
+		count += settled.count[name]
+		if slices.Contains(functions, name) {
+			b.add("resident memory of a process of "+name+" "+after, float64(bytes)/float64(settled.count[name])/(1<<20), "MiB")
 		}
 	}
-	b.add(fmt.Sprintf("resident memory of all %d processes of functions", count), float64(resident)/(1<<20), "MiB")
+	b.add(fmt.Sprintf("resident memory of all %d processes of functions %s", count, after), float64(resident)/(1<<20), "MiB")
 	return nil
 }
 
-// rates of single changes a second at which latencies are measured, and for how long.
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// rates of single changes a second at which latencies are measured, and for how long. At the lowest, each is a batch of its own.
 var rates = []int{20, 200, 500}
 
 const latencyTime = 10 * time.Second
@@ -111,7 +173,7 @@ const latencyTime = 10 * time.Second
 func (b *bench) measureLatency(ctx context.Context) error {
 	type round struct {
 		p50, p90, p99 []time.Duration
-		cpu           []time.Duration
+		intervals     []interval
 	}
 	measured := map[int]*round{}
 	for range b.rounds {
@@ -120,7 +182,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 			return err
 		}
 		for _, rate := range rates {
-			before, err := usageOf(s.command.Process.Pid)
+			before, err := s.read(ctx)
 			if err != nil {
 				return err
 			}
@@ -129,7 +191,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			after, err := usageOf(s.command.Process.Pid)
+			after, err := s.read(ctx)
 			if err != nil {
 				return err
 			}
@@ -140,7 +202,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 			r.p50 = append(r.p50, quantile(took, 0.5))
 			r.p90 = append(r.p90, quantile(took, 0.9))
 			r.p99 = append(r.p99, quantile(took, 0.99))
-			r.cpu = append(r.cpu, (after.functions()-before.functions())/time.Duration(n))
+			r.intervals = append(r.intervals, after.since(before, n))
 		}
 		if err := s.stop(); err != nil {
 			return err
@@ -151,10 +213,7 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p50", rate), milli(median(r.p50)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p90", rate), milli(median(r.p90)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p99", rate), milli(median(r.p99)), "ms")
-		b.compare(
-			fmt.Sprintf("processor time of all functions at %d a second, a delivery", rate), micro(median(r.cpu)), "µs",
-			"the bare loop", micro(b.loopCPU),
-		)
+		b.addIntervals(fmt.Sprintf("at %d a second", rate), r.intervals)
 	}
 	return nil
 }

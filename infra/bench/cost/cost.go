@@ -8,96 +8,60 @@ import (
 	"time"
 )
 
-const million = 1e6
-
-// prices are list prices of us-east-1 in US dollars, without free tiers and discounts for volume. Looked
-// up in November 2026 in copies of these pages and of articles about them, of March to September 2026.
-type prices struct {
-	// https://aws.amazon.com/lambda/pricing/
-	lambdaRequest  float64
-	lambdaGBSecond float64 // arm64
-
-	// https://aws.amazon.com/dynamodb/pricing/on-demand/ (reading a stream costs nothing for Lambda)
-	writeUnit float64
-	readUnit  float64
-	gbMonth   float64
-	backupGB  float64 // a month, for point-in-time recovery
-
-	// https://aws.amazon.com/sqs/pricing/
-	sqsRequest  float64
-	fairRequest float64 // what a message group id adds on a standard queue
-
-	// https://aws.amazon.com/cloudwatch/pricing/
-	logGB     float64
-	metric    float64 // a month
-	alarm     float64 // a month, for each metric that an alarm looks at
-	dashboard float64 // a month
-
-	// https://aws.amazon.com/xray/pricing/
-	trace float64
-
-	// https://aws.amazon.com/secrets-manager/pricing/
-	secret     float64 // a month
-	secretCall float64
-
-	// https://aws.amazon.com/ec2/pricing/on-demand/#Data_Transfer
-	outGB float64
-}
-
-func listPrices() prices {
-	return prices{
-		lambdaRequest:  0.20 / million,
-		lambdaGBSecond: 0.0000133334,
-		writeUnit:      0.625 / million,
-		readUnit:       0.125 / million,
-		gbMonth:        0.25,
-		backupGB:       0.20,
-		sqsRequest:     0.40 / million,
-		fairRequest:    0.10 / million,
-		logGB:          0.50,
-		metric:         0.30,
-		alarm:          0.10,
-		dashboard:      3.00,
-		trace:          5.00 / million,
-		secret:         0.40,
-		secretCall:     0.05 / 10_000,
-		outGB:          0.09,
-	}
-}
-
 // traffic is what there is to deliver, and how it comes.
 type traffic struct {
-	name       string
+	name, way  string
 	deliveries float64
 	perSecond  float64       // deliveries, while there are any
 	latency    time.Duration // of the endpoints, on average
 	fanout     float64       // configs that an event goes to
-	retried    float64       // share of the deliveries that need a second attempt
+	once       float64       // share of the deliveries whose first attempt fails
+	dead       float64       // share of the deliveries whose endpoint answers nothing for a day: all five attempts fail
 	records    float64       // of the stream, in one batch of dispatch
 	messages   float64       // in one batch of deliver
+	memory     float64       // MB of a function
+	days       float64       // for which events and log are kept
 }
 
-// What the code takes. Units and batch sizes are the design's; `make scale` measures the units.
+// What the code takes, as measured and counted by the commands that are named.
 const (
-	memoryGB = 256.0 / 1024
+	// make scale: units
+	writesEvent  = 2  // the item and its entry in the index by document
+	writesAtOnce = 1  // the item of a delivery that succeeds at once
+	writesOnce   = 5  // more: the item is written again, its entries in the indexes of unsettled and of due ones come and go
+	writesDead   = 26 // more: 3, 3, 4, 4 and 4 of the attempts, 4 of each of two sweeps, and the config's count of failures
+	readsInBatch = 2  // the config and the item, of each message
+	readDispatch = 1  // the organization's active configs, up to 4 KB; each record of a batch from another one
 
-	writesEvent   = 2 // the item and its entry in the index by document
-	writesAtOnce  = 1 // the item of a delivery that succeeds at once
-	writesRetried = 5 // more: the item is written again, its entries in the indexes of unsettled and of due ones come and go
-	readsInBatch  = 2 // the config and the item, of each message
-	readsDispatch = 1 // the organization's active configs, up to 4 KB; each record of a batch from another one
+	// make bench FLAGS='-only log': bytes
+	logDispatch = 390 // one line and the metrics of a batch
+	logDeliver  = 700 // the same
+	logMessage  = 16  // more for each message of a batch: the latencies of its attempt
+	logFailure  = 650 // the line of a failed attempt
 
-	storedEvent   = 700  // bytes: the item, its entry in the index, and what DynamoDB adds to both
-	backedUp      = 400  // bytes of these: backups are of the item alone
-	storedItem    = 700  // bytes: the item of a delivery, and what DynamoDB adds to it
-	storedMonths  = 3    // 90 days
-	sendBatch     = 10   // messages in one SendMessageBatch
-	attemptOut    = 3000 // bytes to the internet: TLS handshake, headers, body
-	logBatch      = 1300 // bytes: one line and the metrics of a batch
-	logFailure    = 800  // bytes: the line of a failed attempt
-	deliverItself = 30 * time.Millisecond
-	dispatchBatch = 20 * time.Millisecond
-	dispatchEach  = time.Millisecond // more for each record
+	// make bench: processor time, of which a function has a share by its memory
+	cpuDeliver      = 1000 * time.Microsecond // of a batch
+	cpuDeliverEach  = 250 * time.Microsecond  // more for each message
+	cpuDispatch     = 900 * time.Microsecond
+	cpuDispatchEach = 60 * time.Microsecond
+	wholeProcessor  = 1769 // MB
+
+	// what a request to a service takes, by AWS's own word of single-digit milliseconds, and what of them a batch waits for
+	serviceTime   = 5 * time.Millisecond
+	waitsDeliver  = 2 // reading and logging
+	waitsDispatch = 4 // reading configs, writing events, and sending, which takes twice as long
+
+	storedEvent = 690 // bytes: the item, its entry in the index, and what DynamoDB adds to both
+	backedUp    = 360 // bytes of these: backups are of the item alone
+	storedItem  = 700 // bytes: the item of a delivery, and what DynamoDB adds to it
+	monthDays   = 30
+
+	sendBatch    = 10               // messages in one SendMessageBatch
+	attemptOut   = 3000             // bytes to the internet: TLS handshake, headers, body
+	deadTakes    = 10 * time.Second // the deadline to connect
+	deadAttempts = 5
+	deadDelayed  = 2 // attempts that a delayed message brings, the other two are the sweep's
+	deadReceives = 4 // more of the last message, until SQS moves it
 
 	tracedShare  = 0.05 // of what is beyond one invocation a second, which X-Ray always records
 	minutesMonth = 730 * 60
@@ -117,52 +81,94 @@ type line struct {
 	amount  float64 // US dollars
 }
 
+// batches of deliver: of attempts that are answered, of attempts that no answer comes to, and of messages that are only
+// looked at.
+func (t traffic) batches() (answered, timedOut, idle float64) {
+	answered = t.deliveries * (1 - t.dead + t.once) / t.messages
+	timedOut = t.deliveries * t.dead * deadAttempts / t.messages
+	return answered, timedOut, t.deliveries * t.dead * deadReceives / t.messages
+}
+
+// deliverTakes is how long a batch of deliver takes beside its endpoints, and dispatchTakes one of dispatch.
+func (t traffic) deliverTakes() time.Duration {
+	return waitsDeliver*serviceTime + t.computed(cpuDeliver+time.Duration(t.messages*float64(cpuDeliverEach)))
+}
+
+func (t traffic) dispatchTakes() time.Duration {
+	return waitsDispatch*serviceTime + t.computed(cpuDispatch+time.Duration(t.records*float64(cpuDispatchEach)))
+}
+
+// computed is how long a function takes for what takes a whole processor so long.
+func (t traffic) computed(cpu time.Duration) time.Duration {
+	return time.Duration(float64(cpu) * wholeProcessor / t.memory)
+}
+
 // bill returns what it costs to deliver the traffic.
 func bill(t traffic, p prices) []line {
 	events := t.deliveries / t.fanout
-	attempts := t.deliveries * (1 + t.retried)
 	dispatches := events / t.records
-	batches := attempts / t.messages
-	sends := t.deliveries / math.Min(sendBatch, t.records*t.fanout)
+	answered, timedOut, idle := t.batches()
+	attempts := (answered + timedOut) * t.messages
+	failures := t.deliveries * (t.once + t.dead*deadAttempts)
 
-	deliverSeconds := (time.Duration(slowest(t.messages)*float64(t.latency)) + deliverItself).Seconds()
-	dispatchSeconds := (dispatchBatch + time.Duration(t.records*float64(dispatchEach))).Seconds()
-	requests := sends + 2*batches + t.deliveries*t.retried // receive and delete each batch, and send each second attempt
-	writes := events*writesEvent + t.deliveries*(writesAtOnce+t.retried*writesRetried)
+	own := t.deliverTakes()
+	quick := (time.Duration(slowest(t.messages)*float64(t.latency)) + own).Seconds()
+	deliver := answered*p.invocation(quick, t.memory) + timedOut*p.invocation((deadTakes+own).Seconds(), t.memory) +
+		idle*p.invocation(own.Seconds(), t.memory)
+
+	sends := t.deliveries/math.Min(sendBatch, t.records*t.fanout) + t.deliveries*t.once +
+		t.deliveries*t.dead*(deadDelayed+(deadAttempts-1-deadDelayed)/t.messages)
+	requests := sends + 2*(answered+timedOut+idle) // each batch is received, and then deleted or made visible again
+	writes := events*writesEvent + t.deliveries*(writesAtOnce+t.once*writesOnce+t.dead*writesDead)
+	reads := (attempts+idle*t.messages)*readsInBatch + events*readDispatch
 	stored := (events*storedEvent + t.deliveries*storedItem) / bytesInGB
-	logged := (dispatches+batches)*logBatch + t.deliveries*t.retried*logFailure
+	logged := dispatches*logDispatch + (answered+timedOut+idle)*logDeliver + attempts*logMessage + failures*logFailure
 
 	return []line{
 		{
 			service: "Lambda",
-			what:    fmt.Sprintf("deliver, %.0f ms a batch", deliverSeconds*1000),
-			amount:  batches * p.invocation(deliverSeconds),
+			what:    fmt.Sprintf("deliver, %.0f ms a batch that is answered", quick*1000),
+			amount:  deliver,
 		},
 		{
 			service: "Lambda",
-			what:    fmt.Sprintf("dispatch, %.0f ms a batch", dispatchSeconds*1000),
-			amount:  dispatches * p.invocation(dispatchSeconds),
+			what:    fmt.Sprintf("dispatch, %.0f ms a batch", t.dispatchTakes().Seconds()*1000),
+			amount:  dispatches * p.invocation(t.dispatchTakes().Seconds(), t.memory),
 		},
-		{service: "DynamoDB", what: "writes", amount: writes * p.writeUnit},
-		{service: "DynamoDB", what: "reads", amount: (attempts*readsInBatch + events*readsDispatch) * p.readUnit},
-		{service: "DynamoDB", what: "90 days of events and log", amount: stored * storedMonths * p.gbMonth},
-		{service: "DynamoDB", what: "backups of events", amount: events * backedUp / bytesInGB * storedMonths * p.backupGB},
-		{service: "SQS", what: "requests, fair queue", amount: requests * (p.sqsRequest + p.fairRequest)},
-		{service: "CloudWatch", what: "logs", amount: logged / bytesInGB * p.logGB},
-		{service: "Network", what: "to the endpoints", amount: attempts * attemptOut / bytesInGB * p.outGB},
+		{service: "DynamoDB", what: "writes", amount: writes * p.WriteUnit.each()},
+		{service: "DynamoDB", what: "reads", amount: reads * p.ReadUnit.each()},
+		{
+			service: "DynamoDB",
+			what:    fmt.Sprintf("%.0f days of events and log", t.days),
+			amount:  stored * t.days / monthDays * p.GBMonth.each(),
+		},
+		{service: "DynamoDB", what: "backups of events", amount: events * backedUp / bytesInGB * t.days / monthDays * p.BackupGB.each()},
+		{service: "SQS", what: "requests, fair queue", amount: requests * (p.SQSRequest.each() + p.FairRequest.each())},
+		{service: "CloudWatch", what: "logs and metrics", amount: logged / bytesInGB * p.LogGB.each()},
+		{service: "Network", what: "to the endpoints", amount: answered * t.messages * attemptOut / bytesInGB * p.OutGB.each()},
 	}
 }
 
+// unwanted returns what as many changes cost that no config wants: each is an event all the same.
+func unwanted(t traffic, p prices) float64 {
+	t.fanout = 1
+	bytes := t.deliveries / bytesInGB * t.days / monthDays
+	return t.deliveries/t.records*(p.invocation(t.dispatchTakes().Seconds(), t.memory)+logDispatch/bytesInGB*p.LogGB.each()) +
+		t.deliveries*(writesEvent*p.WriteUnit.each()+readDispatch*p.ReadUnit.each()) +
+		bytes*(storedEvent*p.GBMonth.each()+backedUp*p.BackupGB.each())
+}
+
 // invocation is what one costs that takes so many seconds.
-func (p prices) invocation(seconds float64) float64 {
-	return p.lambdaRequest + seconds*memoryGB*p.lambdaGBSecond
+func (p prices) invocation(seconds, memory float64) float64 {
+	return p.LambdaRequest.each() + seconds*memory/1024*p.LambdaGBSecond.each()
 }
 
 // tracing returns what X-Ray costs more if it is on.
 func tracing(t traffic, p prices) float64 {
 	dispatches := t.deliveries / t.fanout / t.records
-	batches := t.deliveries * (1 + t.retried) / t.messages
-	return (dispatches*traced(t.perSecond/t.fanout/t.records) + batches*traced(t.perSecond/t.messages)) * p.trace
+	answered, timedOut, idle := t.batches()
+	batches := answered + timedOut + idle
+	return (dispatches*traced(t.perSecond/t.fanout/t.records) + batches*traced(t.perSecond/t.messages)) * p.Trace.each()
 }
 
 // slowest is how many times longer than the average the slowest of n endpoints takes, if their
@@ -186,52 +192,81 @@ func traced(perSecond float64) float64 {
 }
 
 // monthly returns what a stack costs in a month beside its traffic.
-func monthly(alarmMetrics int, p prices) []line {
-	sweep := p.invocation(sweepTakes.Seconds()) + sweepReads*p.readUnit + sweepLog/bytesInGB*p.logGB
+func monthly(alarmMetrics int, memory float64, p prices) []line {
+	sweep := p.invocation(sweepTakes.Seconds(), memory) + sweepReads*p.ReadUnit.each() + sweepLog/bytesInGB*p.LogGB.each()
 	return []line{
-		{service: "Secrets Manager", what: "the keyring", amount: p.secret + keyringReads*p.secretCall},
-		{service: "CloudWatch", what: fmt.Sprintf("alarms on %d metrics", alarmMetrics), amount: float64(alarmMetrics) * p.alarm},
-		{service: "CloudWatch", what: "dashboard", amount: p.dashboard},
-		{service: "SQS", what: "polling empty queues", amount: minutesMonth * idlePolls * p.sqsRequest},
+		{service: "Secrets Manager", what: "the keyring", amount: p.Secret.each() + keyringReads*p.SecretCall.each()},
+		{
+			service: "CloudWatch",
+			what:    fmt.Sprintf("alarms on %d metrics", alarmMetrics),
+			amount:  float64(alarmMetrics) * p.Alarm.each(),
+		},
+		{service: "CloudWatch", what: "dashboard", amount: p.Dashboard.each()},
+		{service: "SQS", what: "polling empty queues", amount: minutesMonth * idlePolls * p.SQSRequest.each()},
 		{service: "Lambda", what: "the sweep, its reads and its log", amount: minutesMonth * sweep},
 		{
 			service: "CloudWatch",
 			what:    fmt.Sprintf("%d metrics, in months with deliveries", metricsInUse),
-			amount:  metricsInUse * p.metric,
+			amount:  metricsInUse * p.Metric.each(),
 		},
 	}
 }
 
-// alternatives returns what others ask for the same number of deliveries, by their public price lists.
-func alternatives(deliveries float64) []line {
+// elsewhere returns what the same traffic costs through services of AWS that POST too. A change comes out of the stream
+// through a pipe, to a bus or a topic. None of them signs for each receiver, logs deliveries or resends them, and they
+// repeat an attempt as their own schedule says: what fails for a day is counted with as many attempts as here.
+func elsewhere(t traffic, p prices) []line {
+	events := t.deliveries / t.fanout
+	attempts := t.deliveries * (1 + t.once + t.dead*(deadAttempts-1))
+	network := t.deliveries * (1 - t.dead + t.once) * attemptOut / bytesInGB * p.OutGB.each()
 	return []line{
-		// https://aws.amazon.com/eventbridge/pricing/ (March 2026) A custom event and an API destination.
-		// It signs nothing and has no log of deliveries.
 		{
 			service: "EventBridge",
-			what:    "event and API destination, neither signed nor logged",
-			amount:  deliveries * (1.00 + 0.20) / million,
+			what:    "pipe, bus and API destination, neither signed nor logged",
+			amount:  events*(p.PipeRequest.each()+p.CustomEvent.each()) + attempts*p.APIDestination.each() + network,
 		},
-		// https://www.svix.com/pricing/ (September 2026) 50,000 messages are included in both plans.
-		{service: "Svix", what: "Free plan", amount: math.Max(0, deliveries-50_000) * 0.0001},
-		{service: "Svix", what: "Professional plan", amount: 490 + math.Max(0, deliveries-50_000)*0.0001},
+		{
+			service: "SNS",
+			what:    "pipe, topic and HTTP, with a signature of its own and not logged",
+			amount:  events*(p.PipeRequest.each()+p.SNSPublish.each()) + attempts*p.SNSHTTP.each() + network,
+		},
 	}
 }
 
-// write prints the tables.
-func write(out io.Writer, traffics []traffic, alarmMetrics int, p prices) error {
+// services returns what services that send webhooks ask for the same number of deliveries. 50,000 a month are in both plans.
+func services(deliveries float64, p prices) []line {
+	messages := math.Max(0, deliveries-50_000) * p.SvixMessage.each()
+	return []line{
+		{service: "Svix", what: "Free plan", amount: messages},
+		{service: "Svix", what: "Professional plan", amount: p.SvixProfessional.each() + messages},
+	}
+}
+
+// write prints a summary, and then the bills line by line.
+func write(out io.Writer, traffics []traffic, alarmMetrics int, list priceList) error {
+	p, first := list.Prices, traffics[0]
+	fmt.Fprintf(out, "List prices of %s, %s. Endpoints answer in %s, functions have %.0f MB, X-Ray is off.\n\n",
+		list.Region, list.AsOf, first.latency, first.memory)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "USD for %.0f deliveries\tDocuhook\tEventBridge\tSNS\tX-Ray more\n", first.deliveries)
 	for _, t := range traffics {
-		fmt.Fprintf(table, "%.0f deliveries, %s\t\tUSD\n", t.deliveries, t.name)
-		fmt.Fprintf(table, "  (endpoints take %s, %.0f %% need a second attempt, an event goes to %.0f configs)\n",
-			t.latency, t.retried*100, t.fanout)
+		other := elsewhere(t, p)
+		fmt.Fprintf(table, "%s\t%8.2f\t%8.2f\t%8.2f\t%8.2f\n", t.name, sum(bill(t, p)), other[0].amount, other[1].amount, tracing(t, p))
+	}
+	for _, t := range traffics {
+		if t.once+t.dead == 0 && t.fanout == 1 {
+			fmt.Fprintf(table, "as many changes that no config wants, %s\t%8.2f\n", t.way, unwanted(t, p))
+		}
+	}
+	fmt.Fprintln(table)
+	for _, t := range traffics {
+		fmt.Fprintf(table, "%s\t\tUSD\n", t.name)
 		lines(table, bill(t, p))
-		fmt.Fprintf(table, "  X-Ray\tmore, with Tracing=Active\t%8.2f\n\n", tracing(t, p))
 	}
 	fmt.Fprintf(table, "A month, whatever is delivered\t\tUSD\n")
-	lines(table, monthly(alarmMetrics, p))
-	fmt.Fprintf(table, "\n%.0f deliveries elsewhere\t\tUSD\n", traffics[0].deliveries)
-	for _, l := range alternatives(traffics[0].deliveries) {
+	lines(table, monthly(alarmMetrics, first.memory, p))
+	fmt.Fprintf(table, "%.0f deliveries elsewhere, one by one, each succeeds\t\tUSD\n", first.deliveries)
+	for _, l := range append(elsewhere(first, p), services(first.deliveries, p)...) {
 		fmt.Fprintf(table, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
 	}
 	return table.Flush()
@@ -241,7 +276,7 @@ func lines(out io.Writer, lines []line) {
 	for _, l := range lines {
 		fmt.Fprintf(out, "  %s\t%s\t%8.2f\n", l.service, l.what, l.amount)
 	}
-	fmt.Fprintf(out, "  Sum\t\t%8.2f\n", sum(lines))
+	fmt.Fprintf(out, "  Sum\t\t%8.2f\n\n", sum(lines))
 }
 
 func sum(lines []line) float64 {

@@ -75,10 +75,9 @@ func (s *stack) page(ctx context.Context, organization, path string, want int) (
 	if want < 100 {
 		middle = time.Now()
 	}
+	path += "?page[size]=100&filter[created_before]=" + middle.UTC().Format(time.RFC3339)
 	began := time.Now()
-	err := s.call(
-		ctx, http.MethodGet, path+"?page[size]=100&filter[created_before]="+middle.UTC().Format(time.RFC3339), keyOf(organization), nil, &answer,
-	)
+	err := s.call(ctx, http.MethodGet, path, keyOf(organization), nil, &answer)
 	took := time.Since(began)
 	if err == nil && len(answer.Data) != want {
 		err = fmt.Errorf("%s of %s has %d items on a page, not %d", path, organization, len(answer.Data), want)

@@ -74,6 +74,7 @@ var parts = []part{
 	{name: "throughput", measure: (*bench).measureThroughput},
 	{name: "latency", measure: (*bench).measureLatency},
 	{name: "handlers", measure: (*bench).measureHandlers},
+	{name: "invocations", measure: (*bench).measureInvocations},
 	{name: "log", measure: (*bench).measureLog},
 	{name: "neighbours", measure: (*bench).measureNeighbours},
 	{name: "sweep", measure: (*bench).measureSweep},
@@ -103,7 +104,7 @@ type figure struct {
 type bench struct {
 	settings
 	folder   string // for binaries
-	built    *binaries
+	stack    string // the local stack's binary
 	loopCPU  time.Duration // of one POST of the bare loop
 	part     string        // that is measured
 	figures  []figure
@@ -133,7 +134,7 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 	}
 	defer os.RemoveAll(folder)
 	b := &bench{settings: s, folder: folder, progress: os.Stderr}
-	if b.built, err = build(ctx, s.root, folder); err != nil {
+	if b.stack, err = b.buildStack(ctx); err != nil {
 		return err
 	}
 	for _, p := range parts {

@@ -11,47 +11,25 @@ import (
 	"time"
 )
 
-// binaries are what is measured, as it is deployed but for this machine's processor.
-type binaries struct {
-	stack     string
-	hello     string
-	functions map[string]string // by name
-	deployed  map[string]int64  // bytes of a function's binary as it is deployed, by name
+// buildStack builds the local stack of the working copy, which builds the functions itself when it starts.
+func (b *bench) buildStack(ctx context.Context) (path string, err error) {
+	path = filepath.Join(b.folder, "local")
+	return path, compile(ctx, b.root, "./infra/local", path)
 }
 
-// build builds the local stack and the functions of a working copy, and the function that says hello of this one.
-func build(ctx context.Context, root, folder string) (*binaries, error) {
-	built := &binaries{
-		stack: filepath.Join(folder, "local"), hello: filepath.Join(folder, "hello"),
-		functions: map[string]string{}, deployed: map[string]int64{},
-	}
-	if err := compile(ctx, root, "./infra/local", built.stack); err != nil {
-		return nil, err
-	}
-	if err := compile(ctx, ".", "./infra/bench/system/hello", built.hello); err != nil {
-		return nil, err
-	}
-	mains, err := filepath.Glob(filepath.Join(root, "functions", "*", "main.go"))
-	if err != nil {
-		return nil, err
-	}
+// functionNames returns the names of the functions of the working copy.
+func (b *bench) functionNames() (names []string, err error) {
+	mains, err := filepath.Glob(filepath.Join(b.root, "functions", "*", "main.go"))
 	for _, file := range mains {
-		name := filepath.Base(filepath.Dir(file))
-		built.functions[name] = filepath.Join(folder, "functions", name)
-		if err := compile(ctx, root, "./functions/"+name, built.functions[name]); err != nil {
-			return nil, err
-		}
-		deployed := filepath.Join(folder, "deployed", name)
-		if err := compile(ctx, root, "./functions/"+name, deployed, "GOARCH=arm64"); err != nil {
-			return nil, err
-		}
-		info, err := os.Stat(deployed)
-		if err != nil {
-			return nil, err
-		}
-		built.deployed[name] = info.Size()
+		names = append(names, filepath.Base(filepath.Dir(file)))
 	}
-	return built, nil
+	return names, err
+}
+
+// buildFunction builds a function of the working copy as it is deployed, for a kind of processor.
+func (b *bench) buildFunction(ctx context.Context, name, architecture string) (path string, err error) {
+	path = filepath.Join(b.folder, architecture, name)
+	return path, compile(ctx, b.root, "./functions/"+name, path, "GOARCH="+architecture)
 }
 
 // compile compiles a command as the Makefile's target build does.
@@ -97,29 +75,44 @@ func usageOf(parent int) (usage, error) {
 		return u, err
 	}
 	u.own, u.dead = fields.cpu, fields.children
-	processes, err := filepath.Glob("/proc/[0-9]*")
+	children, err := childrenOf(parent)
 	if err != nil {
 		return u, err
+	}
+	for _, c := range children {
+		u.cpu[c.name] += c.cpu
+		u.resident[c.name] += c.resident
+		u.count[c.name]++
+	}
+	return u, nil
+}
+
+// child is a process and the name of its binary.
+type child struct {
+	status
+	pid  int
+	name string
+}
+
+func childrenOf(parent int) (children []child, err error) {
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
 	}
 	for _, folder := range processes {
 		pid, err := strconv.Atoi(filepath.Base(folder))
 		if err != nil {
 			continue
 		}
-		child, err := stat(pid)
-		if err != nil || child.parent != parent { // an error: it has ended meanwhile
+		s, err := stat(pid)
+		if err != nil || s.parent != parent { // an error: it has ended meanwhile
 			continue
 		}
-		binary, err := os.Readlink(filepath.Join(folder, "exe"))
-		if err != nil {
-			continue
+		if binary, err := os.Readlink(filepath.Join(folder, "exe")); err == nil {
+			children = append(children, child{status: s, pid: pid, name: filepath.Base(binary)})
 		}
-		name := filepath.Base(binary)
-		u.cpu[name] += child.cpu
-		u.resident[name] += child.resident
-		u.count[name]++
 	}
-	return u, nil
+	return children, nil
 }
 
 // status is what the kernel tells of a process.

@@ -59,7 +59,7 @@ func (o *output) String() string {
 // start starts the local stack on free ports, and an endpoint.
 func (b *bench) start(ctx context.Context, flags ...string) (*stack, error) {
 	s := &stack{ended: make(chan error, 1)}
-	s.command = exec.Command(b.built.stack, append([]string{
+	s.command = exec.Command(b.stack, append([]string{
 		"-addr", "127.0.0.1:0", "-aws-addr", "127.0.0.1:0", "-demo=false",
 		"-parameter", "ApiRateLimit=10000", "-parameter", "ApiBurstLimit=10000",
 	}, flags...)...)
@@ -180,13 +180,21 @@ func (s *stack) call(ctx context.Context, method, path, key string, body, answer
 	return json.Unmarshal(raw, answer)
 }
 
-// register creates a config of an organization that leads to a path of the endpoint, and makes it known to be fast or slow.
+// register creates a config of an organization that leads to a path of the endpoint.
 func (s *stack) register(ctx context.Context, organization, path string) error {
-	return s.call(ctx, http.MethodPost, "/v1/webhooks/configs", keyOf(organization), map[string]any{"data": map[string]any{
+	_, err := s.config(ctx, organization, path)
+	return err
+}
+
+// config is register, and returns the config's id.
+func (s *stack) config(ctx context.Context, organization, path string) (string, error) {
+	var answer struct{ Data struct{ ID string } }
+	err := s.call(ctx, http.MethodPost, "/v1/webhooks/configs", keyOf(organization), map[string]any{"data": map[string]any{
 		"type": "webhook_config", "attributes": map[string]any{
 			"url": s.endpoint.url + path, "subscribed_statuses": []string{"processed"},
 		},
-	}}, new(any))
+	}}, &answer)
+	return answer.Data.ID, err
 }
 
 func keyOf(organization string) string { return "key_" + organization }

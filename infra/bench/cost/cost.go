@@ -39,17 +39,16 @@ const (
 	logMessage  = 16  // more for each message of a batch: the latencies of its attempt
 	logFailure  = 650 // the line of a failed attempt
 
-	// make bench: processor time, of which a function has a share by its memory
-	cpuDeliver      = 1000 * time.Microsecond // of a batch
-	cpuDeliverEach  = 250 * time.Microsecond  // more for each message
-	cpuDispatch     = 900 * time.Microsecond
-	cpuDispatchEach = 60 * time.Microsecond
-	wholeProcessor  = 1769 // MB
-
-	// what a request to a service takes, by AWS's own word of single-digit milliseconds, and what of them a batch waits for
-	serviceTime   = 5 * time.Millisecond
-	waitsDeliver  = 2 // reading and logging
-	waitsDispatch = 4 // reading configs, writing events, and sending, which takes twice as long
+	// make bench FLAGS='-only invocations': processor time, of which a function has a share by its memory, and what a batch
+	// waits for services that answer in 5 ms (DynamoDB) and 10 ms (SQS)
+	cpuDeliver       = 2500 * time.Microsecond // of a batch
+	cpuDeliverEach   = 500 * time.Microsecond  // more for each message
+	cpuDispatch      = 2400 * time.Microsecond
+	cpuDispatchEach  = 150 * time.Microsecond
+	waitDeliver      = 12 * time.Millisecond // reading and logging
+	waitDispatch     = 22 * time.Millisecond // reading configs, writing events, sending
+	waitDispatchEach = 900 * time.Microsecond
+	wholeProcessor   = 1769 // MB
 
 	storedEvent = 690 // bytes: the item, its entry in the index, and what DynamoDB adds to both
 	backedUp    = 360 // bytes of these: backups are of the item alone
@@ -91,12 +90,14 @@ func (t traffic) batches() (answered, timedOut, idle float64) {
 
 // deliverTakes is how long a batch of deliver takes beside its endpoints, and dispatchTakes one of dispatch.
 func (t traffic) deliverTakes() time.Duration {
-	return waitsDeliver*serviceTime + t.computed(cpuDeliver+time.Duration(t.messages*float64(cpuDeliverEach)))
+	return waitDeliver + t.computed(cpuDeliver+of(t.messages, cpuDeliverEach))
 }
 
 func (t traffic) dispatchTakes() time.Duration {
-	return waitsDispatch*serviceTime + t.computed(cpuDispatch+time.Duration(t.records*float64(cpuDispatchEach)))
+	return waitDispatch + of(t.records, waitDispatchEach) + t.computed(cpuDispatch+of(t.records, cpuDispatchEach))
 }
+
+func of(n float64, each time.Duration) time.Duration { return time.Duration(n * float64(each)) }
 
 // computed is how long a function takes for what takes a whole processor so long.
 func (t traffic) computed(cpu time.Duration) time.Duration {

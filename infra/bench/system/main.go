@@ -103,8 +103,8 @@ type figure struct {
 // bench collects the figures.
 type bench struct {
 	settings
-	folder   string // for binaries
-	stack    string // the local stack's binary
+	folder   string        // for binaries
+	stack    string        // the local stack's binary
 	loopCPU  time.Duration // of one POST of the bare loop
 	part     string        // that is measured
 	figures  []figure

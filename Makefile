@@ -88,12 +88,11 @@ model: ## explore the rules of a delivery as a model, with faults at every step,
 	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -depth 3 -rapid.checks=8000 $(FLAGS)
 mutants: ## turn one safeguard after the other off and see the model or a test notice it
 	go test -count=1 -v -timeout 60m -run '^TestMutants$$' ./infra/soak/model -mutants
-bench: ## measure the hot paths, and the whole system beside a bare loop (FLAGS='-only latency', FLAGS=-json)
-	go test -run '^$$' -bench . ./infra/bench
-	go run ./infra/bench/system $(FLAGS)
-cost: ## what a million deliveries cost
+bench: ## measure the hot paths and the whole system beside a bare loop, in 20 min (FLAGS='-only latency', FLAGS=-json)
+	@go run ./infra/bench/system $(FLAGS)
+cost: ## what a million deliveries cost, beside EventBridge and SNS
 	go run ./infra/bench/cost $(FLAGS)
-scale: ## measure what API calls read from large tables
+scale: ## count what a delivery and API calls read and write, from large tables too
 	go run ./infra/bench/scale
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam

@@ -96,15 +96,16 @@ type figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
-	Ratio float64 `json:"ratio,omitempty"` // to what Beside names
+	Ratio float64 `json:"ratio,omitempty"` // of the value to that of what To names
 	To    string  `json:"to,omitempty"`
 }
 
 // bench collects the figures.
 type bench struct {
 	settings
-	folder   string        // for binaries
-	stack    string        // the local stack's binary
+	folder   string // for binaries
+	stack    string // the local stack's binary
+	stacks   []*stack
 	loopCPU  time.Duration // of one POST of the bare loop
 	part     string        // that is measured
 	figures  []figure
@@ -134,6 +135,13 @@ func run(ctx context.Context, s settings, out io.Writer) error {
 	}
 	defer os.RemoveAll(folder)
 	b := &bench{settings: s, folder: folder, progress: os.Stderr}
+	defer func() { // of a part that failed
+		for _, s := range b.stacks {
+			if !s.stopped {
+				s.stop()
+			}
+		}
+	}()
 	if b.stack, err = b.buildStack(ctx); err != nil {
 		return err
 	}

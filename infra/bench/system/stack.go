@@ -35,6 +35,7 @@ type stack struct {
 	dynamo   *dynamodb.Client
 	endpoint *endpoint
 	written  int // documents
+	stopped  bool
 }
 
 // output keeps what a process prints.
@@ -71,6 +72,7 @@ func (b *bench) start(ctx context.Context, flags ...string) (*stack, error) {
 	if err := s.command.Start(); err != nil {
 		return nil, err
 	}
+	b.stacks = append(b.stacks, s)
 	found := make(chan string, 1)
 	go func() {
 		pattern := regexp.MustCompile(`API +(http://\S+)`)
@@ -87,9 +89,9 @@ func (b *bench) start(ctx context.Context, flags ...string) (*stack, error) {
 	select {
 	case s.api = <-found:
 	case err := <-s.ended:
+		s.stopped = true
 		return nil, fmt.Errorf("the local stack has ended: %w\n%s", err, &s.errors)
 	case <-ctx.Done():
-		s.command.Process.Kill()
 		return nil, ctx.Err()
 	}
 	return s, s.connect(ctx)
@@ -147,9 +149,12 @@ func (s *stack) connect(ctx context.Context) (err error) {
 
 // stop ends the stack and its endpoint.
 func (s *stack) stop() error {
+	s.stopped = true
 	s.command.Process.Signal(syscall.SIGTERM)
 	err := <-s.ended
-	s.endpoint.close()
+	if s.endpoint != nil {
+		s.endpoint.close()
+	}
 	if err != nil {
 		return fmt.Errorf("stopping the local stack: %w\n%s", err, &s.errors)
 	}

@@ -47,7 +47,7 @@ func main() {
 	flag.StringVar(&s.root, "root", ".", "`folder` of the working copy that is measured")
 	flag.IntVar(&s.rounds, "rounds", 3, "`rounds` of which the median is told")
 	flag.IntVar(&s.changes, "changes", 20_000, "changes that are written at once, `N`")
-	flag.IntVar(&s.items, "items", 1_000_000, "length of the longest list, `N`; a million take about 6 GB of memory")
+	flag.IntVar(&s.items, "items", 1_000_000, "length of the longest list, `N`; a million take about 8 GB of memory")
 	flag.StringVar(&s.only, "only", "", "measure only this `part`: "+partNames())
 	flag.BoolVar(&s.asJSON, "json", false, "print one JSON object")
 	flag.StringVar(&s.loop, "loop", "", "be the bare loop: sign twice and POST to this `URL`")

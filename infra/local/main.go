@@ -211,7 +211,7 @@ func listenOnBridge(other net.Listener) (net.Listener, error) {
 	}
 	if err != nil || len(addresses) == 0 {
 		return nil, errors.New("-docker: there is no network interface docker0 with an address: is Docker running, and on this machine? " +
-			"(With Docker Desktop containers reach loopback addresses, and need no -docker)")
+			"Docker Desktop needs no -docker, as its containers reach loopback addresses; neither does make invoke without Docker")
 	}
 	host, _, _ := strings.Cut(addresses[0].String(), "/")
 	_, port, _ := net.SplitHostPort(other.Addr().String())

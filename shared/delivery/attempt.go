@@ -261,6 +261,9 @@ func (b *batch) note(ctx context.Context, m *received, o webhook.Outcome, result
 	if result.Success() && m.Trigger == webhook.StatusChange {
 		b.Metrics.Observe(metricLatency, since)
 	}
+	if !b.Log.Enabled(ctx, level) {
+		return // before what the line says is put together
+	}
 	text := result.Error
 	if result.Code == endpoint.CodeProtocolError || result.Code == endpoint.CodeRedirect {
 		text = "" // the error quotes the answer, which may hold the payload; only the delivery's log may have that

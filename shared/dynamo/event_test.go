@@ -66,6 +66,8 @@ func storedEvent(t *testing.T, events *dynamo.Events, want webhook.EventRecord) 
 func TestAddEvents(t *testing.T) {
 	snapshot := newRecord(2)
 	snapshot.Event.PreviousStatus, snapshot.Event.Sequence = "", ""
+	first := newRecord(3, "c1")
+	first.Event.PreviousStatus = ""
 	for name, test := range map[string]struct{ add, want []webhook.EventRecord }{
 		"an event is read as it was written": {
 			add: []webhook.EventRecord{newRecord(1, "c1", "c2")}, want: []webhook.EventRecord{newRecord(1, "c1", "c2")},
@@ -75,6 +77,10 @@ func TestAddEvents(t *testing.T) {
 		"one twice is one for all configs": {
 			add:  []webhook.EventRecord{newRecord(1, "c1"), newRecord(2), newRecord(1, "c2", "c1")},
 			want: []webhook.EventRecord{newRecord(1, "c1", "c2"), newRecord(2)},
+		},
+		"each of several has its own attributes, also as many as another": {
+			add:  []webhook.EventRecord{newRecord(1, "c1"), snapshot, first, newRecord(4), newRecord(5), newRecord(6, "c2")},
+			want: []webhook.EventRecord{newRecord(1, "c1"), snapshot, first, newRecord(4), newRecord(5), newRecord(6, "c2")},
 		},
 		"configs that are named twice are one": {
 			add: []webhook.EventRecord{newRecord(1, "c1", "c1")}, want: []webhook.EventRecord{newRecord(1, "c1")},

@@ -28,8 +28,12 @@ func insertItems(ctx context.Context, client *dynamodb.Client, table string, ite
 	for from := 0; from < len(items); from += maxStatements {
 		group := items[from:min(from+maxStatements, len(items))]
 		input := &dynamodb.BatchExecuteStatementInput{}
+		var last insert
 		for _, one := range group {
-			input.Statements = append(input.Statements, insertStatement(table, one))
+			if !last.fits(one) {
+				last = newInsert(table, one)
+			}
+			input.Statements = append(input.Statements, last.of(one))
 		}
 		out, err := client.BatchExecuteStatement(ctx, input)
 		for i := range group {
@@ -56,15 +60,34 @@ func statementError(responses []types.BatchStatementResponse, i int) error {
 	return fmt.Errorf("%s: %s", failed.Code, aws.ToString(failed.Message))
 }
 
-// insertStatement is INSERT INTO "table" VALUE {'name': ?, …}, with the names in their order, so that items with
-// the same attributes make the same statement.
-func insertStatement(table string, one item) types.BatchStatementRequest {
+// insert is INSERT INTO "table" VALUE {'name': ?, …} for items with some attributes.
+type insert struct {
+	names     []string // in their order, so that the same attributes make the same statement
+	statement *string
+}
+
+func newInsert(table string, one item) insert {
 	names := slices.Sorted(maps.Keys(one))
-	var parameters []types.AttributeValue
+	var members strings.Builder
 	for i, name := range names {
-		parameters = append(parameters, one[name])
-		names[i] = "'" + name + "': ?"
+		if i > 0 {
+			members.WriteString(", ")
+		}
+		members.WriteString("'" + name + "': ?")
 	}
-	statement := fmt.Sprintf(`INSERT INTO "%s" VALUE {%s}`, table, strings.Join(names, ", "))
-	return types.BatchStatementRequest{Statement: &statement, Parameters: parameters}
+	return insert{names: names, statement: aws.String(fmt.Sprintf(`INSERT INTO "%s" VALUE {%s}`, table, &members))}
+}
+
+// fits reports whether an item has the attributes of i and no others.
+func (i *insert) fits(one item) bool {
+	return len(i.names) == len(one) && !slices.ContainsFunc(i.names, func(name string) bool { return one[name] == nil })
+}
+
+// of returns the statement that inserts an item that i fits.
+func (i *insert) of(one item) types.BatchStatementRequest {
+	parameters := make([]types.AttributeValue, len(i.names))
+	for n, name := range i.names {
+		parameters[n] = one[name]
+	}
+	return types.BatchStatementRequest{Statement: i.statement, Parameters: parameters}
 }

@@ -179,3 +179,34 @@ func TestManyCallersShareOneRead(t *testing.T) {
 		t.Errorf("%d reads", n)
 	}
 }
+
+func TestCacheRemembersWhatItHasOpened(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	from := &source{read: holding(ring12)}
+	cache := &keyring.Cache{Source: from, Now: func() time.Time { return now }}
+	sealed := seal(t, parse(t, ring1))
+	open := func(organizationID, configID string) error {
+		got, err := cache.Open(t.Context(), sealed, organizationID, configID)
+		if err == nil && !cmp.Equal(got, credentials) {
+			t.Error("what is remembered is not what was sealed")
+		}
+		return err
+	}
+	if err := open("org_1", "config_1"); err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if n := testing.AllocsPerRun(10, func() { cache.Open(ctx, sealed, "org_1", "config_1") }); n > 0 {
+		t.Errorf("it is opened again, with %v allocations", n)
+	}
+	for _, other := range [][2]string{{"org_2", "config_1"}, {"org_1", "config_2"}} {
+		if err := open(other[0], other[1]); !errors.Is(err, keyring.ErrSealed) {
+			t.Errorf("for %s and %s: %v", other[0], other[1], err)
+		}
+	}
+	from.read = holding(ring2)
+	now = now.Add(5 * time.Minute)
+	if err := open("org_1", "config_1"); !errors.Is(err, keyring.ErrUnknownKey) {
+		t.Errorf("after its key was removed: %v", err)
+	}
+}

@@ -248,15 +248,20 @@ func (d *Deliverer) deliver(ctx context.Context, keys []webhook.Key, parcels map
 		defer cancel()
 	}
 	var wait sync.WaitGroup
-	for _, key := range keys {
+	for i, key := range keys {
 		p := parcels[key]
 		p.Loaded, p.readable = loaded[key]
-		wait.Go(func() {
+		work := func() {
 			defer b.recorder.leave(ctx)
 			for _, m := range p.messages {
 				b.guarded(ctx, m, p)
 			}
-		})
+		}
+		if i < len(keys)-1 {
+			wait.Go(work)
+		} else {
+			work() // the last, and often the only one, needs no goroutine of its own
+		}
 	}
 	wait.Wait()
 }

@@ -188,10 +188,17 @@ func (d *Dispatcher) read(ctx context.Context, raw json.RawMessage) (e *entry, e
 			err = d.panicked(ctx, p)
 		}
 	}()
-	if e.waiting = receive(raw); e.waiting != nil {
-		raw = json.RawMessage(e.waiting.body)
+	var either struct { // each of the two has names of its own
+		record
+		message
 	}
-	e.change, err = parse(raw)
+	err = json.Unmarshal(raw, &either)
+	if err == nil && either.EventSource == "aws:sqs" {
+		e.waiting = either.message.receive()
+		e.change, err = parse(json.RawMessage(e.waiting.body))
+	} else {
+		e.change, err = either.record.change(raw, err)
+	}
 	e.event.Related = d.DocumentURL.Of(e.documentID)
 	return e, err
 }
@@ -239,20 +246,17 @@ func (d *Dispatcher) dispatch(ctx context.Context, entries []*entry) int {
 // organizations reads the configs of all organizations and goes on with those that are read, without waiting
 // for the others for longer than linger.
 func (d *Dispatcher) organizations(ctx context.Context, all []*organization) int {
+	if len(all) == 1 { // as often: nobody waits for anybody
+		d.find(ctx, all[0])
+		return d.group(ctx, all)
+	}
 	read := make(chan *organization, len(all))
 	limit := make(chan struct{}, maxReads)
 	for _, o := range all {
-		if o.entries[0].waiting == nil && d.onHold(o.id) {
-			o.err = errOnHold
-			read <- o
-			continue
-		}
 		go func() {
 			limit <- struct{}{}
 			defer func() { <-limit; read <- o }()
-			if o.configs, o.err = d.active(ctx, o.id); o.err == nil {
-				d.release(o.id)
-			}
+			d.find(ctx, o)
 		}()
 	}
 	var wait sync.WaitGroup
@@ -270,6 +274,15 @@ func (d *Dispatcher) organizations(ctx context.Context, all []*organization) int
 	}
 	wait.Wait()
 	return sent
+}
+
+// find reads the configs of an organization that is not on hold.
+func (d *Dispatcher) find(ctx context.Context, o *organization) {
+	if o.entries[0].waiting == nil && d.onHold(o.id) {
+		o.err = errOnHold
+	} else if o.configs, o.err = d.active(ctx, o.id); o.err == nil {
+		d.release(o.id)
+	}
 }
 
 // collect returns the next organization that is read and those that are so within linger, left at most.
@@ -392,8 +405,10 @@ func (d *Dispatcher) send(ctx context.Context, entries []*entry) int {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	var wait sync.WaitGroup
-	wait.Go(func() { fast.send(ctx, d, d.DeliveryQueue) })
-	wait.Go(func() { slow.send(ctx, d, d.RetryQueue) })
+	if len(slow.messages) > 0 {
+		wait.Go(func() { slow.send(ctx, d, d.RetryQueue) })
+	}
+	fast.send(ctx, d, d.DeliveryQueue)
 	wait.Wait()
 	return fast.judge(ctx, d) + slow.judge(ctx, d)
 }

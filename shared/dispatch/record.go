@@ -120,9 +120,14 @@ type record struct {
 // parse reads a record. It errors with errNoChange for one that is sound and means nothing, and otherwise for one
 // that can never work; what is known of that is returned, for the log.
 func parse(raw json.RawMessage) (change, error) {
-	c := change{record: raw}
 	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
+	return r.change(raw, json.Unmarshal(raw, &r))
+}
+
+// change is parse after reading the JSON, with its error.
+func (r *record) change(raw json.RawMessage, err error) (change, error) {
+	c := change{record: raw}
+	if err != nil {
 		c.sequenceNumber, c.eventID = r.DynamoDB.SequenceNumber, r.EventID
 		return c, fmt.Errorf("not a stream record: %w", err)
 	}

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"strconv"
@@ -34,23 +33,22 @@ type waiting struct {
 	body          string
 }
 
-// receive reads a record of a batch as a message, nil if it is not one but a stream record.
-func receive(raw json.RawMessage) *waiting {
-	var message struct {
-		EventSource   string `json:"eventSource"`
-		MessageID     string `json:"messageId"`
-		ReceiptHandle string `json:"receiptHandle"`
-		Body          string `json:"body"`
-		Attributes    struct {
-			ApproximateReceiveCount string `json:"ApproximateReceiveCount"`
-		} `json:"attributes"`
-	}
-	// What is no JSON is no message either, and parse says so.
-	if json.Unmarshal(raw, &message) != nil || message.EventSource != "aws:sqs" {
-		return nil
-	}
-	w := &waiting{messageID: message.MessageID, receiptHandle: message.ReceiptHandle, body: message.Body}
-	w.receives, _ = strconv.Atoi(message.Attributes.ApproximateReceiveCount)
+// message is a message of DispatchRetryQueue as Lambda hands it over.
+//
+// Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+type message struct {
+	EventSource   string `json:"eventSource"`
+	MessageID     string `json:"messageId"`
+	ReceiptHandle string `json:"receiptHandle"`
+	Body          string `json:"body"`
+	Attributes    struct {
+		ApproximateReceiveCount string `json:"ApproximateReceiveCount"`
+	} `json:"attributes"`
+}
+
+func (m *message) receive() *waiting {
+	w := &waiting{messageID: m.MessageID, receiptHandle: m.ReceiptHandle, body: m.Body}
+	w.receives, _ = strconv.Atoi(m.Attributes.ApproximateReceiveCount)
 	return w
 }
 

@@ -207,6 +207,9 @@ func (t *Deliveries) Start(ctx context.Context, o webhook.Outcome) webhook.Recor
 // Record writes outcomes of different deliveries, each applied to what is there at that moment: those of new
 // deliveries with one request, the others at the same time. What fails is tried again until ctx ends.
 func (t *Deliveries) Record(ctx context.Context, outcomes []webhook.Outcome) []webhook.Recorded {
+	if len(outcomes) == 1 {
+		return []webhook.Recorded{t.record(ctx, outcomes[0])}
+	}
 	recorded := make([]webhook.Recorded, len(outcomes))
 	done := t.insert(ctx, outcomes, recorded)
 	var wait sync.WaitGroup

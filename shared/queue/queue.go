@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -110,18 +109,20 @@ func (q *Queue) SendRecordOnce(ctx context.Context, record webhook.HeldRecord, d
 }
 
 func (q *Queue) letter(message webhook.Message, delay time.Duration) (letter, error) {
-	body, err := json.Marshal(message)
+	body, err := message.MarshalJSON() // what json.Marshal would read once more
 	if err != nil {
 		return letter{}, fmt.Errorf("%w: %w", webhook.ErrUnsendable, err)
 	}
 	return newLetter(string(body), message.OrganizationID, max(delay, message.NotBefore.Sub(q.Now()))), nil
 }
 
-// newLetter returns a letter with a body of JSON. SQS refuses two characters that JSON lets pass; they can only
-// be within strings, where they may as well be escaped.
+// escaper escapes two characters that SQS refuses and JSON lets pass. They can only be within strings.
+var escaper = strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`)
+
+// newLetter returns a letter with a body of JSON.
 func newLetter(body, organizationID string, delay time.Duration) letter {
 	return letter{
-		body:  strings.NewReplacer("\uFFFE", `\ufffe`, "\uFFFF", `\uffff`).Replace(body),
+		body:  escaper.Replace(body),
 		group: groupOf(organizationID),
 		delay: seconds(delay, maxDelay),
 	}
@@ -155,35 +156,44 @@ func (q *Queue) send(ctx context.Context, letters []letter, errs []error) []erro
 		}
 	}
 	var away atomic.Pointer[error]
+	call := func(chunk []types.SendMessageBatchRequestEntry) {
+		left, err := retry(ctx, chunk, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
+			func(entries []types.SendMessageBatchRequestEntry) (outcome, error) {
+				if err := away.Load(); err != nil {
+					return outcome{}, *err
+				}
+				out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
+				if err != nil {
+					return outcome{}, fmt.Errorf("sending messages: %w", err)
+				}
+				o := outcome{failed: out.Failed}
+				for _, one := range out.Successful {
+					o.accepted = append(o.accepted, aws.ToString(one.Id))
+				}
+				return o, nil
+			})
+		if err != nil {
+			away.Store(&err)
+		}
+		for id, err := range left {
+			i, _ := strconv.Atoi(id)
+			errs[i] = err
+		}
+	}
 	var wait sync.WaitGroup
 	limit := make(chan struct{}, maxParallel)
-	for chunk := range slices.Chunk(entries, batchSize) {
+	for len(entries) > batchSize {
+		chunk := entries[:batchSize]
+		entries = entries[batchSize:]
 		limit <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-limit }()
-			left, err := retry(ctx, chunk, func(entry types.SendMessageBatchRequestEntry) string { return *entry.Id },
-				func(entries []types.SendMessageBatchRequestEntry) (outcome, error) {
-					if err := away.Load(); err != nil {
-						return outcome{}, *err
-					}
-					out, err := q.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.URL, Entries: entries})
-					if err != nil {
-						return outcome{}, fmt.Errorf("sending messages: %w", err)
-					}
-					o := outcome{failed: out.Failed}
-					for _, one := range out.Successful {
-						o.accepted = append(o.accepted, aws.ToString(one.Id))
-					}
-					return o, nil
-				})
-			if err != nil {
-				away.Store(&err)
-			}
-			for id, err := range left {
-				i, _ := strconv.Atoi(id)
-				errs[i] = err
-			}
+			call(chunk)
 		})
+	}
+	if len(entries) > 0 { // the last, and often the only one, needs no goroutine of its own
+		limit <- struct{}{}
+		call(entries)
 	}
 	wait.Wait()
 	if errors.Join(errs...) == nil {

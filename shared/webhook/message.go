@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"time"
 )
 
@@ -76,14 +74,10 @@ func ParseMessage(body string, now time.Time) (Message, error) {
 		Version int `json:"v"`
 		fields
 	}
-	decoder := json.NewDecoder(strings.NewReader(body))
-	if err := decoder.Decode(&m); err != nil {
+	if err := json.Unmarshal([]byte(body), &m); err != nil {
 		return Message{}, fmt.Errorf("%w: %v", ErrMessage, err)
 	}
 	problem := Message(m.fields).problem(now)
-	if _, err := decoder.Token(); err != io.EOF {
-		problem = "something follows the message"
-	}
 	if m.Version != messageVersion {
 		problem = fmt.Sprintf("version %d is unknown", m.Version)
 	}

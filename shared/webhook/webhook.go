@@ -22,6 +22,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,20 +98,22 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	return json.Marshal(t.String())
+	text := append(make([]byte, 0, len(TimeLayout)+2), '"')
+	return append(t.UTC().AppendFormat(text, TimeLayout), '"'), nil
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *Time) UnmarshalJSON(data []byte) error {
-	var s *string
-	if err := json.Unmarshal(data, &s); err != nil {
+	var text string
+	if last := len(data) - 1; last > 0 && data[0] == '"' && !bytes.Contains(data, []byte{'\\'}) {
+		text = string(data[1:last])
+	} else if err := json.Unmarshal(data, &text); err != nil {
 		return err
-	}
-	if s == nil {
-		*t = Time{}
+	} else if text == "" {
+		*t = Time{} // null
 		return nil
 	}
-	parsed, err := ParseTime(*s)
+	parsed, err := ParseTime(text)
 	*t = parsed
 	return err
 }

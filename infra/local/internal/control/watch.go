@@ -2,10 +2,10 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb"
+	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 	"github.com/docuhook/docuhook/infra/local/internal/journal"
 	"github.com/docuhook/docuhook/infra/local/internal/template"
 	"github.com/docuhook/docuhook/shared/webhook"
@@ -54,23 +54,23 @@ func watch(ctx context.Context, stream *dynamodb.Stream, told *journal.Journal) 
 
 // documentChange reads a record of the stream of documents; ok is false if the status has not changed.
 func documentChange(record *dynamodb.Record) (change journal.Change, ok bool) {
-	type image map[string]struct{ S string }
-	var r struct {
-		DynamoDB struct{ NewImage, OldImage image } `json:"dynamodb"`
-	}
-	raw, err := json.Marshal(record)
-	if err != nil || json.Unmarshal(raw, &r) != nil {
-		return journal.Change{}, false // an item that is no document changes no status, so no event comes of it
-	}
-	document, before := r.DynamoDB.NewImage, r.DynamoDB.OldImage
+	document, before := record.Images()
 	change = journal.Change{
 		// The stream tells its time to the second.
 		EventID:        webhook.NewEventID(record.Created().Truncate(time.Second), record.EventID()),
-		OrganizationID: document["organization_id"].S,
-		DocumentID:     document["id"].S,
-		Status:         document["status"].S,
-		PreviousStatus: before["status"].S,
+		OrganizationID: text(document["organization_id"]),
+		DocumentID:     text(document["id"]),
+		Status:         text(document["status"]),
+		PreviousStatus: text(before["status"]),
 		At:             record.Created(),
 	}
 	return change, change.Status != "" && change.Status != change.PreviousStatus
+}
+
+// text is the value of an attribute, "" if it is no string or not there.
+func text(v *attribute.Value) string {
+	if v == nil || v.S == nil {
+		return ""
+	}
+	return *v.S
 }

@@ -42,7 +42,8 @@ type Database struct {
 	tables  map[string]*table
 	streams map[string]*Stream // by ARN
 
-	tokens tokens
+	tokens  tokens
+	inserts sync.Map // *insertion by statement: programs write few of them, with other parameters each time
 }
 
 // New makes a database without tables.

@@ -40,33 +40,43 @@ func (s *statement) check() error {
 	return oneOf("returnValuesOnConditionCheckFailure", s.ReturnValuesOnConditionCheckFailure, "ALL_OLD", "NONE")
 }
 
-// parse returns the table of an INSERT and the names of the attributes, in the order of their parameters.
-func (s *statement) parse() (table string, names []string, err error) {
+// insertion is an INSERT as it was read: a table and the names of attributes, in the order of their parameters.
+type insertion struct {
+	table string
+	names []string
+}
+
+func parseInsert(text string) (*insertion, error) {
 	refused := validation(`Statement wasn't well formed, can't be processed: of PartiQL the local stack emulates ` +
 		`INSERT INTO "table" VALUE {'attribute': ?, …} and nothing else`)
-	parts := insertForm.FindStringSubmatch(s.Statement)
+	parts := insertForm.FindStringSubmatch(text)
 	if parts == nil {
-		return "", nil, refused
+		return nil, refused
 	}
+	read := &insertion{table: strings.ReplaceAll(parts[1], `""`, `"`) + parts[2]}
 	for rest, more := parts[3], true; more; {
 		member := memberForm.FindStringSubmatch(rest)
 		if member == nil {
-			return "", nil, refused
+			return nil, refused
 		}
-		names = append(names, strings.ReplaceAll(member[1], "''", "'"))
+		read.names = append(read.names, strings.ReplaceAll(member[1], "''", "'"))
 		rest, more = rest[len(member[0]):], member[2] == ","
 	}
-	if len(names) > len(s.Parameters) { // AWS takes no notice of parameters that are left over
-		return "", nil, validation("Number of parameters in request and statement don't match.")
-	}
-	return strings.ReplaceAll(parts[1], `""`, `"`) + parts[2], names, nil
+	return read, nil
 }
 
 // newInsert prepares an INSERT, and says which table it names as far as that could be read.
 func (db *Database) newInsert(s *statement, allow awsjson.Allow) (w *write, table string, err error) {
-	table, names, err := s.parse()
-	if err != nil {
-		return nil, "", err
+	known, ok := db.inserts.Load(s.Statement)
+	if !ok {
+		if known, err = parseInsert(s.Statement); err != nil {
+			return nil, "", err
+		}
+		db.inserts.Store(s.Statement, known)
+	}
+	table, names := known.(*insertion).table, known.(*insertion).names
+	if len(names) > len(s.Parameters) { // AWS takes no notice of parameters that are left over
+		return nil, "", validation("Number of parameters in request and statement don't match.")
 	}
 	t, err := db.table(table, "PartiQLInsert", allow)
 	if err != nil {

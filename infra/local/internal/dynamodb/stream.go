@@ -45,6 +45,9 @@ type Record struct {
 // EventName is INSERT, MODIFY or REMOVE.
 func (r *Record) EventName() string { return r.name }
 
+// Images are the item after the change and before it, each nil if there was none. They must not be changed.
+func (r *Record) Images() (after, before attribute.Item) { return r.newImage, r.oldImage }
+
 // Created is when the change was made. The record tells it to the second.
 func (r *Record) Created() time.Time { return r.created }
 

@@ -181,10 +181,6 @@ func (j *Journal) Changed(c Change) {
 // take takes in what happened to a message. One that is none of this system's is passed over: it is
 // seen in the depth of its queue.
 func (j *Journal) take(e sqs.Event) {
-	m, err := webhook.ParseMessage(e.Body, e.Time)
-	if err != nil {
-		return
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	known, ok := j.messages[e.MessageID]
@@ -196,6 +192,10 @@ func (j *Journal) take(e sqs.Event) {
 		}
 	}
 	if !ok {
+		m, err := webhook.ParseMessage(e.Body, e.Time)
+		if err != nil {
+			return
+		}
 		known = j.begin(m, e)
 	}
 	j.step(known.message, e)

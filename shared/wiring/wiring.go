@@ -16,15 +16,13 @@ import (
 	standardlog "log"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"net/http"
 	"net/netip"
 	"os"
 	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/shared/api"
@@ -53,8 +51,9 @@ type Environment struct {
 	now     func() time.Time // the machine's clock, or that of the local stack
 	log     *slog.Logger
 
-	tables *dynamodb.Client // of all tables, so that they share connections; nil until it is needed
-	queues *sqs.Client      // of all queues, likewise
+	transport *http.Transport  // to all services; nil until it is needed, as those below
+	tables    *dynamodb.Client // of all tables
+	queues    *sqs.Client      // of all queues
 }
 
 // New returns the environment of this process.
@@ -173,28 +172,6 @@ func (e *Environment) guard() *endpoint.Guard {
 	return guard
 }
 
-func (e *Environment) aws() aws.Config {
-	config := aws.Config{
-		Region: e.require("AWS_REGION"),
-		Credentials: credentials.NewStaticCredentialsProvider(
-			e.require("AWS_ACCESS_KEY_ID"),
-			e.require("AWS_SECRET_ACCESS_KEY"),
-			e.machine.Getenv("AWS_SESSION_TOKEN"),
-		),
-	}
-	if url := e.machine.Getenv("AWS_ENDPOINT_URL"); url != "" {
-		config.BaseEndpoint = &url
-	}
-	return config
-}
-
-func (e *Environment) dynamo() *dynamodb.Client {
-	if e.tables == nil {
-		e.tables = dynamodb.NewFromConfig(e.aws())
-	}
-	return e.tables
-}
-
 func (e *Environment) configs() *dynamo.Configs {
 	return &dynamo.Configs{Client: e.dynamo(), Table: e.require("CONFIGS_TABLE")}
 }
@@ -218,7 +195,7 @@ func (e *Environment) events() *dynamo.Events {
 // queue returns the queue whose URL a variable holds.
 func (e *Environment) queue(name string) *queue.Queue {
 	if e.queues == nil {
-		e.queues = sqs.NewFromConfig(e.aws())
+		e.queues = e.sqs()
 	}
 	return &queue.Queue{Client: e.queues, URL: e.require(name), Now: e.now}
 }
@@ -230,13 +207,13 @@ func (e *Environment) retryQueue() *queue.Queue { return e.queue("RETRY_QUEUE_UR
 // onceQueue is retryQueue for those who would rather lose a message than send it twice.
 func (e *Environment) onceQueue() *queue.Queue {
 	once := e.retryQueue()
-	once.Client = sqs.NewFromConfig(e.aws(), func(options *sqs.Options) { options.RetryMaxAttempts = 1 })
+	once.Client = e.sqs(func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
 	return once
 }
 
 func (e *Environment) keyring() *keyring.Cache {
 	return &keyring.Cache{
-		Source: &secrets.Secret{Client: secretsmanager.NewFromConfig(e.aws()), ARN: e.require("KEYRING_SECRET_ARN")},
+		Source: &secrets.Secret{Client: e.secrets(), ARN: e.require("KEYRING_SECRET_ARN")},
 		Now:    e.now,
 	}
 }

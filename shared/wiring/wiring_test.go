@@ -2,9 +2,12 @@ package wiring
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +15,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/shared/endpoint"
 	"github.com/docuhook/docuhook/shared/signature"
@@ -407,6 +413,42 @@ func TestNow(t *testing.T) {
 					t.Errorf("it is %s after the beginning, want %s", got, test.want)
 				}
 			})
+		})
+	}
+}
+
+// TestServices calls each service twice, as AWS would be called and where AWS_ENDPOINT_URL says, and looks who is asked.
+func TestServices(t *testing.T) {
+	for name, test := range map[string]struct {
+		url, tables, queues string
+	}{
+		"those of the region":       {tables: "dynamodb.eu-central-1.amazonaws.com", queues: "sqs.eu-central-1.amazonaws.com"},
+		"those of AWS_ENDPOINT_URL": {url: "http://127.0.0.1:4566", tables: "127.0.0.1:4566", queues: "127.0.0.1:4566"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := environment(map[string]string{"AWS_ENDPOINT_URL": test.url})
+			tables, queues := e.dynamo(), e.sqs()
+			var asked []string
+			e.transport.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+				host, port, err := net.SplitHostPort(address)
+				if err == nil && port != "443" {
+					host = address
+				}
+				asked = append(asked, host)
+				return nil, errors.Join(err, errors.New("nobody is there"))
+			}
+			for range 2 {
+				once := func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }
+				if _, err := tables.ListTables(t.Context(), &dynamodb.ListTablesInput{}, once); err == nil {
+					t.Error("tables were listed")
+				}
+				if _, err := queues.ListQueues(t.Context(), &sqs.ListQueuesInput{}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 }); err == nil {
+					t.Error("queues were listed")
+				}
+			}
+			if want := []string{test.tables, test.queues, test.tables, test.queues}; !slices.Equal(asked, want) {
+				t.Errorf("asked %v, want %v", asked, want)
+			}
 		})
 	}
 }

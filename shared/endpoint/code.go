@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -135,11 +136,13 @@ func explainTLS(err error) string {
 // HTTP/1.1. They have no type. All of them begin in net/http, so that no answer can look like one.
 //
 // Source: https://www.rfc-editor.org/rfc/rfc9113#section-7
-var http1Required = regexp.MustCompile(`^(stream error: stream ID \d+; |http2: server sent GOAWAY and closed the connection; ` +
-	`LastStreamID=\d+, ErrCode=|http2: Transport received GOAWAY from server ErrCode:)HTTP_1_1_REQUIRED\b`)
+var http1Required = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(stream error: stream ID \d+; |http2: server sent GOAWAY and closed the connection; ` +
+		`LastStreamID=\d+, ErrCode=|http2: Transport received GOAWAY from server ErrCode:)HTTP_1_1_REQUIRED\b`)
+})
 
 // wantsHTTP1 reports whether err, which may be nil, says that the endpoint answers a request over HTTP/1.1 alone.
-func wantsHTTP1(err error) bool { return err != nil && http1Required.MatchString(err.Error()) }
+func wantsHTTP1(err error) bool { return err != nil && http1Required().MatchString(err.Error()) }
 
 // isTimeout reports whether err, which may be nil, says that something did not happen in time. HTTP/2 pings
 // that nobody answers are told by their text alone.

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -12,8 +13,11 @@ import (
 const maxOccurredAhead = 24 * time.Hour
 
 // occurredForm is every form in which RFC 3339 lets a time be written, and those that databases and libraries
-// make of it: without an offset, and with one that has no colon or no minutes.
-var occurredForm = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-]\d\d(?::?\d\d)?)?$`)
+// make of it: without an offset, and with one that has no colon or no minutes. It is not compiled at the start of
+// functions that do not need it.
+var occurredForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?([Zz]|[+-]\d\d(?::?\d\d)?)?$`)
+})
 
 // ParseOccurred reads the time of a change as the document system wrote it: RFC 3339 in any legal form, also
 // without an offset, which is then UTC, or Unix seconds (ten digits and perhaps a fraction) or milliseconds
@@ -22,7 +26,10 @@ var occurredForm = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)
 //
 // Source: https://www.rfc-editor.org/rfc/rfc3339#section-5.6
 func ParseOccurred(text string, recorded time.Time) (Time, error) {
-	t, err := parseUnix(text)
+	t, err := ParseTime(text) // the form that most write
+	if err != nil {
+		t, err = parseUnix(text)
+	}
 	if err != nil {
 		t, err = parseWritten(text)
 	}
@@ -52,7 +59,7 @@ func parseUnix(text string) (Time, error) {
 }
 
 func parseWritten(text string) (Time, error) {
-	parts := occurredForm.FindStringSubmatch(text)
+	parts := occurredForm().FindStringSubmatch(text)
 	if parts == nil {
 		return Time{}, fmt.Errorf("%.40q is not a time", text)
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -450,5 +451,18 @@ func TestServices(t *testing.T) {
 				t.Errorf("asked %v, want %v", asked, want)
 			}
 		})
+	}
+}
+
+// TestStartBuildsNoSchemas keeps out what took a third of every cold start: go.mod says more.
+func TestStartBuildsNoSchemas(t *testing.T) {
+	packages, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "github.com/docuhook/docuhook/functions/deliver").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.Lines(string(packages)) {
+		if strings.HasSuffix(name, "/schemas\n") {
+			t.Errorf("deliver builds the schemas of %s", name)
+		}
 	}
 }

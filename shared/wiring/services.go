@@ -2,6 +2,7 @@ package wiring
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"sync"
 
@@ -18,8 +19,15 @@ import (
 // cookies that no service has.
 type transport struct{ *http.Transport }
 
-// Do implements aws.HTTPClient.
-func (t transport) Do(request *http.Request) (*http.Response, error) { return t.RoundTrip(request) }
+// Do implements aws.HTTPClient. The SDK closes a request's body when the answer begins. To net/http, which looks whether
+// more of the body follows what it has written, that is a failed write if it looks late, as on a busy machine, and it
+// closes the connection under the answer. The bodies are in memory and need no closing.
+func (t transport) Do(request *http.Request) (*http.Response, error) {
+	if request.Body != nil {
+		request.Body = io.NopCloser(request.Body)
+	}
+	return t.RoundTrip(request)
+}
 
 // fixed is where a service is, found out at the first request: the SDK would evaluate the rules for each, and what they
 // depend on, the region, does not change. P are the service's EndpointParameters.

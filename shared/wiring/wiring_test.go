@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -464,5 +465,35 @@ func TestStartBuildsNoSchemas(t *testing.T) {
 		if strings.HasSuffix(name, "/schemas\n") {
 			t.Errorf("deliver builds the schemas of %s", name)
 		}
+	}
+}
+
+// body notes that it was closed.
+type body struct {
+	io.Reader
+	closed bool
+}
+
+func (b *body) Close() error {
+	b.closed = true
+	return nil
+}
+
+func TestBodiesStayOpenWhileNetHTTPLooksForMore(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	sent := &body{Reader: strings.NewReader("{}")}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := transport{http.DefaultTransport.(*http.Transport)}.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	request.Body.Close() // as the SDK does
+	if sent.closed {
+		t.Error("the request's body is closed")
 	}
 }

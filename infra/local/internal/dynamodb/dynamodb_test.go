@@ -3,7 +3,8 @@ package dynamodb_test
 import (
 	"context"
 	"errors"
-	"net"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -113,7 +113,7 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 		Region:       "us-east-1",
 		BaseEndpoint: &f.server.URL,
 		Credentials:  static,
-		Retryer:      ofClosedConnections(),
+		HTTPClient:   keepingBodies{}, RetryMaxAttempts: 1, // so that each test sees the first answer
 	})
 	f.streams = dynamodbstreams.New(
 		dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: static, RetryMaxAttempts: 1},
@@ -121,16 +121,14 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 	return f
 }
 
-// ofClosedConnections repeats a call whose answer the SDK has cut off itself, and no other, so that each test sees the
-// first answer. The SDK closes a request's body when the answer begins; to net/http, which looks for more of the body
-// after it has written it, that is a failed write if it is late, as on a busy machine, and it closes the connection.
-func ofClosedConnections() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
-			return aws.BoolTernary(errors.Is(err, net.ErrClosed))
-		})}
-		o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
-	})
+// keepingBodies sends requests whose bodies the SDK does not close. It does so when the answer begins; to net/http, which
+// looks for more of the body after it has written it, that is a failed write if it is late, as on a busy machine, and it
+// closes the connection.
+type keepingBodies struct{}
+
+func (keepingBodies) Do(request *http.Request) (*http.Response, error) {
+	request.Body = io.NopCloser(request.Body)
+	return http.DefaultTransport.RoundTrip(request)
 }
 
 // put stores items of orders or, if they have an id, of notes.

@@ -45,6 +45,9 @@ type Record struct {
 // EventName is INSERT, MODIFY or REMOVE.
 func (r *Record) EventName() string { return r.name }
 
+// Key is a part of the item's key. It must not be changed.
+func (r *Record) Key(name string) *attribute.Value { return r.keys[name] }
+
 // Images are the item after the change and before it, each nil if there was none. They must not be changed.
 func (r *Record) Images() (after, before attribute.Item) { return r.newImage, r.oldImage }
 

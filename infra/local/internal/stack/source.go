@@ -110,15 +110,9 @@ func (t tableStream) Read(ctx context.Context, after string, limit int) ([]event
 		if err != nil {
 			return nil, fmt.Errorf("encoding the record %s: %w", record.SequenceNumber(), err)
 		}
-		var change struct {
-			DynamoDB struct{ Keys map[string]json.RawMessage } `json:"dynamodb"`
-		}
-		if err := json.Unmarshal(body, &change); err != nil {
-			return nil, fmt.Errorf("reading the keys of the record %s: %w", record.SequenceNumber(), err)
-		}
 		result = append(result, eventsource.Record{
 			SequenceNumber: record.SequenceNumber(),
-			PartitionKey:   string(change.DynamoDB.Keys[t.partitionKey]),
+			PartitionKey:   record.Key(t.partitionKey).String(),
 			Created:        record.Created(),
 			JSON:           body,
 		})

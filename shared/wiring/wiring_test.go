@@ -440,11 +440,11 @@ func TestServices(t *testing.T) {
 				return nil, errors.Join(err, errors.New("nobody is there"))
 			}
 			for range 2 {
-				once := func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }
+				once, onceToo := func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }, func(o *sqs.Options) { o.RetryMaxAttempts = 1 }
 				if _, err := tables.ListTables(t.Context(), &dynamodb.ListTablesInput{}, once); err == nil {
 					t.Error("tables were listed")
 				}
-				if _, err := queues.ListQueues(t.Context(), &sqs.ListQueuesInput{}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 }); err == nil {
+				if _, err := queues.ListQueues(t.Context(), &sqs.ListQueuesInput{}, onceToo); err == nil {
 					t.Error("queues were listed")
 				}
 			}

@@ -48,6 +48,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/docuhook/docuhook/shared/endpoint"
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 const (
@@ -320,6 +321,7 @@ func newSystem(found localConfig, stack *localStack, scale int) *system {
 	configuration := aws.Config{
 		Region: found.Region, BaseEndpoint: &found.Endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
+		HTTPClient:  wiring.Transport{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	return &system{
 		api:     found.API,

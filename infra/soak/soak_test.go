@@ -36,6 +36,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 // What is run, and on what. Set by TestMain before the scenarios.
@@ -188,7 +190,7 @@ func start(t *testing.T, scale float64, flags ...string) *stack {
 	configuration := aws.Config{
 		Region: s.Region, BaseEndpoint: &s.Endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider("administrator", "any", ""),
-		HTTPClient:  &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		HTTPClient:  wiring.Transport{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	s.dynamo, s.sqs = dynamodb.NewFromConfig(configuration), sqs.NewFromConfig(configuration)
 	return s

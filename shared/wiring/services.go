@@ -15,14 +15,14 @@ import (
 	smithyendpoints "github.com/aws/smithy-go/endpoints"
 )
 
-// transport is the SDK's own without an http.Client around it, which would copy each request to look for redirects and
-// cookies that no service has.
-type transport struct{ *http.Transport }
+// Transport sends the requests of the SDK's clients without an http.Client around it, which would copy each of them to look
+// for redirects and cookies that no service has.
+type Transport struct{ *http.Transport }
 
 // Do implements aws.HTTPClient. The SDK closes a request's body when the answer begins. To net/http, which looks whether
 // more of the body follows what it has written, that is a failed write if it looks late, as on a busy machine, and it
 // closes the connection under the answer. The bodies are in memory and need no closing.
-func (t transport) Do(request *http.Request) (*http.Response, error) {
+func (t Transport) Do(request *http.Request) (*http.Response, error) {
 	if request.Body != nil {
 		request.Body = io.NopCloser(request.Body)
 	}
@@ -59,7 +59,7 @@ func (e *Environment) aws() aws.Config {
 			e.require("AWS_SECRET_ACCESS_KEY"),
 			e.machine.Getenv("AWS_SESSION_TOKEN"),
 		),
-		HTTPClient: transport{e.transport},
+		HTTPClient: Transport{e.transport},
 	}
 	if url := e.machine.Getenv("AWS_ENDPOINT_URL"); url != "" {
 		config.BaseEndpoint = &url

@@ -487,7 +487,7 @@ func TestBodiesStayOpenWhileNetHTTPLooksForMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := transport{http.DefaultTransport.(*http.Transport)}.Do(request)
+	answer, err := Transport{http.DefaultTransport.(*http.Transport)}.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -288,8 +288,8 @@ func (r eventReader) next(t *testing.T, kind string) []byte {
 func TestFaultsAreFollowedUntilTheyAreDeleted(t *testing.T) {
 	r := start(t, stack.Organization{ID: "org_a", Key: "key_1"})
 	plan := `{"seed":7,"rules":[{"function":"RelayFunction","operation":"SendMessage","kind":"reset-after","probability":0.5}]}`
-	idle := `"kinds":{"frozen":0,"hanging":0,"internal":0,"killed":0,"late":0,"missed":0,"out-of-order":0,"partial":0,` +
-		`"reset-after":0,"reset-before":0,"skewed":0,"throttled":0,"twice":0},"hits":[]}`
+	idle := `"kinds":{"frozen":0,"hanging":0,"internal":0,"killed":0,"late":0,"missed":0,"out-of-order":0,"over-limit":0,"partial":0,` +
+		`"refused":0,"reset-after":0,"reset-before":0,"skewed":0,"throttled":0,"twice":0},"hits":[]}`
 	none, followed := `{"seed":0,"rules":null,`+idle, strings.TrimSuffix(plan, "}")+","+idle
 	for _, step := range []struct{ method, body, want string }{
 		{"GET", "", none},

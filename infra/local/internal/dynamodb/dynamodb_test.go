@@ -3,7 +3,6 @@ package dynamodb_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/awsjson"
 	local "github.com/docuhook/docuhook/infra/local/internal/dynamodb"
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 // The shapes of values in tests.
@@ -113,22 +113,14 @@ func newFixture(t testing.TB, policies awsjson.Policies) *fixture {
 		Region:       "us-east-1",
 		BaseEndpoint: &f.server.URL,
 		Credentials:  static,
-		HTTPClient:   keepingBodies{}, RetryMaxAttempts: 1, // so that each test sees the first answer
+		HTTPClient:   wiring.Transport{Transport: http.DefaultTransport.(*http.Transport)},
+
+		RetryMaxAttempts: 1, // so that each test sees the first answer
 	})
 	f.streams = dynamodbstreams.New(
 		dynamodbstreams.Options{Region: "us-east-1", BaseEndpoint: &f.server.URL, Credentials: static, RetryMaxAttempts: 1},
 	)
 	return f
-}
-
-// keepingBodies sends requests whose bodies the SDK does not close. It does so when the answer begins; to net/http, which
-// looks for more of the body after it has written it, that is a failed write if it is late, as on a busy machine, and it
-// closes the connection.
-type keepingBodies struct{}
-
-func (keepingBodies) Do(request *http.Request) (*http.Response, error) {
-	request.Body = io.NopCloser(request.Body)
-	return http.DefaultTransport.RoundTrip(request)
 }
 
 // put stores items of orders or, if they have an id, of notes.

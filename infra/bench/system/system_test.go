@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +177,22 @@ func TestProductionHasItsPlaces(t *testing.T) {
 	}
 	if _, err := b.production(); err == nil {
 		t.Error("a template without the lanes of a sandbox is taken")
+	}
+}
+
+func TestAFunctionStartsWithEachVariableOfTheTemplate(t *testing.T) {
+	source, err := os.ReadFile("../../../template.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variables := regexp.MustCompile(`(?m)^ +([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*): `).FindAllSubmatch(source, -1)
+	if len(variables) < 20 {
+		t.Fatalf("%d variables found", len(variables))
+	}
+	for _, v := range variables {
+		if !slices.ContainsFunc(environment, func(e string) bool { return strings.HasPrefix(e, string(v[1])+"=") }) {
+			t.Errorf("a function is started without %s", v[1])
+		}
 	}
 }
 

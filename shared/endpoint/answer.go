@@ -119,7 +119,9 @@ func redact(s string, r Request, limit int) string {
 			s = strings.ReplaceAll(s, text, redacted)
 		}
 	}
-	s = cut(s, limit+6*minRedacted) // what follows is slow and only makes it longer; no value takes more than that, escaped
+	// What follows is slow, so it takes no more than it may need: it leaves more than half of a text, an escaped value being
+	// shorter than two of what replaces it, and finds no value that begins before twice the limit cut off.
+	s = cut(s, 2*limit+6*minRedacted)
 	for _, value := range short {
 		s = value.ReplaceAllString(s, "${1}"+redacted)
 	}

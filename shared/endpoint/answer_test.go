@@ -477,7 +477,7 @@ func TestCustomHeaderDoesNotComeBack(t *testing.T) {
 
 // TestShortCustomHeaderDoesNotComeBackAfterItsName has values that are no secrets and would be found in every other word.
 func TestShortCustomHeaderDoesNotComeBackAfterItsName(t *testing.T) {
-	headers := map[string]signature.Secret{"X-Env": "1", "x-region": "eu", "X-Odd": `"<`, "X-Sign": "-1*"}
+	headers := map[string]signature.Secret{"X-Env": "1", "x-region": "eu", "X-Odd": `"<`, "X-Sign": "-1*", "X-Tag": "<<<"}
 	for echoed, want := range map[string]string{
 		"X-Env: 1\r\nx-region: eu\r\n":                        "X-Env: [redacted]\r\nx-region: [redacted]\r\n",
 		"x-env:1, X-REGION=eu; a neutral 1":                   "x-env:[redacted], X-REGION=[redacted]; a neutral 1",
@@ -494,6 +494,7 @@ func TestShortCustomHeaderDoesNotComeBackAfterItsName(t *testing.T) {
 		`{"X-Odd":"\"\u003c"}`:                                `{"X-Odd":"[redacted]"}`,
 		strings.Repeat("-", 248) + "X-Env: 1":                 strings.Repeat("-", 248) + "X-Env: [",
 		strings.Repeat("-", 248) + `X-Odd:\"\u003c`:           strings.Repeat("-", 248) + "X-Odd:[r",
+		strings.Repeat(`X-Tag:\u003c\u003c\u003c; `, 40):      strings.Repeat("X-Tag:[redacted]; ", 14) + "X-Ta",
 		"x-region: europe, x-env: 12, 1 eu neutral":           "x-region: europe, x-env: 12, 1 eu neutral",
 		"no x-environment 1, no max-region: eu":               "no x-environment 1, no max-region: eu",
 	} {

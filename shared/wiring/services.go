@@ -19,15 +19,19 @@ import (
 // for redirects and cookies that no service has.
 type Transport struct{ *http.Transport }
 
-// Do implements aws.HTTPClient. The SDK closes a request's body when the answer begins. To net/http, which looks whether
-// more of the body follows what it has written, that is a failed write if it looks late, as on a busy machine, and it
-// closes the connection under the answer. The bodies are in memory and need no closing.
+// Do implements aws.HTTPClient.
 func (t Transport) Do(request *http.Request) (*http.Response, error) {
 	if request.Body != nil {
-		request.Body = io.NopCloser(request.Body)
+		request.Body = body{request.Body}
 	}
 	return t.RoundTrip(request)
 }
+
+// body is a request's body without the WriteTo of the SDK's. The SDK closes a body when the answer begins, so that what
+// net/http has not read of it by then can be sent with another try. net/http looks whether more follows what it has written,
+// and may do so late, as on a busy machine: Read then tells the end, but WriteTo an error, for which net/http would close
+// the connection under the answer.
+type body struct{ io.ReadCloser }
 
 // fixed is where a service is, found out at the first request: the SDK would evaluate the rules for each, and what they
 // depend on, the region, does not change. P are the service's EndpointParameters.

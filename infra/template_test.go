@@ -401,6 +401,7 @@ func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
 		"": true,
 		"https://documents.example/{document_id}":                           true,
 		"https://documents.example:8443/v1/{document_id}/content?a=b&c=%20": true,
+		"https://documents.example:59999/{document_id}":                     true,
 		"https://documents.example?id={document_id}":                        true,
 		"https://documents/%7Ea%2f%2F/{document_id}":                        true,
 		"https://documents.example/":                                        false,
@@ -456,7 +457,7 @@ func TestDocumentURLThatTheTemplateTakesIsTaken(t *testing.T) {
 	if taken < 1000 {
 		t.Errorf("the template took %d of the values made up", taken)
 	}
-	longest := "https://" + strings.Repeat(long[:40]+".", 5) + long[:40] + ":9999/" + strings.Repeat(long[:16]+"%4a", 5) +
+	longest := "https://" + strings.Repeat(long[:40]+".", 5) + long[:40] + ":59999/" + strings.Repeat(long[:16]+"%4a", 5) +
 		"{document_id}" + strings.Repeat(long[:20]+"%4a", 6)
 	if _, err := webhook.ParseDocumentURL(longest); !pattern.MatchString(longest) || err != nil {
 		t.Errorf("%d bytes are the longest, %v", len(longest), err)

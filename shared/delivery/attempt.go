@@ -175,7 +175,8 @@ func (b *batch) finish(ctx context.Context, m *received, p *parcel, o webhook.Ou
 func (b *batch) sendNext(ctx context.Context, d *webhook.Delivery) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	// Of the time at which it is due: late only because the log took so long, it is still the first one for its attempt.
+	// If the log took longer than the delay, the message is late, but no other stands for its attempt: so it is made as of
+	// when it is due, without Again.
 	if err := b.RetryQueue.SendOnce(ctx, d.NextMessage(d.NextAttemptAt.Time), 0); err != nil {
 		b.Log.WarnContext(ctx, "next attempt left to the sweep", "delivery_id", d.ID(), "error", err.Error())
 	}

@@ -188,7 +188,7 @@ func (d *Dispatcher) read(ctx context.Context, raw json.RawMessage) (e *entry, e
 			err = d.panicked(ctx, p)
 		}
 	}()
-	var either struct { // each of the two has names of its own
+	var either struct { // a name that both had would be read into neither
 		record
 		message
 	}

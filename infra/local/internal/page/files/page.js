@@ -83,7 +83,9 @@ async function refresh() {
     if (latest !== refresh.latest) return; // what another has read since is newer
     ({configs, waiting, more} = found);
     unread = null;
-  } catch (error) { unread = error.message; }
+  } catch (error) {
+    if (latest === refresh.latest) unread = error.message;
+  }
   if (urls() !== before) for (const {flow} of flows.values()) draw(flow);
   drawStatus();
 }

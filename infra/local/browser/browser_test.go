@@ -55,17 +55,6 @@ func of(document, part string) string {
 	return fmt.Sprintf("[data-document=%q] %s", document, part)
 }
 
-// wantText fails the test if the element does not show each of the texts.
-func (b *tab) wantText(selector string, texts ...string) {
-	b.t.Helper()
-	shown := b.text(selector)
-	for _, text := range texts {
-		if !strings.Contains(shown, text) {
-			b.t.Errorf("%s does not show %q but\n%s", selector, text, shown)
-		}
-	}
-}
-
 // wantFits checks, on a wide and on a narrow screen and in both schemes, that nothing is wider than the page and that
 // axe finds nothing that keeps anybody from using it.
 func (b *tab) wantFits(state string) {
@@ -112,7 +101,7 @@ func TestPageShowsTheWholePath(t *testing.T) {
 	b.change("doc_1", "processed")
 	b.await(of("doc_1", "[data-outcome=delivered] .try[data-result='204']"))
 	b.click(of("doc_1", ".try > summary"))
-	b.wantText(of("doc_1", ".try[open]"),
+	b.await(of("doc_1", ".try[open]"),
 		"Token and both signatures verified", "webhook-signature", `"document_id": "doc_1"`, "Idempotency-Key")
 	b.wantFits("delivered")
 	b.click(of("doc_1", ".try > summary"))
@@ -125,13 +114,13 @@ func TestPageShowsTheWholePath(t *testing.T) {
 	b.await(of("doc_2", "[data-outcome=retrying] .tries:has(.try:nth-of-type(3)[data-result='500']) ~ .messages[data-waits=log]"))
 	b.await("[data-waiting='1']")
 	b.click(of("doc_2", ".messages > summary"))
-	b.wantText(of("doc_2", ".delivery"), "the delivery waits in the log", "next attempt in ")
-	b.wantText("#waiting", "doc_2", "failed", "next attempt in ")
+	b.await(of("doc_2", ".delivery"), "the delivery waits in the log", "next attempt in ")
+	b.await("#waiting", "doc_2", "failed", "next attempt in ")
 	b.wantFits("waiting")
 	b.await(of("doc_2", ".try:nth-of-type(5)[data-result='500']"))
 	b.await(of("doc_2", "[data-outcome=dead_letter] .messages[open]")) // as it was left
 	b.await("[data-queue=DeliveryDeadLetterQueue][data-total='1']")
-	b.wantText(of("doc_2", ".messages"), "moved from RetryQueue to DeliveryDeadLetterQueue", "receive 5",
+	b.await(of("doc_2", ".messages"), "moved from RetryQueue to DeliveryDeadLetterQueue", "receive 5",
 		"Attempt 2 of the first round (status change), sent by deliver, due at ",
 		"Attempt 5 of the first round (status change), brought by the sweep, due at ")
 	b.await("[data-waiting='0']")
@@ -149,7 +138,7 @@ func TestPageShowsTheWholePath(t *testing.T) {
 
 	b.click(of("doc_2", ".resend"))
 	b.await(of("doc_2", "[data-outcome=delivered] .try:nth-of-type(7)[data-result='204']"))
-	b.wantText(of("doc_2", ".delivery"), "another round by a redrive", "another round by a resend")
+	b.await(of("doc_2", ".delivery"), "another round by a redrive", "another round by a resend")
 
 	// What waits is sent at once when somebody asks for it.
 	b.click("[data-behaviour=limit]")
@@ -270,13 +259,13 @@ func TestPageWithoutTheDemo(t *testing.T) {
 	b.click("#register select option:nth-child(2)")
 	b.click("#register button")
 	b.await("#notice.bad:not([hidden])")
-	b.wantText("#notice", "url must begin with http")
+	b.await("#notice", "url must begin with http")
 	b.fill("#register input[name=url]", endpoint.URL+"/hook?by=page")
 	b.fill("#register input[name=description]", "Bookkeeping")
 	b.click("#register input[value=processed]") // which leaves failed
 	b.click("#register button")
 	b.await(registered + "[data-state=active]")
-	b.wantText(registered, endpoint.URL+"/hook?by=page", "Bookkeeping", "org_2", "whtok_", "whsec_")
+	b.await(registered, endpoint.URL+"/hook?by=page", "Bookkeeping", "org_2", "whtok_", "whsec_")
 	secret := b.text(registered + " [data-credential=secret]")
 	b.command("Browser.grantPermissions", map[string]any{"permissions": []string{"clipboardReadWrite", "clipboardSanitizedWrite"}})
 	if got := b.copied("[data-focus$='/secret']"); got != secret {
@@ -287,7 +276,7 @@ func TestPageWithoutTheDemo(t *testing.T) {
 	b.await(of("doc_2", "[data-outcome=delivered] .try[data-result='202']"))
 	b.click(of("doc_2", ".try > summary"))
 	b.await(of("doc_2", ".try[open] pre"))
-	b.wantText(of("doc_2", ".try[open]"), "X-Webhook-Token", "Idempotency-Key", `"document_id": "doc_2"`, "It is what was sent")
+	b.await(of("doc_2", ".try[open]"), "X-Webhook-Token", "Idempotency-Key", `"document_id": "doc_2"`, "It is what was sent")
 	b.wantFits("endpoints")
 	first := <-received
 	for _, copied := range []struct {
@@ -342,17 +331,17 @@ func TestPageWithoutTheDemo(t *testing.T) {
 	shown("doc_1", "doc_3")
 	b.click("#filter select[name=status] option[value=failed]")
 	shown("doc_3")
-	b.wantText("#count", "1 of the last 4 events")
+	b.await("#count", "1 of the last 4 events")
 	b.wantFits("filtered")
 	b.fill("#filter input[name=document]", "DOC_1")
 	shown()
-	b.wantText("#empty", "No event fits the filter")
+	b.await("#empty", "No event fits the filter")
 	b.click("#filter select[name=outcome] option[value='']")
 	b.click("#filter select[name=status] option[value='']")
 	shown("doc_1")
 	b.fill("#filter input[name=document]", "doc")
 	b.click("#filter select[name=config] option:nth-child(2)")
-	b.wantText("#count", "2 of the last 4 events") // doc_2 and the test event
+	b.await("#count", "2 of the last 4 events") // doc_2 and the test event
 	b.click("#filter select[name=config] option:nth-child(1)")
 
 	// With the keyboard alone: through the links at the top to the field for a document, and the first of its buttons.
@@ -378,7 +367,7 @@ func TestPageWithoutTheDemo(t *testing.T) {
 		put(t, api, document, `{"status":"pending","organization_id":"org_2"}`)
 		b.await(of(document, "[data-outcome=unwanted]"))
 	}
-	b.wantText("#unseen", "2 new")
+	b.await("#unseen", "2 new")
 	b.screenshot(*screenshots, "unseen", false)
 	b.click("#unseen")
 	b.await("#unseen[hidden]")
@@ -416,7 +405,7 @@ func TestPageEditsAndDeletesAnEndpoint(t *testing.T) {
 	b.fill("#edit [name=url]", "http://127.0.0.1/\"quoted\"")
 	b.press("Enter")
 	b.await("#edit[open] .problem:not(:empty)")
-	b.wantText("#edit .problem", `url must have " percent-encoded`)
+	b.await("#edit .problem", `url must have " percent-encoded`)
 	b.wantFits("editing")
 	moved := b.text("#endpoint-url") + "/moved"
 	b.fill("#edit [name=url]", moved)
@@ -425,7 +414,7 @@ func TestPageEditsAndDeletesAnEndpoint(t *testing.T) {
 	b.click("#edit button:not(.cancel)")
 	b.await("#edit:not([open])")
 	wantFocus("Edit")
-	b.wantText("#configs .registered", moved, "Moved", "processed")
+	b.await("#configs .registered", moved, "Moved", "processed")
 	b.change("doc_failed", "failed")
 	b.await(of("doc_failed", "[data-outcome=unwanted]"))
 	b.change("doc_moved", "processed")
@@ -439,7 +428,7 @@ func TestPageEditsAndDeletesAnEndpoint(t *testing.T) {
 	b.evaluate("document.querySelector('#configs [data-do=delete]').focus()", nil)
 	b.press("Enter")
 	b.await("#delete[open]")
-	b.wantText("#delete", moved)
+	b.await("#delete", moved)
 	b.wantFits("deleting")
 	wantFocus("Cancel")
 	b.press("Enter")

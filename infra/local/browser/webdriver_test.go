@@ -138,26 +138,27 @@ type element map[string]string
 
 func (e element) id() string { return e["element-6066-11e4-a52e-4f735466cecf"] }
 
-// await waits until an element matches the selector, without polling, and returns the first.
-func (b *tab) await(selector string) element {
+// await waits until the first element that matches the selector shows the texts, without polling, and returns it.
+func (b *tab) await(selector string, texts ...string) element {
 	b.t.Helper()
 	var found element
 	script := `
-		const [selector, patience, done] = arguments;
+		const [selector, texts, patience, done] = arguments;
 		const check = () => {
 			const found = document.querySelector(selector);
-			if (!found) return;
+			if (!found || !texts.every(text => found.innerText.includes(text))) return;
 			observer.disconnect();
 			clearTimeout(timer);
 			done(found);
 		};
 		const observer = new MutationObserver(check);
-		observer.observe(document, {subtree: true, childList: true, attributes: true});
+		observer.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
 		const timer = setTimeout(() => { observer.disconnect(); done(null); }, patience);
 		check();`
-	b.call("POST", "/execute/async", map[string]any{"script": script, "args": []any{selector, patience.Milliseconds() * 9 / 10}}, &found)
+	arguments := []any{selector, append([]string{}, texts...), patience.Milliseconds() * 9 / 10}
+	b.call("POST", "/execute/async", map[string]any{"script": script, "args": arguments}, &found)
 	if found == nil {
-		b.t.Fatalf("nothing matches %s on\n%s", selector, b.text("body"))
+		b.t.Fatalf("nothing matches %s and shows %q on\n%s", selector, texts, b.text("body"))
 	}
 	return found
 }

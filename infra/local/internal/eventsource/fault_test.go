@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,10 @@ import (
 
 // once lets the first thing to which one of these faults can happen have it.
 func once(faults ...fault.Fault) func(can ...fault.Kind) fault.Fault {
+	var mu sync.Mutex // a queue is read while batches are processed
 	return func(can ...fault.Kind) fault.Fault {
+		mu.Lock()
+		defer mu.Unlock()
 		for i, f := range faults {
 			if slices.Contains(can, f.Kind) {
 				faults = slices.Delete(faults, i, i+1)

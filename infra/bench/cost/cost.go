@@ -41,13 +41,13 @@ const (
 
 	// make bench FLAGS='-only invocations': processor time, of which a function has a share by its memory, and what a batch
 	// waits for services that answer in 5 ms (DynamoDB) and 10 ms (SQS)
-	cpuDeliver       = 2500 * time.Microsecond // of a batch
-	cpuDeliverEach   = 500 * time.Microsecond  // more for each message
-	cpuDispatch      = 2400 * time.Microsecond
-	cpuDispatchEach  = 150 * time.Microsecond
-	waitDeliver      = 12 * time.Millisecond // reading and logging
-	waitDispatch     = 22 * time.Millisecond // reading configs, writing events, sending
-	waitDispatchEach = 900 * time.Microsecond
+	cpuDeliver       = 3100 * time.Microsecond // of a batch
+	cpuDeliverEach   = 270 * time.Microsecond  // more for each message
+	cpuDispatch      = 3100 * time.Microsecond
+	cpuDispatchEach  = 160 * time.Microsecond
+	waitDeliver      = 14 * time.Millisecond // reading and logging
+	waitDispatch     = 24 * time.Millisecond // reading configs, writing events, sending
+	waitDispatchEach = 360 * time.Microsecond
 	wholeProcessor   = 1769 // MB
 
 	storedEvent = 690 // bytes: the item, its entry in the index, and what DynamoDB adds to both

@@ -134,18 +134,18 @@ func TestBillByHand(t *testing.T) {
 	}{
 		{
 			name:    "a batch of one takes as long as its endpoint and deliver itself",
-			traffic: one, line: 0, want: 0.20 + 1e6*(0.070+0.012+0.003)*second,
+			traffic: one, line: 0, want: 0.20 + 1e6*(0.070+0.014+0.00337)*second,
 		},
 		{
 			name:    "a full batch takes as long as the slowest of ten",
-			traffic: full, line: 0, want: 0.02 + 1e5*(0.2928968+0.012+0.0075)*second,
+			traffic: full, line: 0, want: 0.02 + 1e5*(0.2928968+0.014+0.0058)*second,
 		},
 		{
 			name:    "a dead endpoint takes the deadline to connect of five attempts, and four looks at the last message",
 			traffic: dead, line: 0,
-			want: 9*0.20 + 5e6*(10+0.015)*second + 4e6*0.015*second,
+			want: 9*0.20 + 5e6*(10+0.01737)*second + 4e6*0.01737*second,
 		},
-		{name: "dispatch runs once for 100 events", traffic: full, line: 1, want: 5000 * (0.20/1e6 + (0.022+0.090+0.0174)*second)},
+		{name: "dispatch runs once for 100 events", traffic: full, line: 1, want: 5000 * (0.20/1e6 + (0.024+0.036+0.0191)*second)},
 		{name: "two write units an event and one a delivery", traffic: one, line: 2, want: 3 * 0.625},
 		{name: "six for one that fails once", traffic: once, line: 2, want: 8 * 0.625},
 		{name: "twenty-seven for one that fails five times", traffic: dead, line: 2, want: 29 * 0.625},

@@ -159,7 +159,7 @@ func TestRule2Superseded(t *testing.T) {
 				f.LoggedBy(webhook.NewRepeat(f.Delivery(1), f.Now()), 1)
 			},
 			arrivals: one(attempt(3)),
-			want:     did{Log: "retrying resend/1 due 0s wakes 15m0s, 3 listed"},
+			want:     did{Log: "retrying repeat/1 due 0s wakes 15m0s, 3 listed"},
 		},
 		{
 			name:     "done when it is redriven although a later round has failed for good",

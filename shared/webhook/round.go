@@ -58,19 +58,23 @@ func NewResend(d *Delivery, now time.Time) Message {
 		asked.RequestedAt = d.DoneFor
 	}
 	asked.RequestedAt = At(asked.RequestedAt.Add(time.Millisecond))
-	return NewRepeat(&asked, now)
+	return again(&asked, now, "resend")
 }
 
 // NewRepeat is NewResend for a request that has not succeeded: RequestedAt stays what it was, so that the
 // message is obsolete if the request succeeds meanwhile.
-func NewRepeat(d *Delivery, now time.Time) Message {
+func NewRepeat(d *Delivery, now time.Time) Message { return again(d, now, "repeat") }
+
+// again returns the message of a round after all that d has had. Rounds of both kinds may begin at the same millisecond,
+// so id tells them apart.
+func again(d *Delivery, now time.Time, id string) Message {
 	begin := d.RequestedAt.Time
 	if last := roundTime(d.Round); !begin.After(last) {
 		begin = last.Add(time.Millisecond)
 	}
 	return Message{
 		OrganizationID: d.OrganizationID, ConfigID: d.ConfigID, Event: d.Event, RequestedAt: d.RequestedAt, Trigger: Resend,
-		Round: LaterRound(begin, string(Resend)), Attempt: 1, NotBefore: At(now), Again: true,
+		Round: LaterRound(begin, id), Attempt: 1, NotBefore: At(now), Again: true,
 	}
 }
 

@@ -106,6 +106,22 @@ func TestTwoResendsAreOneUntilTheFirstIsLogged(t *testing.T) {
 	}
 }
 
+func TestRoundsOfTwoRequestsHaveTwoNames(t *testing.T) {
+	for name, round := range map[string]string{
+		"after a status change":         FirstRound,
+		"after a round that began late": LaterRound(noon.Add(time.Hour), "redriven"), // so both begin a millisecond after it
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := someDelivery()
+			d.RequestedAt, d.Round = noon, round
+			resend, repeat := NewResend(&d, noon.Time), NewRepeat(&d, noon.Time)
+			if resend.Round == repeat.Round {
+				t.Errorf("both are %s", resend.Round)
+			}
+		})
+	}
+}
+
 func TestARepeatIsALaterRoundOfTheSameRequest(t *testing.T) {
 	for name, round := range map[string]string{
 		"after a status change":          FirstRound,

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,12 +26,29 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestUsageFindsChildren(t *testing.T) {
-	child := exec.Command("cat")
+	if os.Getenv("ECHO") != "" { // in the child
+		io.Copy(os.Stdout, os.Stdin)
+		return
+	}
+	child := exec.Command(os.Args[0], "-test.run=^TestUsageFindsChildren$")
+	child.Env = append(os.Environ(), "ECHO=yes")
 	in, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Before it echoes it may not have come to where the kernel has counted its memory.
+	echo := make([]byte, 1)
+	if _, err := in.Write(echo); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, echo); err != nil {
 		t.Fatal(err)
 	}
 	live, err := usageOf(os.Getpid())
@@ -38,6 +56,7 @@ func TestUsageFindsChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	in.Close()
+	io.Copy(io.Discard, out)
 	if err := child.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +64,6 @@ func TestUsageFindsChildren(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A shell's cat may be a link to a binary of another name.
 	if len(live.count) != 1 || len(after.count) != 0 {
 		t.Errorf("processes %v while a child lives, %v afterwards", live.count, after.count)
 	}

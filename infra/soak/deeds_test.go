@@ -1,8 +1,10 @@
 package soak
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/big"
 	"math/rand/v2"
 	"net/http"
@@ -245,12 +247,20 @@ type order struct {
 	span
 }
 
-// resendMany sends the events of a config again, those of the last minutes of the stack's clock and of a scope.
+// resendMany sends the events of a config again, those of the last minutes of the stack's clock and of the scope whose turn it
+// is: the one of which fewest resends were accepted.
 func (d *deeds) resendMany(c *config) {
-	asked := one(d.random, []struct {
+	type selection struct {
 		scope string
 		since time.Duration
-	}{{"failed", time.Hour}, {"undelivered", 20 * time.Minute}, {"all", 30 * time.Minute}})
+	}
+	d.counting.Lock()
+	before := maps.Clone(d.counts)
+	d.counting.Unlock()
+	asked := slices.MinFunc([]selection{{"all", 30 * time.Minute}, {"failed", time.Hour}, {"undelivered", 20 * time.Minute}},
+		func(a, b selection) int {
+			return cmp.Compare(before["resends of a period, scope "+a.scope], before["resends of a period, scope "+b.scope])
+		})
 	o := order{config: c.id, span: span{from: d.now().Add(-asked.since), to: d.now().Add(time.Hour)}}
 	d.mu.Lock()
 	d.ordered = append(d.ordered, o)

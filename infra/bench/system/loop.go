@@ -28,8 +28,9 @@ type loopResult struct {
 	CPU time.Duration // of all POSTs
 }
 
-// loop is the least that delivers: it signs a body as deliver does and POSTs it, count times.
-func loop(ctx context.Context, url string, count int, out io.Writer) error {
+// loop is the least that delivers: it signs a body as deliver does and POSTs it, count times. With a pause it does so alone
+// and rests before each POST.
+func loop(ctx context.Context, url string, count int, pause time.Duration, out io.Writer) error {
 	credentials, err := signature.NewCredentials(nil)
 	if err != nil {
 		return err
@@ -59,14 +60,19 @@ func loop(ctx context.Context, url string, count int, out io.Writer) error {
 		_, err = io.Copy(io.Discard, response.Body)
 		return err
 	}
+	workers := inFlight
+	if pause > 0 {
+		workers = 1
+	}
 	before := ownCPU()
 	var left atomic.Int64
 	left.Store(int64(count))
-	errs := make([]error, inFlight)
+	errs := make([]error, workers)
 	var wait sync.WaitGroup
-	for i := range inFlight {
+	for i := range workers {
 		wait.Go(func() {
 			for left.Add(-1) >= 0 && errs[i] == nil {
+				time.Sleep(pause)
 				errs[i] = post()
 			}
 		})
@@ -87,28 +93,50 @@ func ownCPU() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// measureLoop runs the bare loop as a process of its own.
-func (b *bench) measureLoop(ctx context.Context) error {
+// pausedTime is for how long the bare loop is measured at a rate.
+const pausedTime = 5 * time.Second
+
+// measureLoop runs the bare loop as a process of its own: as fast as it can, and at the rates of single changes, at which
+// it finds nothing of what it needs in the processor's caches, as the functions then do.
+func (b *bench) measureLoop(ctx context.Context) (err error) {
 	endpoint, err := receive()
 	if err != nil {
 		return err
 	}
 	defer endpoint.close()
+	if b.loopCPU, err = b.loopTakes(ctx, endpoint.url, b.changes, 0); err != nil {
+		return err
+	}
+	b.add("processor time of the bare loop, a POST", micro(b.loopCPU), "µs")
+	b.pausedCPU = map[int]time.Duration{}
+	for _, rate := range rates {
+		pause := time.Second / time.Duration(rate)
+		if b.pausedCPU[rate], err = b.loopTakes(ctx, endpoint.url, int(pausedTime/pause), pause); err != nil {
+			return err
+		}
+		name := fmt.Sprintf("processor time of the bare loop at %d a second, a POST", rate)
+		b.compare(name, micro(b.pausedCPU[rate]), "µs", "as fast as it can", micro(b.loopCPU))
+	}
+	return nil
+}
+
+// loopTakes returns the processor time that a POST of the bare loop takes, the median of the rounds.
+func (b *bench) loopTakes(ctx context.Context, url string, count int, pause time.Duration) (time.Duration, error) {
 	var each []time.Duration
 	for range b.rounds {
-		command := exec.CommandContext(ctx, os.Args[0], "-loop", endpoint.url, "-count", strconv.Itoa(b.changes))
+		command := exec.CommandContext(
+			ctx, os.Args[0], "-loop", url, "-count", strconv.Itoa(count), "-pause", pause.String(),
+		)
 		command.Stderr = os.Stderr
 		answer, err := command.Output()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		var result loopResult
 		if err := json.Unmarshal(answer, &result); err != nil {
-			return fmt.Errorf("the bare loop said %q: %w", answer, err)
+			return 0, fmt.Errorf("the bare loop said %q: %w", answer, err)
 		}
-		each = append(each, result.CPU/time.Duration(b.changes))
+		each = append(each, result.CPU/time.Duration(count))
 	}
-	b.loopCPU = median(each)
-	b.add("processor time of the bare loop, a POST", micro(b.loopCPU), "µs")
-	return nil
+	return median(each), nil
 }

@@ -61,8 +61,9 @@ type settings struct {
 	items   int // of the longest list
 	only    string
 	asJSON  bool
-	loop    string // URL; set where this process is the bare loop
-	count   int    // POSTs of the bare loop
+	loop    string        // URL; set where this process is the bare loop
+	count   int           // POSTs of the bare loop
+	pause   time.Duration // before each
 }
 
 func main() {
@@ -75,6 +76,7 @@ func main() {
 	flag.BoolVar(&s.asJSON, "json", false, "print one JSON object")
 	flag.StringVar(&s.loop, "loop", "", "be the bare loop: sign twice and POST to this `URL`")
 	flag.IntVar(&s.count, "count", 20_000, "POSTs of the bare loop, `N`")
+	flag.DurationVar(&s.pause, "pause", 0, "`duration` of the bare loop's rest before each POST")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -126,13 +128,14 @@ type figure struct {
 // bench collects the figures.
 type bench struct {
 	settings
-	folder   string // for binaries
-	stack    string // the local stack's binary
-	stacks   []*stack
-	loopCPU  time.Duration // of one POST of the bare loop
-	part     string        // that is measured
-	figures  []figure
-	progress io.Writer
+	folder    string // for binaries
+	stack     string // the local stack's binary
+	stacks    []*stack
+	loopCPU   time.Duration         // of one POST of the bare loop
+	pausedCPU map[int]time.Duration // of one that comes so many times a second
+	part      string                // that is measured
+	figures   []figure
+	progress  io.Writer
 }
 
 // report is what is printed as JSON.
@@ -147,7 +150,7 @@ type report struct {
 // run measures and prints.
 func run(ctx context.Context, s settings, out io.Writer) error {
 	if s.loop != "" {
-		return loop(ctx, s.loop, s.count, out)
+		return loop(ctx, s.loop, s.count, s.pause, out)
 	}
 	if s.only != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == s.only }) {
 		return fmt.Errorf("there is no part %q; parts are: %s", s.only, partNames())

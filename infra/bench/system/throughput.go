@@ -42,11 +42,12 @@ var functions = []string{"dispatch", "deliver"}
 // reading is what has been taken until some time.
 type reading struct {
 	usage usage
+	own   time.Duration // processor time of this process, which writes the documents and takes the webhooks
 	calls map[string]int
 }
 
 func (s *stack) read(ctx context.Context) (r reading, err error) {
-	r.calls = s.calls(ctx)
+	r.calls, r.own = s.calls(ctx), ownCPU()
 	r.usage, err = usageOf(s.command.Process.Pid)
 	return r, err
 }
@@ -54,6 +55,8 @@ func (s *stack) read(ctx context.Context) (r reading, err error) {
 // interval is what was taken between two readings, for each of some deliveries.
 type interval struct {
 	cpu    time.Duration
+	stack  time.Duration            // of the process that plays AWS
+	own    time.Duration            // of this process
 	single map[string]time.Duration // of one function
 	calls  map[string]float64       // of 1,000 deliveries, by service
 }
@@ -61,6 +64,8 @@ type interval struct {
 func (r reading) since(before reading, deliveries int) interval {
 	i := interval{
 		cpu:    (r.usage.functions() - before.usage.functions()) / time.Duration(deliveries),
+		stack:  (r.usage.own - before.usage.own) / time.Duration(deliveries),
+		own:    (r.own - before.own) / time.Duration(deliveries),
 		single: map[string]time.Duration{}, calls: map[string]float64{},
 	}
 	for _, name := range functions {
@@ -72,8 +77,8 @@ func (r reading) since(before reading, deliveries int) interval {
 	return i
 }
 
-// addIntervals notes the medians of some intervals.
-func (b *bench) addIntervals(what string, all []interval) {
+// addIntervals notes the medians of some intervals and returns the processor time of all functions for a delivery, in µs.
+func (b *bench) addIntervals(what string, all []interval) float64 {
 	pick := func(of func(i interval) time.Duration) float64 {
 		values := make([]time.Duration, len(all))
 		for n, i := range all {
@@ -88,6 +93,8 @@ func (b *bench) addIntervals(what string, all []interval) {
 		alone := pick(func(i interval) time.Duration { return i.single[name] })
 		b.compare("processor time of "+name+" alone "+what+", a delivery", alone, "µs", loop, micro(b.loopCPU))
 	}
+	b.add("processor time of what plays AWS "+what+", a delivery", pick(func(i interval) time.Duration { return i.stack }), "µs")
+	b.add("processor time of who writes and receives "+what+", a delivery", pick(func(i interval) time.Duration { return i.own }), "µs")
 	for _, service := range slices.Sorted(maps.Values(services)) {
 		values := make([]float64, len(all))
 		for n, i := range all {
@@ -95,6 +102,7 @@ func (b *bench) addIntervals(what string, all []interval) {
 		}
 		b.add("calls of "+service+" "+what+", 1,000 deliveries", median(values), "")
 	}
+	return each
 }
 
 // settledAfter is after how many deliveries the memory of functions is told.
@@ -213,7 +221,9 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p50", rate), milli(median(r.p50)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p90", rate), milli(median(r.p90)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p99", rate), milli(median(r.p99)), "ms")
-		b.addIntervals(fmt.Sprintf("at %d a second", rate), r.intervals)
+		what := fmt.Sprintf("at %d a second", rate)
+		each := b.addIntervals(what, r.intervals)
+		b.compare("processor time of all functions "+what+", a delivery", each, "µs", "the bare loop "+what, micro(b.pausedCPU[rate]))
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ const (
 	keptBody     = 4096 // bytes of a request
 	queuedEvents = 512  // that wait to be taken in
 	takePause    = 25 * time.Millisecond
+	takeRate     = 2000        // events a second, about
 	askPause     = time.Second // between two questions whether an event without a message was recorded
 	maxQuestions = 10
 )
@@ -151,19 +152,18 @@ func (j *Journal) Run(ctx context.Context, api API) {
 			return
 		case <-pause.C:
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-j.events:
+			j.take(e)
+		}
 		// All that waits, and then a pause: that bounds the work, however much happens.
-		for range len(j.events) {
+		waiting := len(j.events)
+		for range waiting {
 			j.take(<-j.events)
 		}
-		if len(j.events) == 0 {
-			select {
-			case <-ctx.Done():
-				return
-			case e := <-j.events:
-				j.take(e)
-			}
-		}
-		pause.Reset(takePause)
+		pause.Reset(max(takePause, time.Duration(waiting)*time.Second/takeRate))
 	}
 }
 

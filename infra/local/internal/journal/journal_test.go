@@ -408,6 +408,28 @@ func TestTooMuchAtOnceIsCountedAndNeverBlocks(t *testing.T) {
 	}
 }
 
+func TestMuchIsTakenInAtALimitedRate(t *testing.T) {
+	run(t, journal.Options{}, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
+		queue := func(n int) (passedOver int) {
+			before := j.PassedOver()
+			for range n {
+				j.Queued(sqs.Event{Kind: sqs.EventSent, MessageID: "m"})
+			}
+			return j.PassedOver() - before
+		}
+		queue(401)
+		synctest.Wait() // until all are taken in: no more for 200 ms
+		got := []int{queue(512)}
+		time.Sleep(199 * time.Millisecond)
+		got = append(got, queue(1))
+		time.Sleep(2 * time.Millisecond)
+		got = append(got, queue(1))
+		if diff := cmp.Diff([]int{0, 1, 0}, got); diff != "" {
+			t.Errorf("passed over %s", diff)
+		}
+	})
+}
+
 func TestMessagesOfOthersArePassedOver(t *testing.T) {
 	run(t, journal.Options{}, fakeAPI{}, func(t *testing.T, j *journal.Journal) {
 		j.Queued(sqs.Event{Kind: sqs.EventSent, QueueARN: main, MessageID: "m", Body: "hello"})

@@ -82,6 +82,7 @@ func newWorld(t *testing.T) *world {
 			Region:       "us-east-1",
 			Credentials:  credentials.NewStaticCredentialsProvider("administrator", "-", ""),
 			BaseEndpoint: &w.services.URL,
+			HTTPClient:   wiring.Transport{Transport: &http.Transport{}},
 		},
 		Endpoints: w.endpoints.URL,
 		Keyring:   w.services.Environment(t, "functions/deliver")["KEYRING_SECRET_ARN"],

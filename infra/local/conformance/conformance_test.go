@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"regexp"
@@ -42,6 +43,7 @@ import (
 	"github.com/docuhook/docuhook/infra/local/internal/dynamodb/attribute"
 	localsecrets "github.com/docuhook/docuhook/infra/local/internal/secretsmanager"
 	localsqs "github.com/docuhook/docuhook/infra/local/internal/sqs"
+	"github.com/docuhook/docuhook/shared/wiring"
 )
 
 var (
@@ -88,6 +90,7 @@ func connect(endpoint string) services {
 		BaseEndpoint:     &endpoint,
 		RetryMaxAttempts: 1,
 		Credentials:      credentials.NewStaticCredentialsProvider("local", "local", ""),
+		HTTPClient:       wiring.Transport{Transport: &http.Transport{}},
 	}
 	return services{
 		dynamodb: dynamodb.NewFromConfig(configuration), streams: dynamodbstreams.NewFromConfig(configuration),

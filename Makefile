@@ -28,10 +28,11 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 	@exec .build/local $(FLAGS)
 test: ## run all tests: unit, adapters, end to end
 	go test ./...
-# Apart from test, since the race detector needs a C compiler. What -short leaves out repeats for long what other tests do.
-race: ## run the tests again with the race detector, end to end included (needs a C compiler)
+# Apart from test, since the race detector needs a C compiler. What -short leaves out repeats for long what other tests do. The
+# commands of infra do one thing after the other; each binary would sleep for a second before it ends.
+race: ## run what is concurrent again with the race detector, end to end included (needs a C compiler)
 	@test "$$(go env CGO_ENABLED)" = 1 || { echo "make race needs a C compiler, which the race detector is linked with"; exit 1; }
-	go test -race -short ./...
+	GORACE=atexit_sleep_ms=100 go test -race -short -vet=off ./functions/... ./shared/... ./infra/local/... ./infra/e2e ./infra/soak/...
 check: lint template test race model ## what CI runs: lint, template, test, race, model, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)
@@ -43,8 +44,8 @@ lint: ## gofmt, go mod tidy, go vet, staticcheck, shadow, deadcode
 	go vet ./... && go tool staticcheck ./...
 	@shadowed=$$(go tool shadow ./... 2>&1 | grep -Ev 'declaration of "(err|ok)" shadows'); test -z "$$shadowed" || { echo "$$shadowed"; exit 1; }
 	@dead=$$(go tool deadcode -test ./... 2>&1); test -z "$$dead" || { echo "$$dead"; exit 1; }
-template: .build/cfn-lint/bin/cfn-lint .build/checkov/bin/checkov $(SAM) ## cfn-lint, checkov, sam validate
-	.build/cfn-lint/bin/cfn-lint template.yaml
+template: $(SAM) .build/checkov/bin/checkov ## cfn-lint, which SAM CLI brings, checkov, sam validate
+	$(dir $(SAM))cfn-lint template.yaml
 	.build/checkov/bin/checkov --config-file .checkov.yaml
 	AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 # Not stripped and trimmed, a function would be twice as large and hold the path of this folder.
@@ -96,10 +97,10 @@ scale: ## count what a delivery and API calls read and write, from large tables 
 	go run ./infra/bench/scale
 clean: ## remove what the other targets have made
 	rm -rf .build .aws-sam
-.build/%/bin/cfn-lint .build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st .build/%/bin/openapi-python-client: infra/tools/%.txt
+.build/%/bin/checkov .build/%/bin/sam .build/%/bin/moto_server .build/%/bin/ministack .build/%/bin/st .build/%/bin/openapi-python-client: infra/tools/%.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "this target needs Python 3.11 or newer (set PYTHON)"; exit 1; }
 	$(PYTHON) -m venv --clear .build/$*
-	.build/$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	.build/$*/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $<
 	@touch $@
 .build/dynalite/node_modules/.bin/dynalite: infra/local/conformance/package-lock.json
 .build/clients-node/node_modules/.bin/redocly: infra/clients/node/package-lock.json

@@ -89,7 +89,7 @@ model: ## explore the rules of a delivery as a model, with faults at every step,
 	go test -count=1 -v -run '^TestModel$$' ./infra/soak/model -depth 3 -rapid.checks=8000 -rapid.seed=1 $(FLAGS)
 mutants: ## turn one safeguard after the other off and see the model or a test notice it
 	go test -count=1 -v -timeout 60m -run '^TestMutants$$' ./infra/soak/model -mutants
-bench: ## measure the hot paths and the whole system beside a bare loop, in 10 min (FLAGS='-only latency', FLAGS=-json)
+bench: ## measure the hot paths and the whole system beside a bare loop, in 12 min (FLAGS='-only latency', FLAGS=-json)
 	@go run ./infra/bench/system $(FLAGS)
 cost: ## what a million deliveries cost, beside EventBridge and SNS
 	go run ./infra/bench/cost $(FLAGS)

@@ -417,8 +417,11 @@ func TestMuchIsTakenInAtALimitedRate(t *testing.T) {
 			}
 			return j.PassedOver() - before
 		}
-		queue(401)
-		synctest.Wait() // until all are taken in: no more for 200 ms
+		queue(1)
+		synctest.Wait() // until it is taken in, and no more for 25 ms
+		queue(400)
+		time.Sleep(25 * time.Millisecond)
+		synctest.Wait() // until these are taken in, and no more for 200 ms
 		got := []int{queue(512)}
 		time.Sleep(199 * time.Millisecond)
 		got = append(got, queue(1))

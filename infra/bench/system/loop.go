@@ -97,7 +97,7 @@ func ownCPU() time.Duration {
 const pausedTime = 5 * time.Second
 
 // measureLoop runs the bare loop as a process of its own: as fast as it can, and at the rates of single changes, at which
-// it finds nothing of what it needs in the processor's caches, as the functions then do.
+// it sleeps before each POST, as the functions then do before each request.
 func (b *bench) measureLoop(ctx context.Context) (err error) {
 	endpoint, err := receive()
 	if err != nil {

@@ -29,10 +29,10 @@ run: ## start the local stack and show a webhook delivered (FLAGS=-help lists wh
 test: ## run all tests: unit, adapters, end to end
 	go test ./...
 # Apart from test, since the race detector needs a C compiler. What -short leaves out repeats for long what other tests do. The
-# commands of infra do one thing after the other; each binary would sleep for a second before it ends.
+# other commands of infra do one thing after the other; each binary would sleep for a second before it ends.
 race: ## run what is concurrent again with the race detector, end to end included (needs a C compiler)
 	@test "$$(go env CGO_ENABLED)" = 1 || { echo "make race needs a C compiler, which the race detector is linked with"; exit 1; }
-	GORACE=atexit_sleep_ms=100 go test -race -short -vet=off ./functions/... ./shared/... ./infra/local/... ./infra/e2e ./infra/soak/...
+	GORACE=atexit_sleep_ms=100 go test -race -short -vet=off ./functions/... ./shared/... ./infra/local/... ./infra/bench/... ./infra/e2e ./infra/soak/...
 check: lint template test race model ## what CI runs: lint, template, test, race, model, and the short ones of soak
 	$(MAKE) soak FLAGS=-short
 soak: ## show what faults, floods and bad neighbours do to deliveries (FLAGS='-run TestSlowTenant', FLAGS=-short)

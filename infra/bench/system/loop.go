@@ -93,39 +93,40 @@ func ownCPU() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// pausedTime is for how long the bare loop is measured at a rate.
-const pausedTime = 5 * time.Second
-
-// measureLoop runs the bare loop as a process of its own: as fast as it can, and at the rates of single changes, at which
-// it sleeps before each POST, as the functions then do before each request.
+// measureLoop takes the processor time of the bare loop as fast as it can, which all others are compared with.
 func (b *bench) measureLoop(ctx context.Context) (err error) {
-	endpoint, err := receive()
-	if err != nil {
-		return err
-	}
-	defer endpoint.close()
-	if b.loopCPU, err = b.loopTakes(ctx, endpoint.url, b.changes, 0); err != nil {
+	if b.loopCPU, err = b.loopTakes(ctx, b.changes, 0); err != nil {
 		return err
 	}
 	b.add("processor time of the bare loop, a POST", micro(b.loopCPU), "µs")
-	b.pausedCPU = map[int]time.Duration{}
-	for _, rate := range rates {
-		pause := time.Second / time.Duration(rate)
-		if b.pausedCPU[rate], err = b.loopTakes(ctx, endpoint.url, int(pausedTime/pause), pause); err != nil {
-			return err
-		}
-		name := fmt.Sprintf("processor time of the bare loop at %d a second, a POST", rate)
-		b.compare(name, micro(b.pausedCPU[rate]), "µs", "as fast as it can", micro(b.loopCPU))
-	}
 	return nil
 }
 
-// loopTakes returns the processor time that a POST of the bare loop takes, the median of the rounds.
-func (b *bench) loopTakes(ctx context.Context, url string, count int, pause time.Duration) (time.Duration, error) {
+// pausedTime is for how long the bare loop is measured at a rate.
+const pausedTime = 5 * time.Second
+
+// measurePausedLoop takes it at a rate a second: the loop then sleeps before each POST, as the functions do before each request.
+func (b *bench) measurePausedLoop(ctx context.Context, rate int) (time.Duration, error) {
+	pause := time.Second / time.Duration(rate)
+	cpu, err := b.loopTakes(ctx, int(pausedTime/pause), pause)
+	if err == nil {
+		name := fmt.Sprintf("processor time of the bare loop at %d a second, a POST", rate)
+		b.compare(name, micro(cpu), "µs", "as fast as it can", micro(b.loopCPU))
+	}
+	return cpu, err
+}
+
+// loopTakes runs the bare loop as a process of its own and returns the processor time that a POST takes, the median of the rounds.
+func (b *bench) loopTakes(ctx context.Context, count int, pause time.Duration) (time.Duration, error) {
+	endpoint, err := receive()
+	if err != nil {
+		return 0, err
+	}
+	defer endpoint.close()
 	var each []time.Duration
 	for range b.rounds {
 		command := exec.CommandContext(
-			ctx, os.Args[0], "-loop", url, "-count", strconv.Itoa(count), "-pause", pause.String(),
+			ctx, os.Args[0], "-loop", endpoint.url, "-count", strconv.Itoa(count), "-pause", pause.String(),
 		)
 		command.Stderr = os.Stderr
 		answer, err := command.Output()

@@ -34,13 +34,13 @@
 //	Go's scheduler: sysmon, channels, stacks          8 %            11 %
 //	the SDK: middlewares, signing, attributes         7 %            14 %
 //
-// At full batches a fifth of deliver is calls of AWS and two fifths are the POSTs, each with the goroutines of its connection. So
+// At full batches a fifth of deliver is calls of AWS, and two fifths are the POSTs and the goroutines of all connections. So
 // the deliveries a second are bounded by what plays AWS as much as by the functions: by these shares two processors would carry
 // twice as many without it, the producer and the endpoint.
 //
 // Of a single change the time is waking. A delivery is ten requests over HTTP: of each function the one that asks for an event,
 // the one that answers it, and three more, and before each a process has slept. What that takes the bare loop shows: for a POST at
-// 200 a second it needs eight to ten times as long as without rest, and a delivery six to seven times as long as such a POST. Where
+// 200 a second it needs seven to ten times as long as without rest, and a delivery about six times as long as such a POST. Where
 // both processors never rest, since loops of the lowest priority run beside it, such a POST took 310 instead of 557 µs; what the
 // rest of it is was not measured. Between the write and the POST lie eight of the requests, each about as long as such a
 // POST, which makes the median; and since the machine is busy for seven eighths of the time, the slow ones are those that find
@@ -56,10 +56,10 @@
 //   - attribute values of the local stack decoded by hand: fewer passes over the text, more allocations;
 //   - a profile-guided build of dispatch and deliver: 6 % less at full batches, nothing for single changes, and the SDK compiled
 //     twice more by each build;
-//   - connections to AWS without the two goroutines of net/http: 5 to 10 % less at full batches, nothing for single changes, and
+//   - connections to AWS without the two goroutines of net/http: 4 to 18 % less at full batches, nothing for single changes, and
 //     all that net/http knows of dead connections to be written anew;
 //   - the local stack, the producer and the endpoint with one processor (GOMAXPROCS=1), or with fewer collections (GOGC=400): no
-//     shorter latencies, 4 to 20 % fewer deliveries a second.
+//     shorter latencies, 6 to 21 % fewer deliveries a second.
 package main
 
 import (
@@ -154,14 +154,13 @@ type figure struct {
 // bench collects the figures.
 type bench struct {
 	settings
-	folder    string // for binaries
-	stack     string // the local stack's binary
-	stacks    []*stack
-	loopCPU   time.Duration         // of one POST of the bare loop
-	pausedCPU map[int]time.Duration // of one that comes so many times a second
-	part      string                // that is measured
-	figures   []figure
-	progress  io.Writer
+	folder   string // for binaries
+	stack    string // the local stack's binary
+	stacks   []*stack
+	loopCPU  time.Duration // of one POST of the bare loop
+	part     string        // that is measured
+	figures  []figure
+	progress io.Writer
 }
 
 // report is what is printed as JSON.

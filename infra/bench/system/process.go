@@ -53,7 +53,7 @@ const tick = 10 * time.Millisecond
 type usage struct {
 	cpu      map[string]time.Duration // of live processes, by the name of their binary
 	dead     time.Duration            // of processes that have ended
-	own      time.Duration            // of their parent
+	parent   time.Duration            // of the process whose children they are
 	resident map[string]int64         // bytes, by the name of their binary
 	count    map[string]int           // of processes, by the name of their binary
 }
@@ -74,7 +74,7 @@ func usageOf(parent int) (usage, error) {
 	if err != nil {
 		return u, err
 	}
-	u.own, u.dead = fields.cpu, fields.children
+	u.parent, u.dead = fields.cpu, fields.children
 	children, err := childrenOf(parent)
 	if err != nil {
 		return u, err

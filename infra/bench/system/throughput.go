@@ -42,12 +42,12 @@ var functions = []string{"dispatch", "deliver"}
 // reading is what has been taken until some time.
 type reading struct {
 	usage usage
-	own   time.Duration // processor time of this process, which writes the documents and takes the webhooks
+	bench time.Duration // processor time of this process, which writes the documents and takes the webhooks
 	calls map[string]int
 }
 
 func (s *stack) read(ctx context.Context) (r reading, err error) {
-	r.calls, r.own = s.calls(ctx), ownCPU()
+	r.calls, r.bench = s.calls(ctx), ownCPU()
 	r.usage, err = usageOf(s.command.Process.Pid)
 	return r, err
 }
@@ -56,7 +56,7 @@ func (s *stack) read(ctx context.Context) (r reading, err error) {
 type interval struct {
 	cpu    time.Duration
 	stack  time.Duration            // of the process that plays AWS
-	own    time.Duration            // of this process
+	bench  time.Duration            // of this process
 	single map[string]time.Duration // of one function
 	calls  map[string]float64       // of 1,000 deliveries, by service
 }
@@ -64,8 +64,8 @@ type interval struct {
 func (r reading) since(before reading, deliveries int) interval {
 	i := interval{
 		cpu:    (r.usage.functions() - before.usage.functions()) / time.Duration(deliveries),
-		stack:  (r.usage.own - before.usage.own) / time.Duration(deliveries),
-		own:    (r.own - before.own) / time.Duration(deliveries),
+		stack:  (r.usage.parent - before.usage.parent) / time.Duration(deliveries),
+		bench:  (r.bench - before.bench) / time.Duration(deliveries),
 		single: map[string]time.Duration{}, calls: map[string]float64{},
 	}
 	for _, name := range functions {
@@ -94,7 +94,7 @@ func (b *bench) addIntervals(what string, all []interval) float64 {
 		b.compare("processor time of "+name+" alone "+what+", a delivery", alone, "µs", loop, micro(b.loopCPU))
 	}
 	b.add("processor time of what plays AWS "+what+", a delivery", pick(func(i interval) time.Duration { return i.stack }), "µs")
-	b.add("processor time of who writes and receives "+what+", a delivery", pick(func(i interval) time.Duration { return i.own }), "µs")
+	b.add("processor time of who writes and receives "+what+", a delivery", pick(func(i interval) time.Duration { return i.bench }), "µs")
 	for _, service := range slices.Sorted(maps.Values(services)) {
 		values := make([]float64, len(all))
 		for n, i := range all {
@@ -217,13 +217,17 @@ func (b *bench) measureLatency(ctx context.Context) error {
 		}
 	}
 	for _, rate := range rates {
+		paused, err := b.measurePausedLoop(ctx, rate)
+		if err != nil {
+			return err
+		}
 		r := measured[rate]
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p50", rate), milli(median(r.p50)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p90", rate), milli(median(r.p90)), "ms")
 		b.add(fmt.Sprintf("put-item to POST at %d a second, p99", rate), milli(median(r.p99)), "ms")
 		what := fmt.Sprintf("at %d a second", rate)
 		each := b.addIntervals(what, r.intervals)
-		b.compare("processor time of all functions "+what+", a delivery", each, "µs", "the bare loop "+what, micro(b.pausedCPU[rate]))
+		b.compare("processor time of all functions "+what+", a delivery", each, "µs", "the bare loop "+what, micro(paused))
 	}
 	return nil
 }
